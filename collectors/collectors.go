@@ -1,0 +1,96 @@
+// Package collectors has the contract of an event source and the one loop that runs any source.
+//
+// A source says whether its service answers, and hands over batches of raw events from a cursor on. Everything else is
+// here, once: choosing a source, holding the lease, removing what was seen before, committing events together with the
+// cursor behind them, acknowledging upstream after that, backing off, noticing a source that went silent, and stopping
+// in good order.
+//
+// The package does not know what a stream is: what it needs of one stands in the interfaces below.
+package collectors
+
+import (
+	"context"
+	"time"
+
+	"stackstream/event"
+)
+
+// Source is one event service of one provider.
+type Source interface {
+	// Available asks the event service whether it would serve us: nil, or an error that says what is wrong
+	// (unreachable, refused credentials, service missing) and which setting to look at. It changes nothing.
+	Available(ctx context.Context) error
+
+	// Run hands over batches that come after from, oldest first, until ctx ends (nil) or the source fails. It is not
+	// called again before it has returned. An error ends Run; the loop drops what is not durable yet, reads the cursor
+	// and calls Run again after a pause. An error with the kind event.Invalid is one that waiting does not mend; it is
+	// tried again all the same.
+	//
+	// A source may hand over an event again, after a restart or within one run: the loop removes it by its identity
+	// as long as the source keeps the promise of Batch.Floor.
+	Run(ctx context.Context, from event.From, emit Emit) error
+}
+
+// Emit takes a batch into a queue that is bounded in bytes, and blocks while that is full. It returns an error only
+// when the run is over; the source then returns. It may be called by one goroutine at a time. The batch belongs to the
+// loop afterwards.
+type Emit func(ctx context.Context, b Batch) error
+
+// Batch is a number of events and what may be said when all of them are durable.
+type Batch struct {
+	// Events, in order. There may be none: the batch then only says how far the source has read.
+	Events []event.Raw
+	// Cursor is where the source would go on after this batch; nil leaves it where it was.
+	Cursor event.Cursor
+	// Watermark: the source has shown everything up to this time. Zero leaves it where it was.
+	Watermark time.Time
+	// Floor: no event older than this (by Raw.Time) will be handed over again. Zero makes no such promise, and what is
+	// remembered is then bounded by Spec.Repeats alone.
+	Floor time.Time
+	// Done, if set, is called once the batch is durable, in the order of the batches. It must not block.
+	Done func()
+}
+
+// Spec is what the loop needs to know of a source's ways.
+type Spec struct {
+	// Repeats is how many of the last events a source may show again whatever their time; they are always remembered.
+	Repeats int
+	// Quiet is the longest time in which a healthy source hands over nothing, not even an empty batch.
+	Quiet time.Duration
+}
+
+// Writer makes events durable. It is fenced: only one writer of a provider's source gets through.
+type Writer interface {
+	// Open reads where the source stands. It must be called first and after every Fenced.
+	Open(ctx context.Context) (event.RawCursor, error)
+	// Commit stores the events, in order and once, together with the progress behind them; it returns the stream
+	// sequence of each event. It keeps trying while the stream is full or can't be reached, and settles by itself
+	// what became of a write whose outcome was not known. The errors it returns: event.Fenced (another writer has
+	// written: drop everything and Open), event.Invalid, and ctx's.
+	Commit(ctx context.Context, events []event.Raw, p event.Progress) ([]event.StreamSeq, error)
+}
+
+// Memory reads back which identities RAW holds.
+type Memory interface {
+	// Identities calls yield for the raw events of all of the provider's sources from a stream sequence on, in order.
+	Identities(ctx context.Context, p event.Provider, from event.StreamSeq, yield func(event.Seen)) error
+	// Cursors returns the cursor of every source that ever collected for the provider.
+	Cursors(ctx context.Context, p event.Provider) (map[event.Source]event.RawCursor, error)
+}
+
+// Choices keeps which kind of source collects for a provider.
+type Choices interface {
+	// ReadChoice returns the zero Choice if none was made.
+	ReadChoice(ctx context.Context, p event.Provider) (event.Choice, error)
+	// WriteChoice replaces the choice with the sequence c.Sequence; Fenced if another was made meanwhile. It returns
+	// the choice with its new sequence.
+	WriteChoice(ctx context.Context, p event.Provider, c event.Choice) (event.Choice, error)
+}
+
+// Lease keeps others from doing the same work. It saves work and nothing more: correctness rests on the fenced Writer.
+type Lease interface {
+	// Hold waits for the lease of key, calls work with a context that ends when the lease is lost, and releases the
+	// lease after work has returned. It returns work's error, or ctx's. Holding is called with true when the lease is
+	// got, and with false and who holds it while it waits.
+	Hold(ctx context.Context, key string, holding func(held bool, by string), work func(ctx context.Context) error) error
+}

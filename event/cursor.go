@@ -1,0 +1,98 @@
+package event
+
+import (
+	"encoding/json"
+	"fmt"
+	"time"
+)
+
+// Cursor is a source's own account of how far it has read. Only the source reads it; nil means it never ran.
+type Cursor = json.RawMessage
+
+// From is where a source is to go on.
+type From struct {
+	// Cursor is what the source last handed over with a batch that became durable; nil on its first run.
+	Cursor Cursor
+	// Newest is the newest source time among the provider's events in RAW, of whichever source; zero if there is none.
+	// A first run starts from it.
+	Newest time.Time
+}
+
+// Progress is what a committed batch says about its source.
+type Progress struct {
+	Cursor Cursor `json:"cursor,omitempty"`
+	// Watermark: every event the source showed up to this time has been collected. It never moves backwards.
+	Watermark time.Time `json:"watermark,omitzero"`
+	// Newest is the newest source time among the events committed so far.
+	Newest time.Time `json:"newest,omitzero"`
+	// DedupeFrom is the stream sequence in RAW from which identities must be remembered, because the source may show
+	// those events again. 0 means from the beginning.
+	DedupeFrom StreamSeq `json:"dedupe_from,omitempty"`
+}
+
+// RawCursor stands behind the raw events of one source, written in the same atomic batch as they are.
+type RawCursor struct {
+	Progress
+	// Position is the Seq of the last raw event committed.
+	Position Seq `json:"position"`
+	// Received is when that event was received.
+	Received time.Time `json:"received,omitzero"`
+	// Batch is the ID of the Batch that wrote this; Owner says which process, for people.
+	Batch string `json:"batch"`
+	Owner string `json:"owner,omitempty"`
+	// WrittenAt is the writer's clock, for people.
+	WrittenAt time.Time `json:"written_at"`
+	// Sequence is the stream sequence of this record, 0 if it was never written. It is not part of the record.
+	Sequence StreamSeq `json:"-"`
+}
+
+// NormalizedCursor stands behind the normalized events and dead letters of one provider, written in the same atomic
+// batch as they are.
+type NormalizedCursor struct {
+	// RawSeq is the stream sequence in RAW of the last raw event that is dealt with.
+	RawSeq StreamSeq `json:"raw_seq"`
+	// RawCreated is when the RAW stream was created: another time means another stream.
+	RawCreated time.Time `json:"raw_created,omitzero"`
+	// Position is the Seq of the last event or dead letter in NORMALIZED.
+	Position Seq `json:"position"`
+	// Sources has the last raw event dealt with of each source.
+	Sources map[Source]SourcePosition `json:"sources,omitempty"`
+
+	Batch     string    `json:"batch"`
+	Owner     string    `json:"owner,omitempty"`
+	WrittenAt time.Time `json:"written_at"`
+	Sequence  StreamSeq `json:"-"`
+}
+
+// SourcePosition is how far the raw events of one source are normalized.
+type SourcePosition struct {
+	Position  Seq       `json:"position"`
+	Received  time.Time `json:"received,omitzero"`
+	Watermark time.Time `json:"watermark,omitzero"`
+}
+
+// Choice records which kind of source collects for a provider. Exactly one does at a time.
+type Choice struct {
+	Kind string    `json:"kind"`
+	Why  string    `json:"why"`
+	At   time.Time `json:"at"`
+	By   string    `json:"by,omitempty"`
+	// Sequence is the stream sequence of this record, 0 if it was never written.
+	Sequence StreamSeq `json:"-"`
+}
+
+// DecodeRecord reads a cursor or a choice from the message that holds it. An error has the kind Invalid.
+func DecodeRecord(m Stored, into any) error {
+	if err := json.Unmarshal(m.Body, into); err != nil {
+		return &Error{Kind: Invalid, Op: fmt.Sprintf("read record %s", m.Subject), Err: err}
+	}
+	return nil
+}
+
+// Seen is an identity that RAW holds.
+type Seen struct {
+	ID       ID
+	Source   Source
+	Time     time.Time // zero where the source gave none
+	Sequence StreamSeq
+}

@@ -1,0 +1,73 @@
+package event
+
+import "strings"
+
+// The streams.
+const (
+	StreamRaw        = "EVENTS_RAW"
+	StreamNormalized = "EVENTS_NORMALIZED"
+	StreamDead       = "EVENTS_DEAD"
+	// BucketBodies is the object store for bodies that are too large for a message.
+	BucketBodies = "EVENTS_BODIES"
+)
+
+// Subjects as they are stored and as subscribers see them. Nobody publishes on them: writers publish on the same
+// subject with "ingest." in place of "events.", and the streams store and republish what was committed.
+const (
+	prefixRaw              = "events.raw."
+	prefixNormalized       = "events.normalized."
+	prefixDead             = "events.dead."
+	prefixDeadState        = "events.deadstate."
+	prefixCursorRaw        = "events.cursor.raw."
+	prefixCursorNormalized = "events.cursor.normalized."
+)
+
+// RawSubject is where the raw events of one source are.
+func RawSubject(p Provider, s Source) string { return prefixRaw + string(p) + "." + string(s) }
+
+// RawSubjects matches the raw events of all sources of a provider.
+func RawSubjects(p Provider) string { return prefixRaw + string(p) + ".>" }
+
+// NormalizedSubject is where the canonical events of a provider are: always this one token below events.normalized, so
+// that a subscriber on events.normalized.* sees everything.
+func NormalizedSubject(p Provider) string { return prefixNormalized + string(p) }
+
+// DeadSubject is where raw events that could not be converted are.
+func DeadSubject(p Provider) string { return prefixDead + string(p) }
+
+// DeadStateSubject is where the later fate of dead letters is recorded.
+func DeadStateSubject(p Provider) string { return prefixDeadState + string(p) }
+
+// RawCursorSubject holds the RawCursor of one source.
+func RawCursorSubject(p Provider, s Source) string {
+	return prefixCursorRaw + string(p) + "." + string(s)
+}
+
+// RawCursorSubjects matches the RawCursor of every source of a provider, and not its Choice.
+func RawCursorSubjects(p Provider) string { return prefixCursorRaw + string(p) + ".*" }
+
+// ChoiceSubject holds the Choice of a provider: which kind of source collects for it.
+func ChoiceSubject(p Provider) string { return prefixCursorRaw + string(p) }
+
+// NormalizedCursorSubject holds the NormalizedCursor of a provider.
+func NormalizedCursorSubject(p Provider) string { return prefixCursorNormalized + string(p) }
+
+// SubjectProvider returns the provider, and where the subject has one the source, that a stored subject belongs to.
+// ok is false when the subject is not one of the above.
+func SubjectProvider(subject string) (p Provider, s Source, ok bool) {
+	// The cursor prefixes come first: none of the prefixes is a prefix of another.
+	for _, prefix := range []string{
+		prefixCursorRaw, prefixCursorNormalized, prefixRaw, prefixNormalized, prefixDead, prefixDeadState,
+	} {
+		rest, found := strings.CutPrefix(subject, prefix)
+		if !found {
+			continue
+		}
+		provider, source, _ := strings.Cut(rest, ".")
+		if checkToken(provider) != nil || (source != "" && checkToken(source) != nil) {
+			return "", "", false
+		}
+		return Provider(provider), Source(source), true
+	}
+	return "", "", false
+}

@@ -1,0 +1,101 @@
+package event
+
+import (
+	"fmt"
+	"strings"
+	"time"
+)
+
+// Timestamp is an instant in UTC that keeps the precision it was given with: 6 digits in are 6 digits out.
+type Timestamp struct {
+	t      time.Time
+	digits int // of the fraction, 0 to 9
+}
+
+// NewTimestamp takes t with microseconds, the precision of OpenStack.
+func NewTimestamp(t time.Time) Timestamp {
+	return Timestamp{t: t.UTC().Truncate(time.Microsecond), digits: 6}
+}
+
+// ParseTimestamp reads the forms that OpenStack's services write:
+//
+//	2026-11-22 05:42:09.830894         naive, meaning UTC (oslo.messaging)
+//	2026-11-22T06:06:06.755824         naive, meaning UTC (Panko, Ceilometer)
+//	2026-11-22T06:06:06Z               nova's versioned objects
+//	2026-11-22 06:06:06+00:00          with a zone, after a space
+//	2026-11-22T05:54:02.719000+0000    CADF: a zone without a colon
+//
+// It takes any number of fractional digits up to 9 and any zone.
+func ParseTimestamp(s string) (Timestamp, error) {
+	text := strings.TrimSpace(s)
+	if len(text) > len("2006-01-02") && text[len("2006-01-02")] == ' ' {
+		text = text[:len("2006-01-02")] + "T" + text[len("2006-01-02")+1:]
+	}
+	for _, layout := range []string{
+		"2006-01-02T15:04:05", // time.Parse takes a fraction after the seconds of any layout
+		time.RFC3339,
+		"2006-01-02T15:04:05Z0700",
+		"2006-01-02T15:04:05Z07",
+	} {
+		t, err := time.Parse(layout, text)
+		if err != nil {
+			continue
+		}
+		t = t.UTC()
+		if y := t.Year(); y < 1 || y > 9999 {
+			break
+		}
+		return Timestamp{t: t, digits: fractionDigits(text)}, nil
+	}
+	return Timestamp{}, fmt.Errorf("%q is not a time in a known form", s)
+}
+
+// fractionDigits counts the digits after the seconds' point.
+func fractionDigits(text string) int {
+	at := strings.IndexAny(text, ".,")
+	if at < 0 {
+		return 0
+	}
+	n := 0
+	for _, c := range text[at+1:] {
+		if c < '0' || c > '9' {
+			break
+		}
+		n++
+	}
+	return min(n, 9)
+}
+
+// Time returns the instant.
+func (ts Timestamp) Time() time.Time { return ts.t }
+
+// IsZero tells whether the timestamp was never set.
+func (ts Timestamp) IsZero() bool { return ts.t.IsZero() && ts.digits == 0 }
+
+// String is RFC 3339 in UTC with the precision the timestamp was given with; "" for the zero Timestamp.
+func (ts Timestamp) String() string {
+	if ts.IsZero() {
+		return ""
+	}
+	if ts.digits == 0 {
+		return ts.t.Format("2006-01-02T15:04:05Z")
+	}
+	return ts.t.Format("2006-01-02T15:04:05." + strings.Repeat("0", ts.digits) + "Z")
+}
+
+// MarshalText writes String.
+func (ts Timestamp) MarshalText() ([]byte, error) { return []byte(ts.String()), nil }
+
+// UnmarshalText reads what MarshalText writes, and the other forms of ParseTimestamp.
+func (ts *Timestamp) UnmarshalText(text []byte) error {
+	if len(text) == 0 {
+		*ts = Timestamp{}
+		return nil
+	}
+	parsed, err := ParseTimestamp(string(text))
+	if err != nil {
+		return err
+	}
+	*ts = parsed
+	return nil
+}
