@@ -14,8 +14,11 @@ type From struct {
 	// Cursor is what the source last handed over with a batch that became durable; nil on its first run.
 	Cursor Cursor
 	// Newest is the newest source time among the provider's events in RAW, of whichever source; zero if there is none.
-	// A first run starts from it.
+	// A first run starts from it. A time that lay in the future when the event was received counts as that moment.
 	Newest time.Time
+	// Floor is what the source last promised with a durable batch: no event older than this is handed over again. A
+	// source that reads back behind its cursor does not read further than this, whatever its settings say now.
+	Floor time.Time
 }
 
 // Progress is what a committed batch says about its source.
@@ -23,8 +26,10 @@ type Progress struct {
 	Cursor Cursor `json:"cursor,omitempty"`
 	// Watermark: every event the source showed up to this time has been collected. It never moves backwards.
 	Watermark time.Time `json:"watermark,omitzero"`
-	// Newest is the newest source time among the events committed so far.
+	// Newest is the newest source time among the events committed so far, as From has it.
 	Newest time.Time `json:"newest,omitzero"`
+	// Floor: the source promised not to hand over again any event with an older source time. It never moves backwards.
+	Floor time.Time `json:"floor,omitzero"`
 	// DedupeFrom is the stream sequence in RAW from which identities must be remembered, because the source may show
 	// those events again. 0 means from the beginning.
 	DedupeFrom StreamSeq `json:"dedupe_from,omitempty"`

@@ -64,6 +64,8 @@ type Error struct {
 
 func (e *Error) Error() string {
 	switch {
+	case e.Op == "" && e.Err == nil:
+		return e.Kind.String()
 	case e.Err == nil:
 		return e.Op + ": " + e.Kind.String()
 	case e.Op == "":

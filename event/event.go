@@ -78,6 +78,8 @@ const (
 	ReasonMalformed   Reason = "malformed"    // the body is not what its format says
 	ReasonPanic       Reason = "panic"        // the converter panicked
 	ReasonBodyLost    Reason = "body-lost"    // the object that held its body is gone
+	ReasonTooMany     Reason = "too-many"     // it gives more events than one atomic batch takes
+	ReasonUnwritable  Reason = "unwritable"   // what the converter made of it has no JSON form, or no small enough one
 )
 
 // DeadLetter is what is said about a raw event that could not be converted; the event itself goes with it, whole.

@@ -17,6 +17,7 @@ const (
 	HeaderWatermark   = "Evt-Watermark"    // on the last event of a batch: the source's watermark behind it
 	HeaderBodyObject  = "Evt-Body-Object"  // the object that holds the whole body; the message has none of it
 	HeaderBodySize    = "Evt-Body-Size"    // bytes of that object
+	HeaderAllObject   = "Evt-All-Headers"  // the object that holds all headers as JSON, where they were too large to keep
 	HeaderRawSeq      = "Evt-Raw-Seq"      // StreamSeq in RAW of what this was made from
 	HeaderRawSource   = "Evt-Raw-Source"   // Source it came through
 	HeaderRawEvtSeq   = "Evt-Raw-Evt-Seq"  // Seq it has in RAW
@@ -42,6 +43,24 @@ func (h Header) Get(name string) string {
 
 // Set gives name its one value.
 func (h Header) Set(name, value string) { h[name] = []string{value} }
+
+// Headers builds a Header whose size is known, with few allocations.
+type Headers struct {
+	Header Header
+	values []string
+}
+
+// NewHeaders makes room for n headers. More may be set.
+func NewHeaders(n int) *Headers {
+	return &Headers{Header: make(Header, n), values: make([]string, 0, n)}
+}
+
+// Set gives name its one value.
+func (h *Headers) Set(name, value string) {
+	h.values = append(h.values, value)
+	n := len(h.values)
+	h.Header[name] = h.values[n-1 : n : n]
+}
 
 // EncodeHeader makes any text safe as a header value, by the rule of the CloudEvents NATS and HTTP bindings: space,
 // double quote, percent and everything outside printable ASCII are percent-encoded as UTF-8 bytes.

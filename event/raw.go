@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -20,7 +21,7 @@ type Raw struct {
 	Format      string
 	ContentType string
 	// Header has what else the source needs to say (exchange, routing key, traceparent). Names begin with "Evt-", but
-	// for traceparent. Values are any text.
+	// for traceparent, and are not those of the fields above; Message leaves others out. Values are any text.
 	Header map[string]string
 	// Body is the event verbatim.
 	Body []byte
@@ -30,6 +31,19 @@ type Raw struct {
 func HashID(body []byte) ID {
 	sum := sha256.Sum256(body)
 	return ID(hex.EncodeToString(sum[:]))
+}
+
+// MaxID is the length in bytes of the longest ID. An event service that hands out longer ones must not be able to make
+// a header that no server takes.
+const MaxID = 512
+
+// BoundID is the identity that a source's own id makes: the id itself, or its hash where it is longer than MaxID.
+// BoundID(BoundID(id)) is BoundID(id).
+func BoundID(id ID) ID {
+	if len(id) <= MaxID {
+		return id
+	}
+	return HashID([]byte(id))
 }
 
 // BodyRef names an object that holds a body that is too large for a message. The zero BodyRef names none.
@@ -44,16 +58,17 @@ func NewBodyRef(body []byte) BodyRef {
 	return BodyRef{Object: "sha256-" + hex.EncodeToString(sum[:]), Size: int64(len(body))}
 }
 
-// Message writes the raw event as a message of RAW. If ref is set, the body is left to the object it names.
+// Message writes the raw event as a message of RAW. If ref is set, the body is left to the object it names. The ID is
+// written as BoundID makes it.
 func (r *Raw) Message(p Provider, s Source, seq Seq, ref BodyRef) Message {
-	h := make(Header, 8+len(r.Header))
-	h.Set(HeaderID, EncodeHeader(string(r.ID)))
+	h := NewHeaders(10 + len(r.Header))
+	h.Set(HeaderID, EncodeHeader(string(BoundID(r.ID))))
 	if r.Hashed {
 		h.Set(HeaderIDKind, "hash")
 	}
 	h.Set(HeaderSeq, strconv.FormatUint(uint64(seq), 10))
 	h.Set(HeaderReceived, formatTime(r.Received))
-	if !r.Time.IsZero() {
+	if !r.Time.IsZero() && inFourDigits(r.Time) {
 		h.Set(HeaderTime, formatTime(r.Time))
 	}
 	if r.Format != "" {
@@ -63,19 +78,15 @@ func (r *Raw) Message(p Provider, s Source, seq Seq, ref BodyRef) Message {
 		h.Set(HeaderContentType, EncodeHeader(r.ContentType))
 	}
 	for name, value := range r.Header {
-		h.Set(name, EncodeHeader(value))
+		if sourceHeader(name) {
+			h.Set(name, EncodeHeader(value))
+		}
 	}
-	m := Message{Subject: RawSubject(p, s), Header: h, Body: r.Body}
+	m := Message{Subject: RawSubject(p, s), Header: h.Header, Body: r.Body}
 	if ref.Object != "" {
-		ref.set(h)
-		m.Body = nil
+		SetBodyRef(&m, ref)
 	}
 	return m
-}
-
-func (b BodyRef) set(h Header) {
-	h.Set(HeaderBodyObject, b.Object)
-	h.Set(HeaderBodySize, strconv.FormatInt(b.Size, 10))
 }
 
 // BodyRefOf returns the reference that a message carries in place of its body, or the zero BodyRef.
@@ -86,9 +97,13 @@ func BodyRefOf(h Header) BodyRef {
 
 // SetBodyRef makes a message refer to an object in place of its body.
 func SetBodyRef(m *Message, ref BodyRef) {
-	ref.set(m.Header)
+	m.Header.Set(HeaderBodyObject, ref.Object)
+	m.Header.Set(HeaderBodySize, strconv.FormatInt(ref.Size, 10))
 	m.Body = nil
 }
+
+// SetWatermark makes a raw message carry the source's watermark behind it.
+func SetWatermark(m *Message, at time.Time) { m.Header.Set(HeaderWatermark, formatTime(at)) }
 
 // StoredRaw is a raw event as RAW holds it.
 type StoredRaw struct {
@@ -107,7 +122,7 @@ type StoredRaw struct {
 func ParseRaw(m Stored) (StoredRaw, error) {
 	r := StoredRaw{Sequence: m.Sequence, StoredAt: m.Time}
 	var ok bool
-	if r.Provider, r.Source, ok = SubjectProvider(m.Subject); !ok || r.Source == "" {
+	if r.Provider, r.Source, ok = SubjectProvider(m.Subject); !ok || !strings.HasPrefix(m.Subject, prefixRaw) {
 		return r, invalidMessage(m, "subject", m.Subject)
 	}
 	seq, err := strconv.ParseUint(m.Header.Get(HeaderSeq), 10, 64)
@@ -136,7 +151,7 @@ func ParseRaw(m Stored) (StoredRaw, error) {
 	r.BodyRef = BodyRefOf(m.Header)
 	r.Body = m.Body
 	for name := range m.Header {
-		if !ownRawHeader(name) {
+		if sourceHeader(name) {
 			if r.Header == nil {
 				r.Header = map[string]string{}
 			}
@@ -153,14 +168,36 @@ func invalidMessage(m Stored, field, value string) error {
 	}
 }
 
-// ownRawHeader tells the headers that StoredRaw has fields for, and those of the server, from those of the source.
-func ownRawHeader(name string) bool {
+// sourceHeader tells the headers of the source from those that Raw and StoredRaw have fields for, those of the server,
+// and what could not be a header.
+func sourceHeader(name string) bool {
 	switch name {
 	case HeaderID, HeaderIDKind, HeaderSeq, HeaderReceived, HeaderTime, HeaderFormat, HeaderContentType,
 		HeaderWatermark, HeaderBodyObject, HeaderBodySize:
+		return false
+	case HeaderTraceparent:
 		return true
 	}
-	return len(name) < 4 || (name[:4] != "Evt-" && name != HeaderTraceparent)
+	if len(name) <= len("Evt-") || name[:len("Evt-")] != "Evt-" {
+		return false
+	}
+	for i := range len(name) {
+		if c := name[i]; !plainInHeader(c) || c == ':' {
+			return false
+		}
+	}
+	return true
 }
 
-func formatTime(t time.Time) string { return t.UTC().Format(time.RFC3339Nano) }
+// inFourDigits tells whether RFC 3339 can write the year of t.
+func inFourDigits(t time.Time) bool {
+	y := t.UTC().Year()
+	return y >= 0 && y <= 9999
+}
+
+func formatTime(t time.Time) string {
+	if !inFourDigits(t) {
+		t = time.Time{}
+	}
+	return t.UTC().Format(time.RFC3339Nano)
+}

@@ -55,16 +55,28 @@ func NormalizedCursorSubject(p Provider) string { return prefixCursorNormalized 
 // SubjectProvider returns the provider, and where the subject has one the source, that a stored subject belongs to.
 // ok is false when the subject is not one of the above.
 func SubjectProvider(subject string) (p Provider, s Source, ok bool) {
-	// The cursor prefixes come first: none of the prefixes is a prefix of another.
-	for _, prefix := range []string{
-		prefixCursorRaw, prefixCursorNormalized, prefixRaw, prefixNormalized, prefixDead, prefixDeadState,
+	// None of the prefixes is a prefix of another.
+	for _, kind := range []struct {
+		prefix string
+		// Whether a source follows the provider: always, or only sometimes.
+		source, choice bool
+	}{
+		{prefix: prefixRaw, source: true},
+		{prefix: prefixNormalized},
+		{prefix: prefixDead},
+		{prefix: prefixDeadState},
+		{prefix: prefixCursorRaw, source: true, choice: true},
+		{prefix: prefixCursorNormalized},
 	} {
-		rest, found := strings.CutPrefix(subject, prefix)
+		rest, found := strings.CutPrefix(subject, kind.prefix)
 		if !found {
 			continue
 		}
-		provider, source, _ := strings.Cut(rest, ".")
-		if checkToken(provider) != nil || (source != "" && checkToken(source) != nil) {
+		provider, source, hasSource := strings.Cut(rest, ".")
+		if checkToken(provider) != nil || hasSource && checkToken(source) != nil {
+			return "", "", false
+		}
+		if hasSource != kind.source && !kind.choice {
 			return "", "", false
 		}
 		return Provider(provider), Source(source), true

@@ -8,13 +8,13 @@ import (
 
 // Timestamp is an instant in UTC that keeps the precision it was given with: 6 digits in are 6 digits out.
 type Timestamp struct {
-	t      time.Time
-	digits int // of the fraction, 0 to 9
+	t    time.Time
+	form int // digits of the fraction, 0 to 9, plus one; 0 in the zero Timestamp
 }
 
 // NewTimestamp takes t with microseconds, the precision of OpenStack.
 func NewTimestamp(t time.Time) Timestamp {
-	return Timestamp{t: t.UTC().Truncate(time.Microsecond), digits: 6}
+	return Timestamp{t: t.UTC().Truncate(time.Microsecond), form: 6 + 1}
 }
 
 // ParseTimestamp reads the forms that OpenStack's services write:
@@ -25,7 +25,8 @@ func NewTimestamp(t time.Time) Timestamp {
 //	2026-11-22 06:06:06+00:00          with a zone, after a space
 //	2026-11-22T05:54:02.719000+0000    CADF: a zone without a colon
 //
-// It takes any number of fractional digits up to 9 and any zone.
+// It takes any zone and any number of fractional digits, of which it keeps 9, after a point or, as ISO 8601 allows, a
+// comma. It refuses years outside 1 to 9999, and the 60th second, which none of these services can write.
 func ParseTimestamp(s string) (Timestamp, error) {
 	text := strings.TrimSpace(s)
 	if len(text) > len("2006-01-02") && text[len("2006-01-02")] == ' ' {
@@ -45,7 +46,7 @@ func ParseTimestamp(s string) (Timestamp, error) {
 		if y := t.Year(); y < 1 || y > 9999 {
 			break
 		}
-		return Timestamp{t: t, digits: fractionDigits(text)}, nil
+		return Timestamp{t: t, form: fractionDigits(text) + 1}, nil
 	}
 	return Timestamp{}, fmt.Errorf("%q is not a time in a known form", s)
 }
@@ -70,17 +71,17 @@ func fractionDigits(text string) int {
 func (ts Timestamp) Time() time.Time { return ts.t }
 
 // IsZero tells whether the timestamp was never set.
-func (ts Timestamp) IsZero() bool { return ts.t.IsZero() && ts.digits == 0 }
+func (ts Timestamp) IsZero() bool { return ts.form == 0 }
 
 // String is RFC 3339 in UTC with the precision the timestamp was given with; "" for the zero Timestamp.
 func (ts Timestamp) String() string {
 	if ts.IsZero() {
 		return ""
 	}
-	if ts.digits == 0 {
-		return ts.t.Format("2006-01-02T15:04:05Z")
+	if digits := ts.form - 1; digits > 0 {
+		return ts.t.Format("2006-01-02T15:04:05." + strings.Repeat("0", digits) + "Z")
 	}
-	return ts.t.Format("2006-01-02T15:04:05." + strings.Repeat("0", ts.digits) + "Z")
+	return ts.t.Format("2006-01-02T15:04:05Z")
 }
 
 // MarshalText writes String.

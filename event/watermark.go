@@ -30,7 +30,9 @@ func NewWatermark(p Provider, s Source, raw RawCursor, norm SourcePosition) Wate
 	}
 	if norm.Position >= raw.Position {
 		// Nothing lies between: what is collected is normalized, up to the same time.
-		w.NormalizedTime = raw.Watermark
+		if raw.Watermark.After(norm.Watermark) {
+			w.NormalizedTime = raw.Watermark
+		}
 		return w
 	}
 	w.LagEvents = uint64(raw.Position - norm.Position)

@@ -4,7 +4,10 @@
 // puts bodies that are too large for a message into an object store first, and keeps the one rule of writing: after any
 // error that is not a definite refusal it reads the cursor again and never resends blindly.
 //
-// Raw is the collectors' Writer, Normalized is the normalizer's. Both stand on a Log.
+// Raw is the collectors' Writer, Normalized is the normalizer's Committer. Both stand on a Log. Neither ever gives up
+// while the stream is full or can't be reached: they wait, and say so through Hooks. Neither skips an event: what can't
+// be written as it is (a body, a set of headers, a canonical event that is too large) is kept in an object that the
+// message names, and what can't be written at all stops the writer with event.Invalid.
 package publisher
 
 import (

@@ -1,0 +1,258 @@
+package publisher
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"strconv"
+	"time"
+
+	"stackstream/event"
+)
+
+// Normalized writes the canonical events and the dead letters of one provider to NORMALIZED, each numbered, in the order
+// of RAW and once, with the cursor behind them. It is fenced: a writer that another one has overtaken stores nothing. It
+// is not safe for concurrent use.
+type Normalized struct {
+	writer
+	provider event.Provider
+	cursor   event.NormalizedCursor
+}
+
+// NewNormalized makes a writer for a provider. It must be opened before use.
+func NewNormalized(log Log, bodies Bodies, p event.Provider, opts Options) *Normalized {
+	return &Normalized{
+		writer:   newWriter(log, bodies, event.NormalizedCursorSubject(p), event.Fence{}, opts),
+		provider: p,
+	}
+}
+
+// Open reads where the provider stands; one that was never normalized has the zero cursor. It asks once and returns what
+// the Log returned. It must be called first and again after every error of Commit.
+func (n *Normalized) Open(ctx context.Context) (event.NormalizedCursor, error) {
+	var c event.NormalizedCursor
+	if err := n.open(ctx, &c); err != nil {
+		return event.NormalizedCursor{}, err
+	}
+	c.Sequence = n.expect
+	n.cursor = c
+	return n.copy(), nil
+}
+
+// Commit stores the events and dead letters of the outcomes, in order and once, together with the cursor behind them,
+// and returns that cursor. raw is the stream the outcomes come from. Without outcomes it stores nothing.
+//
+// Outcomes that are more than one batch are stored in several, each with its own cursor; what became of one raw event is
+// always in one batch. RawSeq moves behind every outcome; the position of a source only behind one that has events or a
+// dead letter, and a number. A raw event that gives more events than a batch takes, or an event that can't be written, becomes
+// a dead letter, whole.
+//
+// Commit waits while the stream or the object store is full or can't be reached, as long as ctx lasts. Its errors are
+// event.Fenced (another writer has written), event.Invalid, and ctx's. After any of them the caller does not know how
+// many of the outcomes are stored, and the writer is closed: Open tells.
+func (n *Normalized) Commit(
+	ctx context.Context, outcomes []event.Outcome, raw event.RawStream,
+) (c event.NormalizedCursor, err error) {
+	if err := n.mustBeOpen(); err != nil {
+		return event.NormalizedCursor{}, err
+	}
+	defer func() { n.end(err) }()
+	for len(outcomes) > 0 {
+		taken, err := n.commit(ctx, outcomes, raw)
+		if err != nil {
+			return event.NormalizedCursor{}, err
+		}
+		outcomes = outcomes[taken:]
+	}
+	return n.copy(), nil
+}
+
+// copy is the cursor for a caller, who may do with it what he likes.
+func (n *Normalized) copy() event.NormalizedCursor {
+	c := n.cursor
+	c.Sources = maps.Clone(c.Sources)
+	return c
+}
+
+// commit stores one batch of as many outcomes as it takes, and returns how many that are.
+func (n *Normalized) commit(ctx context.Context, outcomes []event.Outcome, raw event.RawStream) (int, error) {
+	p, taken := n.build(outcomes, n.maxBody)
+	outcomes = outcomes[:taken]
+	next := n.next(outcomes, raw)
+	next.Position += event.Seq(len(p.messages))
+	rebuild := func(maxBody int) piece {
+		again := piece{messages: make([]event.Message, 0, len(p.messages))}
+		for i := range outcomes {
+			n.add(&again, &outcomes[i], maxBody)
+		}
+		return again
+	}
+	seq, err := n.write(ctx, p, rebuild, func(batch string) any {
+		next.Batch, next.WrittenAt = batch, time.Now().UTC()
+		return next
+	})
+	if err != nil {
+		return 0, err
+	}
+	next.Sequence = seq
+	n.cursor = next
+	return taken, nil
+}
+
+// build makes a batch of as many outcomes as it takes, and says how many: at least one, and all that have no events.
+func (n *Normalized) build(outcomes []event.Outcome, maxBody int) (piece, int) {
+	p := piece{messages: make([]event.Message, 0, min(len(outcomes), n.limits.Events))}
+	for i := range outcomes {
+		before := p
+		n.add(&p, &outcomes[i], maxBody)
+		if len(before.messages) > 0 && len(p.messages) > len(before.messages) &&
+			(len(p.messages) > n.limits.Events || p.bytes > n.limits.Bytes) {
+			return before, i
+		}
+	}
+	return p, len(outcomes)
+}
+
+// next is the cursor behind outcomes, but for the position.
+func (n *Normalized) next(outcomes []event.Outcome, raw event.RawStream) event.NormalizedCursor {
+	c := n.copy()
+	c.Owner = n.owner
+	c.RawCreated = raw.Created
+	if c.Sources == nil {
+		c.Sources = map[event.Source]event.SourcePosition{}
+	}
+	for i := range outcomes {
+		o := &outcomes[i]
+		r := &o.Raw
+		c.RawSeq = max(c.RawSeq, r.Sequence)
+		if r.Seq == 0 || len(o.Events) == 0 && o.Dead == nil {
+			continue
+		}
+		at := c.Sources[r.Source]
+		if r.Seq > at.Position {
+			at.Position, at.Received = r.Seq, r.Received
+		}
+		if r.Watermark.After(at.Watermark) {
+			at.Watermark = r.Watermark
+		}
+		c.Sources[r.Source] = at
+	}
+	return c
+}
+
+// add adds what became of one raw event to p. How many messages that are does not depend on maxBody.
+func (n *Normalized) add(p *piece, o *event.Outcome, maxBody int) {
+	dead := o.Dead
+	if dead == nil && len(o.Events) > maxEvents {
+		dead = &event.DeadLetter{
+			Reason: event.ReasonTooMany,
+			Detail: fmt.Sprintf("%d events; an atomic batch takes %d", len(o.Events), maxEvents),
+		}
+	}
+	if dead == nil {
+		before := *p
+		err := n.addEvents(p, o, maxBody)
+		if err == nil {
+			return
+		}
+		*p = before
+		dead = &event.DeadLetter{Reason: event.ReasonUnwritable, Detail: err.Error()}
+	}
+	n.addDead(p, o, *dead, maxBody)
+}
+
+// following is the number of the message that is added to p next.
+func (n *Normalized) following(p *piece) string {
+	return strconv.FormatUint(uint64(n.cursor.Position)+uint64(len(p.messages))+1, 10)
+}
+
+func (n *Normalized) addEvents(p *piece, o *event.Outcome, maxBody int) error {
+	for i := range o.Events {
+		e := &o.Events[i]
+		body, err := e.Encode()
+		if err != nil {
+			return fmt.Errorf("encode event %d: %w", i+1, err)
+		}
+		h := event.NewHeaders(18)
+		h.Set(event.HeaderSeq, n.following(p))
+		cloudEvent(h, n.provider, o, i)
+		origin(h, &o.Raw)
+		h.Set(event.HeaderConverter, event.EncodeHeader(o.Converter))
+		if o.Redacted > 0 {
+			h.Set(event.HeaderRedacted, strconv.Itoa(o.Redacted))
+		}
+		m := event.Message{Subject: event.NormalizedSubject(n.provider), Header: h.Header, Body: body}
+		if len(body) > maxBody {
+			if err := p.shorten(&m, e, maxBody, n.limits.MaxBody); err != nil {
+				return fmt.Errorf("event %d: %w", i+1, err)
+			}
+		}
+		p.add(m)
+	}
+	return nil
+}
+
+// shorten leaves the canonical event to an object and keeps of it, in the message, what fits: all but the payload, or
+// else what every event has. max is what fits, and hardMax what makes it fail.
+func (p *piece) shorten(m *event.Message, e *event.Event, max, hardMax int) error {
+	ref := event.NewBodyRef(m.Body)
+	short := *e
+	short.Payload = []byte("null")
+	short.BodyObject = &event.BodyObject{Bucket: event.BucketBodies, Name: ref.Object, Size: ref.Size}
+	body, err := short.Encode()
+	if err != nil {
+		return err
+	}
+	if len(body) > max {
+		short = event.Event{
+			MessageID: e.MessageID, EventType: e.EventType, Timestamp: e.Timestamp, Payload: short.Payload,
+			Provider: e.Provider, Source: e.Source, BodyObject: short.BodyObject,
+		}
+		if body, err = short.Encode(); err != nil {
+			return err
+		}
+		if len(body) > hardMax {
+			return fmt.Errorf("has %d bytes without its payload", len(body))
+		}
+	}
+	p.objects = append(p.objects, object{ref, m.Body})
+	event.SetBodyRef(m, ref)
+	m.Body = body
+	return nil
+}
+
+// maxDetail bounds the text of an error in a header, in bytes before encoding.
+const maxDetail = 1024
+
+// addDead adds the raw event as RAW has it, with what is said about it.
+func (n *Normalized) addDead(p *piece, o *event.Outcome, dead event.DeadLetter, maxBody int) {
+	r := &o.Raw
+	m := r.Message(n.provider, r.Source, r.Seq, r.BodyRef)
+	m.Subject = event.DeadSubject(n.provider)
+	if r.ID == "" {
+		delete(m.Header, event.HeaderID)
+	}
+	if !r.Watermark.IsZero() {
+		event.SetWatermark(&m, r.Watermark)
+	}
+	m.Header.Set(event.HeaderSeq, n.following(p))
+	origin(m.Header, r)
+	m.Header.Set(event.HeaderReason, event.EncodeHeader(string(dead.Reason)))
+	m.Header.Set(event.HeaderDetail, event.EncodeHeader(cut(dead.Detail, maxDetail)))
+	if o.Converter != "" {
+		m.Header.Set(event.HeaderConverter, event.EncodeHeader(o.Converter))
+	}
+	p.fit(&m, maxBody)
+	p.add(m)
+}
+
+// origin says which raw event a message was made from: as much as is known of one that stackstream did not write.
+func origin(h interface{ Set(name, value string) }, r *event.StoredRaw) {
+	h.Set(event.HeaderRawSeq, strconv.FormatUint(uint64(r.Sequence), 10))
+	if r.Source != "" {
+		h.Set(event.HeaderRawSource, string(r.Source))
+	}
+	if r.Seq != 0 {
+		h.Set(event.HeaderRawEvtSeq, strconv.FormatUint(uint64(r.Seq), 10))
+	}
+}
