@@ -18,6 +18,8 @@ import (
 type Converter interface {
 	// Name and version, "ceilometer/1": it changes with the output.
 	Name() string
+	// Convert makes at least one event, or an error. It may be called by several goroutines at once. It must not change
+	// the raw event; what it returns may share memory with it.
 	Convert(raw event.Raw) (Converted, error)
 }
 
@@ -34,10 +36,14 @@ type Committer interface {
 	// Open reads where the provider stands. It must be called first and after every Fenced.
 	Open(ctx context.Context) (event.NormalizedCursor, error)
 	// Commit stores the events and dead letters of the outcomes, in order and once, together with the cursor behind
-	// them. raw is the stream they come from. It keeps trying while the stream is full
-	// or can't be reached, and settles by itself what became of a write whose outcome was not known. It returns the
-	// new cursor. The errors it returns: event.Fenced (another writer has written: drop everything and Open),
-	// event.Invalid, and ctx's.
+	// them. raw is the stream they come from. RawSeq moves to the last outcome's; the position of a source moves to the
+	// highest Raw.Seq among its outcomes that have events or a dead letter. An outcome with neither was dealt with
+	// before, and one with Raw.Seq 0 has no number: for both only RawSeq moves. A raw event whose events can't be
+	// written (a payload that is not JSON) becomes a dead letter, too.
+	//
+	// It keeps trying while the stream is full or can't be reached, and settles by itself what became of a write whose
+	// outcome was not known. It returns the new cursor. The errors it returns: event.Fenced (another writer has
+	// written: drop everything and Open), event.Invalid, and ctx's.
 	Commit(ctx context.Context, outcomes []event.Outcome, raw event.RawStream) (event.NormalizedCursor, error)
 }
 
@@ -49,7 +55,8 @@ type Feed interface {
 	Open(ctx context.Context, p event.Provider, from event.NormalizedCursor) (Reader, error)
 }
 
-// Reader hands over raw events in stream order.
+// Reader hands over raw events in stream order. Ack may be called while Next waits; otherwise it is used by one
+// goroutine at a time.
 type Reader interface {
 	// Stream identifies what is read.
 	Stream() event.RawStream

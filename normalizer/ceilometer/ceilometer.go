@@ -1,0 +1,179 @@
+// Package ceilometer converts the events of Panko, of Ceilometer's older events API and of the publishers of
+// Ceilometer's agent: one event in all three, made of a notification by a table of "traits".
+//
+//	{"message_id": "…", "event_type": "image.delete", "generated": "2026-11-22T06:06:06.755824",
+//	 "traits": [{"name": "size", "type": "integer", "value": "100000"}], "raw": {}}
+//
+// The body of a raw event is one such object. Traits may be objects as above, triples as the publishers write them
+// (["size", 2, "100000"]), or one object of names and values.
+//
+// The payload is an object of the traits. The type of a trait decides about a value that came as a string: integer
+// and float become a number with exactly the digits it came with, datetime becomes RFC 3339 in UTC, everything else
+// stays a string. A string that is not what its type says (inf, nan, "1,5", "never") stays the string it was: nothing is
+// guessed and nothing lost, and a string where a number belongs is how it shows. A value that did not come as a
+// string is kept as it is. A name that comes more than once becomes a list, in order, where it came first.
+//
+// Whatever else the event has goes into the payload too, under its own name, unless it is empty: above all "raw", the
+// notification that the event was made of, where the service was told to keep it. Should a trait have that name,
+// underscores are put in front.
+package ceilometer
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"stackstream/event"
+	"stackstream/normalizer"
+	"stackstream/normalizer/rawjson"
+	"stackstream/normalizer/rules"
+)
+
+// Format is the format of the raw events that this package converts.
+const Format = "ceilometer"
+
+// Converter is pure and may be used by any number of goroutines.
+type Converter struct {
+	rules *rules.Rules
+}
+
+var _ normalizer.Converter = (*Converter)(nil)
+
+// New takes the rules that all converters share.
+func New(r *rules.Rules) *Converter { return &Converter{rules: r} }
+
+// Name returns "ceilometer/1".
+func (*Converter) Name() string { return "ceilometer/1" }
+
+// Convert makes one canonical event. Its timestamp is "generated"; where that is missing, empty or null it is the time
+// at which the event was received. Without a message_id the event has the identity of the raw event. An error says
+// that the body is not such an event: not JSON, no event_type, or a part that is not what it should be.
+func (c *Converter) Convert(raw event.Raw) (normalizer.Converted, error) {
+	body, err := rawjson.Parse(raw.Body)
+	if err != nil {
+		return normalizer.Converted{}, fmt.Errorf("body: %w", err)
+	}
+	members, ok := body.Members()
+	if !ok {
+		return normalizer.Converted{}, errors.New("body: not an object")
+	}
+	var e event.Event
+	if err := identify(&e, members, raw); err != nil {
+		return normalizer.Converted{}, err
+	}
+	t, err := readTraits(members.Get("traits"))
+	if err != nil {
+		return normalizer.Converted{}, err
+	}
+	payload := t.payload(others(members))
+	e.Payload = []byte(payload)
+	redacted := c.rules.Apply(&e, describe(&e, payload, members.Get("raw"))...)
+	return normalizer.Converted{Events: []event.Event{e}, Redacted: redacted}, nil
+}
+
+// identify reads what every event has: an identity, a type and a time.
+func identify(e *event.Event, members rawjson.Object, raw event.Raw) error {
+	if id := members.Get("message_id"); !id.IsEmpty() {
+		if e.MessageID = id.ID(); e.MessageID == "" {
+			return errors.New("message_id: not a string")
+		}
+	} else {
+		e.MessageID = string(raw.ID)
+	}
+	if e.MessageID == "" {
+		return errors.New("message_id: missing")
+	}
+	var ok bool
+	if e.EventType, ok = members.Get("event_type").Text(); !ok || e.EventType == "" {
+		return errors.New("event_type: missing or not a string")
+	}
+	return stamp(e, members.Get("generated"), raw)
+}
+
+func stamp(e *event.Event, generated rawjson.Value, raw event.Raw) error {
+	if generated.IsNull() {
+		return stampReceived(e, raw)
+	}
+	text, ok := generated.Text()
+	if !ok {
+		return errors.New("generated: not a string")
+	}
+	if strings.TrimSpace(text) == "" {
+		return stampReceived(e, raw)
+	}
+	at, err := event.ParseTimestamp(text)
+	if err != nil {
+		return fmt.Errorf("generated: %w", err)
+	}
+	e.Timestamp = at
+	return nil
+}
+
+func stampReceived(e *event.Event, raw event.Raw) error {
+	if raw.Received.IsZero() {
+		return errors.New("generated: missing, and so is the time of receipt")
+	}
+	e.Timestamp = event.NewTimestamp(raw.Received)
+	return nil
+}
+
+// others returns the members that are not part of every event and have something in them. Of members with one name the
+// last counts.
+func others(members rawjson.Object) rawjson.Object {
+	var last rawjson.Object
+	at := map[string]int{}
+	for _, m := range members {
+		switch name := string(m.Name); name {
+		case "message_id", "event_type", "generated", "traits":
+		default:
+			i, again := at[name]
+			if !again {
+				i = len(last)
+				at[name] = i
+				last = append(last, m)
+			}
+			last[i] = m
+		}
+	}
+	return slices.DeleteFunc(last, func(m rawjson.Member) bool { return m.Value.IsEmpty() })
+}
+
+// describe fills in who published the event and on whose behalf, and returns the documents for the rules. What the
+// notification itself says goes before the traits: their definitions map some fields loosely (an image's owner, a
+// project, is its user_id).
+func describe(e *event.Event, payload, notification rawjson.Value) []rawjson.Object {
+	traits, _ := payload.Members()
+	whole, _ := notification.Members()
+	ctxt, _ := whole.Get("ctxt").Members()
+	details, _ := whole.Get("payload").Members()
+	initiator, _ := details.Get("initiator").Members()
+
+	e.PublisherID = text(traits.Get("service"), whole.Get("publisher_id"))
+	e.Priority = strings.ToLower(text(traits.Get("priority"), whole.Get("priority")))
+	e.Message = text(traits.Get("message"), details.Get("message"))
+	context := event.Context{
+		RequestID: text(ctxt.Get("request_id"), traits.Get("request_id"), initiator.Get("request_id")),
+		UserID:    text(ctxt.Get("user_id"), initiator.Get("user_id"), traits.Get("user_id")),
+		UserName:  text(ctxt.Get("user_name"), initiator.Get("username"), traits.Get("user_name"), traits.Get("username")),
+		ProjectID: text(ctxt.Get("project_id"), ctxt.Get("tenant_id"), initiator.Get("project_id"),
+			traits.Get("project_id"), traits.Get("tenant_id")),
+	}
+	if context.UserID == context.ProjectID {
+		context.UserID = "" // the definitions of glance's traits put the owner, a project, there
+	}
+	if context != (event.Context{}) {
+		e.Context = &context
+	}
+	return []rawjson.Object{traits, details}
+}
+
+// text returns the first string or number that is not empty.
+func text(values ...rawjson.Value) string {
+	for _, v := range values {
+		if s := v.ID(); s != "" {
+			return s
+		}
+	}
+	return ""
+}

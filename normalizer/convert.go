@@ -1,0 +1,95 @@
+package normalizer
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+	"runtime"
+	"strings"
+
+	"stackstream/event"
+)
+
+// convert says what becomes of a raw event whose body is at hand. It never fails: what can't be converted is a dead
+// letter. The raw event in the outcome is as RAW holds it, so a body that is kept in an object stays there.
+func (w *worker) convert(raw event.StoredRaw, body []byte) event.Outcome {
+	converter, ok := w.cfg.Converters[raw.Format]
+	if !ok {
+		return dead(raw, event.ReasonNoConverter, fmt.Sprintf("nothing converts the format %q", raw.Format))
+	}
+	whole := raw.Raw
+	whole.Body = body
+	w.converted++
+	w.converting.Store(w.converted)
+	converted, panicked, err := callConverter(converter, whole)
+	w.converting.Store(0)
+	if err == nil {
+		err = finish(converted.Events, raw)
+	}
+	var o event.Outcome
+	switch {
+	case panicked:
+		o = dead(raw, event.ReasonPanic, err.Error())
+	case err != nil:
+		o = dead(raw, event.ReasonMalformed, err.Error())
+	default:
+		o = event.Outcome{Raw: raw, Events: converted.Events, Redacted: converted.Redacted}
+	}
+	o.Converter = converter.Name()
+	return o
+}
+
+// callConverter turns a panic into an error and where it happened.
+func callConverter(c Converter, raw event.Raw) (converted Converted, panicked bool, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			converted, panicked, err = Converted{}, true, fmt.Errorf("panic: %v\n%s", p, panicStack())
+		}
+	}()
+	converted, err = c.Convert(raw)
+	return converted, false, err
+}
+
+// panicStack names the functions between the panic and callConverter, the innermost first, shorter than debug.Stack
+// does: it has to travel in a header.
+func panicStack() string {
+	var pcs [64]uintptr
+	frames := runtime.CallersFrames(pcs[:runtime.Callers(3, pcs[:])]) // without Callers, this and the deferred function
+	var b strings.Builder
+	for more := true; more; {
+		var f runtime.Frame
+		f, more = frames.Next()
+		if strings.HasSuffix(f.Function, ".callConverter") {
+			break
+		}
+		if !strings.HasPrefix(f.Function, "runtime.") {
+			fmt.Fprintf(&b, "%s %s:%d\n", f.Function, filepath.Base(f.File), f.Line)
+		}
+	}
+	return b.String()
+}
+
+// finish says where the events came from and checks that they are events: a converter's mistake costs the one raw
+// event, it must not hold up those behind it.
+func finish(events []event.Event, raw event.StoredRaw) error {
+	if len(events) == 0 {
+		return errors.New("the converter made no event of it")
+	}
+	for i := range events {
+		e := &events[i]
+		e.Provider, e.Source = raw.Provider, raw.Source
+		switch {
+		case e.MessageID == "":
+			return errors.New("the converter gave no message_id")
+		case e.EventType == "":
+			return errors.New("the converter gave no event_type")
+		case e.Timestamp.IsZero():
+			return errors.New("the converter gave no timestamp")
+		}
+	}
+	return nil
+}
+
+func dead(raw event.StoredRaw, reason event.Reason, detail string) event.Outcome {
+	return event.Outcome{Raw: raw, Dead: &event.DeadLetter{Reason: reason, Detail: detail}}
+}

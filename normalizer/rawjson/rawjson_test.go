@@ -1,0 +1,170 @@
+package rawjson
+
+import (
+	"bytes"
+	"encoding/json"
+	"reflect"
+	"strings"
+	"testing"
+)
+
+func TestParse(t *testing.T) {
+	for _, c := range []struct{ name, in, want string }{
+		{"space around", " \n{\"a\": 1}\t", `{"a": 1}`},
+		{"byte order mark", "\xef\xbb\xbf[1]", `[1]`},
+		{"bare words of Python", `{"a":NaN,"b":[-Infinity, Infinity],"NaN":"Infinity \" NaN"}`,
+			`{"a":"NaN","b":["-Infinity", "Infinity"],"NaN":"Infinity \" NaN"}`},
+		{"bytes that are no UTF-8", "\"a\xffb\"", `"a` + "\uFFFD" + `b"`},
+		{"numbers keep every digit", `[1.10,12345678901234567890123,1e400,-0]`, `[1.10,12345678901234567890123,1e400,-0]`},
+		{"half a surrogate pair stays", `"\ud83d"`, `"\ud83d"`},
+		{"nested as deep as allowed", strings.Repeat("[", MaxDepth) + strings.Repeat("]", MaxDepth),
+			strings.Repeat("[", MaxDepth) + strings.Repeat("]", MaxDepth)},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			got, err := Parse([]byte(c.in))
+			if err != nil || string(got) != c.want {
+				t.Errorf("got %s, %v; want %s", got, err, c.want)
+			}
+		})
+	}
+}
+
+func TestParseRefuses(t *testing.T) {
+	for _, c := range []struct{ name, in, want string }{
+		{"nothing", "", "empty"},
+		{"white space", " \n", "empty"},
+		{"cut off", `{"a":`, "byte 5: unexpected end of JSON input"},
+		{"two values", `{} {}`, "byte 4: invalid character '{' after top-level value"},
+		{"a word", `{"a":nan}`, "byte 7: invalid character 'a' in literal null (expecting 'u')"},
+		{"nested too deep", strings.Repeat("[", MaxDepth+1) + strings.Repeat("]", MaxDepth+1), "nested deeper than 256"},
+		{"nested far too deep", strings.Repeat("[", 20000), "byte 10001: invalid character '[' exceeded max depth"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			got, err := Parse([]byte(c.in))
+			if err == nil || got != nil || err.Error() != c.want {
+				t.Errorf("got %s, %v; want error %q", got, err, c.want)
+			}
+		})
+	}
+}
+
+func TestMembersAndElements(t *testing.T) {
+	v, err := Parse([]byte(`{ "a" : [ 1 , "x,]}" , {"b": null} ] , "q\"\u00e9":{}, "a": -1.50 }`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	members, ok := v.Members()
+	want := Object{
+		{[]byte("a"), Value(`[ 1 , "x,]}" , {"b": null} ]`)}, {[]byte(`q"é`), Value(`{}`)}, {[]byte("a"), Value(`-1.50`)},
+	}
+	if !ok || !reflect.DeepEqual(members, want) {
+		t.Errorf("members: %s", members)
+	}
+	if got := members.Get("a"); string(got) != "-1.50" {
+		t.Errorf("of two members with one name the last counts; got %s", got)
+	}
+	if got := members.Get("none"); got != nil {
+		t.Errorf("got %s for a name that is not there", got)
+	}
+	elements, ok := members[0].Value.Elements()
+	if !ok || !reflect.DeepEqual(elements, []Value{Value("1"), Value(`"x,]}"`), Value(`{"b": null}`)}) {
+		t.Errorf("elements: %s", elements)
+	}
+	if _, ok := members[0].Value.Members(); ok {
+		t.Error("an array has members")
+	}
+	if _, ok := v.Elements(); ok {
+		t.Error("an object has elements")
+	}
+}
+
+func TestEmptyAndID(t *testing.T) {
+	for in, want := range map[string]struct {
+		empty bool
+		id    string
+	}{
+		`null`: {true, ""}, `""`: {true, ""}, `{ }`: {true, ""}, `[]`: {true, ""}, ``: {true, ""},
+		`0`: {false, "0"}, `-1`: {false, "-1"}, `false`: {false, ""}, `"x\u0020y"`: {false, "x y"}, `[1]`: {false, ""},
+	} {
+		if v := Value(in); v.IsEmpty() != want.empty || v.ID() != want.id {
+			t.Errorf("%s: empty %v, id %q", in, v.IsEmpty(), v.ID())
+		}
+	}
+}
+
+func TestIsNumber(t *testing.T) {
+	for s, want := range map[string]bool{
+		"0": true, "-0": true, "1.50": true, "1e5": true, "1E-400": true, "123456789012345678901234567890": true,
+		"": false, "-": false, "+1": false, "01": false, "1.": false, ".5": false, "1,5": false, "0x1": false, "inf": false,
+		"nan": false, "NaN": false, " 1": false, "1 ": false, "1_000": false, "1\n2": false, "null": false, "1 2": false,
+	} {
+		if got := IsNumber(s); got != want {
+			t.Errorf("IsNumber(%q) is %v", s, got)
+		}
+	}
+}
+
+func FuzzParse(f *testing.F) {
+	for _, seed := range []string{
+		`{"a":[1,"x",{"b":null}],"a":2}`, `{"a":NaN}`, `[-Infinity]`, "\"\xff\"", `{"\u0061":"\ud800"}`, `[[[[1e999]]]]`, `{" ":{}}`,
+	} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, body []byte) {
+		v, err := Parse(body)
+		if err != nil {
+			return
+		}
+		if !json.Valid(v) {
+			t.Fatalf("not valid: %s", v)
+		}
+		checkParts(t, v)
+		all, n := v.ReplaceMembers(func([]byte) bool { return true }, func(Value) []byte { return []byte("0") })
+		if !json.Valid(all) || n == 0 && !bytes.Equal(all, v) {
+			t.Fatalf("replacing made %s of %s", all, v)
+		}
+		none, n := v.ReplaceMembers(func([]byte) bool { return true }, func(Value) []byte { return nil })
+		if n != 0 || !bytes.Equal(none, v) {
+			t.Fatalf("replacing nothing made %s of %s", none, v)
+		}
+	})
+}
+
+// checkParts compares what Members and Elements find with encoding/json.
+func checkParts(t *testing.T, v Value) {
+	if members, ok := v.Members(); ok {
+		var want map[string]json.RawMessage
+		if err := json.Unmarshal(v, &want); err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range members {
+			checkParts(t, m.Value)
+		}
+		for name, value := range want {
+			if got := members.Get(name); !bytes.Equal(got, value) {
+				t.Fatalf("member %q of %s is %s, want %s", name, v, got, value)
+			}
+		}
+	}
+	if elements, ok := v.Elements(); ok {
+		var want []json.RawMessage
+		if err := json.Unmarshal(v, &want); err != nil {
+			t.Fatal(err)
+		}
+		if len(elements) != len(want) {
+			t.Fatalf("%d elements of %s, want %d", len(elements), v, len(want))
+		}
+		for i, e := range elements {
+			if !bytes.Equal(e, want[i]) {
+				t.Fatalf("element %d of %s is %s, want %s", i, v, e, want[i])
+			}
+			checkParts(t, e)
+		}
+	}
+	if s, ok := v.Text(); ok {
+		var want string
+		if err := json.Unmarshal(v, &want); err != nil || s != want {
+			t.Fatalf("text of %s is %q, want %q", v, s, want)
+		}
+	}
+}

@@ -1,0 +1,109 @@
+package rawjson
+
+import (
+	"bytes"
+	"encoding/json"
+)
+
+// stringEnd returns the index behind the string that begins at i.
+func stringEnd(v []byte, i int) int {
+	for i++; i < len(v); i++ {
+		switch v[i] {
+		case '\\':
+			i++
+		case '"':
+			return i + 1
+		}
+	}
+	return len(v)
+}
+
+func skipSpace(v []byte, i int) int {
+	for i < len(v) && (v[i] == ' ' || v[i] == '\t' || v[i] == '\n' || v[i] == '\r') {
+		i++
+	}
+	return i
+}
+
+// valueEnd returns the index behind the value that begins at i.
+func valueEnd(v []byte, i int) int {
+	open := 0
+	for i < len(v) {
+		switch v[i] {
+		case '"':
+			i = stringEnd(v, i)
+		case '{', '[':
+			open++
+			i++
+			continue
+		case '}', ']':
+			open--
+			i++
+		case ',', ':', ' ', '\t', '\n', '\r':
+			i++
+			continue
+		default:
+			for i < len(v) && !delimiter(v[i]) {
+				i++
+			}
+		}
+		if open <= 0 {
+			break
+		}
+	}
+	return min(i, len(v))
+}
+
+func delimiter(c byte) bool {
+	switch c {
+	case ',', ':', '}', ']', ' ', '\t', '\n', '\r':
+		return true
+	}
+	return false
+}
+
+// unquote decodes a JSON string. An escaped half of a surrogate pair becomes U+FFFD.
+func unquote(quoted []byte) string { return string(unquoteBytes(quoted)) }
+
+// unquoteBytes is unquote without a copy where there is nothing to decode.
+func unquoteBytes(quoted []byte) []byte {
+	if len(quoted) < 2 {
+		return nil
+	}
+	inner := quoted[1 : len(quoted)-1]
+	if bytes.IndexByte(inner, '\\') < 0 {
+		return inner
+	}
+	var s string
+	if err := json.Unmarshal(quoted, &s); err != nil {
+		return inner
+	}
+	return []byte(s)
+}
+
+// AppendQuoted appends s as a JSON string.
+func AppendQuoted(dst []byte, s string) []byte {
+	plain := true
+	for i := 0; i < len(s) && plain; i++ {
+		plain = s[i] >= ' ' && s[i] < 0x7f && s[i] != '"' && s[i] != '\\' && s[i] != '<' && s[i] != '>' && s[i] != '&'
+	}
+	if plain {
+		return append(append(append(dst, '"'), s...), '"')
+	}
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(s); err != nil { // a string always encodes
+		return append(dst, `""`...)
+	}
+	return append(dst, bytes.TrimSuffix(b.Bytes(), []byte("\n"))...)
+}
+
+// IsNumber tells whether s is a number as JSON writes it.
+func IsNumber(s string) bool {
+	if s == "" || s[0] != '-' && (s[0] < '0' || s[0] > '9') {
+		return false
+	}
+	last := s[len(s)-1]
+	return last >= '0' && last <= '9' && json.Valid([]byte(s))
+}

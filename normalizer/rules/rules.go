@@ -1,0 +1,73 @@
+// Package rules has what all converters do alike, once an event's payload is known: which things the event touched,
+// which operation it belongs to, which group and level it has, and which fields must not be shown.
+//
+// A converter calls Apply as its last step. The rules are the same whichever way an event came, so that a
+// subscriber reads an instance's creation the same way from Panko and from RabbitMQ.
+package rules
+
+import (
+	"errors"
+
+	"stackstream/event"
+	"stackstream/normalizer/rawjson"
+)
+
+// Config is what an operator may change of the rules. The zero Config means the defaults.
+type Config struct {
+	// SecretKeys replaces the list of keys whose value is redacted; nil means DefaultSecretKeys. See NewRedactor.
+	SecretKeys []string `yaml:"secret_keys"`
+	// EventGroups is looked at before the built-in table of groups and levels.
+	EventGroups Table `yaml:"event_groups"`
+}
+
+// Validate returns every mistake in the configuration.
+func (c Config) Validate() error {
+	_, err := New(c)
+	return err
+}
+
+// Rules are ready to be applied, by any number of goroutines.
+type Rules struct {
+	subjects []subject
+	parts    []lookup
+	table    *table
+	redactor *Redactor
+}
+
+// New compiles the rules. The error names every mistake.
+func New(c Config) (*Rules, error) {
+	t, tableErr := newTable(c.EventGroups)
+	keys := c.SecretKeys
+	if keys == nil {
+		keys = DefaultSecretKeys()
+	}
+	r, keysErr := NewRedactor(keys)
+	if err := errors.Join(tableErr, keysErr); err != nil {
+		return nil, err
+	}
+	return &Rules{subjects: newSubjects(), parts: newParts(), table: t, redactor: r}, nil
+}
+
+// Apply fills in Targets, ChainID, Group and Level of e and redacts its payload; it returns the number of fields
+// redacted. Everything else of e must be set, and Payload must be valid JSON. docs are what the rules look things up in,
+// the most trustworthy first: the members of the payload, and what else the source told.
+func (r *Rules) Apply(e *event.Event, docs ...rawjson.Object) int {
+	f := &facts{event: e, docs: docs}
+	e.Targets = f.targets(r.subjects, r.parts)
+	e.ChainID = f.chainID()
+	e.Group, e.Level = r.table.lookUp(e.EventType, e.Priority)
+	payload, redacted := r.redactor.Redact(rawjson.Value(e.Payload))
+	e.Payload = []byte(payload)
+	return redacted
+}
+
+// chainID joins the events of one operation: nova's reservation where there is one, else the API request.
+func (f *facts) chainID() string {
+	if id := f.first("reservation_id"); id != "" {
+		return id
+	}
+	if f.event.Context != nil && f.event.Context.RequestID != "" {
+		return f.event.Context.RequestID
+	}
+	return f.first("request_id", "initiator.request_id")
+}

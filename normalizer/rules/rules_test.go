@@ -1,0 +1,314 @@
+package rules
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/goccy/go-yaml"
+	"github.com/google/go-cmp/cmp"
+
+	"stackstream/event"
+	"stackstream/normalizer/rawjson"
+)
+
+func defaults(t testing.TB) *Rules {
+	t.Helper()
+	r, err := New(Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+func parse(t testing.TB, text string) rawjson.Value {
+	t.Helper()
+	v, err := rawjson.Parse([]byte(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return v
+}
+
+func TestTargets(t *testing.T) {
+	for _, c := range []struct{ eventType, publisher, payload, want string }{
+		{"compute.instance.create.end", "compute.h1",
+			`{"tenant_id": "p", "instance_id": "i", "host": "h1", "node": "h1", "availability_zone": "z", "reservation_id": "r"}`,
+			"instance i, host h1, availability_zone z, project p"},
+		{"compute.instance.create.start", "compute.h1",
+			`{"instance_id": "i", "host": null, "availability_zone": "", "node": "n1"}`,
+			"instance i, host n1"},
+		{"instance.create.end", "nova-compute:h1",
+			`{"uuid": "i", "host": "h1", "node": "n1", "tenant_id": "p", "availability_zone": "z"}`,
+			"instance i, host h1, host n1, availability_zone z, project p"},
+		{"keypair.create.end", "api.h1", `{"tenant_id": "p", "user_id": "u", "key_name": "k"}`, "keypair k, project p"},
+		{"aggregate.create.end", "aggregate.1", `{"name": "a", "aggregate_id": 1}`, "aggregate 1"},
+		{"aggregate.create.end", "nova-api:h1", `{"id": 1, "uuid": "x"}`, "aggregate 1"},
+		{"aggregate.addhost.end", "aggregate.7", `{"host": "h1"}`, "aggregate 7, host h1"},
+		{"servergroup.create", "servergroup.api", `{"server_group_id": "g"}`, "server_group g"},
+		{"flavor.create", "nova-api:h1", `{"flavorid": "f"}`, "flavor f"},
+
+		{"image.update", "image.localhost", `{"id": "g", "owner": "p"}`, "image g, project p"},
+		{"image.member.create", "image.localhost", `{"image_id": "g", "member_id": "p2"}`, "image g"},
+		{"volume.create.end", "volume.vm1@fake#fake",
+			`{"tenant_id": "p", "host": "vm1@fake#fake", "volume_id": "v", "snapshot_id": null, "volume_attachment": []}`,
+			"volume v, host vm1, project p"},
+		{"volume.attach.end", "volume.vm1@fake",
+			`{"volume_id": "v", "volume_attachment": [{"instance_uuid": "i"}, {"instance_uuid": "i2"}]}`,
+			"volume v, instance i, instance i2"},
+		{"volume_type.create", "volumeType.vm1", `{"volume_types": {"id": "t"}}`, "volume_type t"},
+		{"snapshot.create.end", "snapshot.vm1",
+			`{"volume_id": "v", "snapshot_id": "s", "tenant_id": "p"}`,
+			"snapshot s, volume v, project p"},
+		{"backup.create.end", "backup.vm1", `{"backup_id": "b", "volume_id": "v"}`, "backup b, volume v"},
+		{"orchestration.stack.create.end", "orchestration.h",
+			`{"stack_identity": "arn:x", "tenant_id": "p"}`,
+			"stack arn:x, project p"},
+		{"orchestration.stack.create.end", "orchestration.h", `{"resource_id": "s"}`, "stack s"},
+
+		{"network.create.start", "network.vm", `{"network": {"name": "n", "admin_state_up": true}}`, ""},
+		{"network.create.end", "network.vm",
+			`{"network": {"id": "n", "tenant_id": "p", "project_id": "p"}}`,
+			"network n, project p"},
+		{"network.delete.end", "network.vm",
+			`{"network_id": "n", "network": {"id": "n", "project_id": "p"}}`,
+			"network n, project p"},
+		{"port.create.end", "network.vm",
+			`{"port": {"id": "o", "network_id": "n", "binding:host_id": "h1", "fixed_ips": [{"subnet_id": "s"}], "security_groups": ["g"], "project_id": "p"}}`,
+			"port o, subnet s, security_group g, network n, host h1, project p"},
+		{"port.create.end", "network.vm",
+			`{"ports": [{"id": "o1", "network_id": "n"}, {"id": "o2", "network_id": "n"}]}`,
+			"port o1, port o2, network n"},
+		{"subnet.create.end", "network.vm", `{"subnet": {"id": "s", "network_id": "n"}}`, "subnet s, network n"},
+		{"router.interface.create", "network.vm",
+			`{"router_interface": {"id": "r", "tenant_id": "p", "port_id": "o", "network_id": "n", "subnet_id": "s", "subnet_ids": ["s", "s2"]}}`,
+			"router r, port o, network n, subnet s, subnet s2, project p"},
+		{"floatingip.update.end", "network.vm",
+			`{"floatingip": {"id": "f", "port_id": "o", "router_id": "r"}}`,
+			"floating_ip f, port o, router r"},
+		{"security_group_rule.create.end", "network.vm", `{"security_group_rule": {"id": "r", "security_group_id": "g"}}`,
+			"security_group_rule r, security_group g"},
+
+		{"identity.project.deleted", "identity.vm",
+			`{"target": {"id": "hash"}, "resource_info": "p", "initiator": {"project_id": "admin"}}`,
+			"project p, project admin"},
+		{"identity.user.created", "identity.vm", `{"target": {"id": "u"}}`, "user u"},
+		{"identity.role_assignment.created", "identity.vm",
+			`{"role": "r", "user": "u", "project": "p", "group": null}`,
+			"role r, user u, project p"},
+		{"identity.authenticate", "identity.vm", `{"target": {"id": "hash"}, "initiator": {"user_id": "u"}}`, "user u"},
+
+		{"some.thing", "x", `{"instance_id": "i", "network_id": "n", "volume_id": {"odd": 1}, "host": ["h1", "h2"]}`,
+			"instance i, network n, host h1, host h2"},
+		{"some.thing", "x", `{}`, ""},
+		{"some.thing", "x", `["no", "object"]`, ""},
+	} {
+		t.Run(c.eventType+" "+c.payload, func(t *testing.T) {
+			payload := parse(t, c.payload)
+			e := event.Event{EventType: c.eventType, PublisherID: c.publisher, Payload: []byte(payload)}
+			members, _ := payload.Members()
+			defaults(t).Apply(&e, members)
+			var got []string
+			for _, target := range e.Targets {
+				got = append(got, target.Kind+" "+target.ID)
+			}
+			if diff := cmp.Diff(c.want, strings.Join(got, ", ")); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
+
+func TestChain(t *testing.T) {
+	for _, c := range []struct {
+		name    string
+		context *event.Context
+		docs    []string
+		want    string
+	}{
+		{"the reservation", &event.Context{RequestID: "req-1"}, []string{`{}`, `{"reservation_id": "r-1"}`}, "r-1"},
+		{"else the request", &event.Context{RequestID: "req-1"}, []string{`{"reservation_id": "", "request_id": "req-2"}`}, "req-1"},
+		{"of the payload", nil, []string{`{"request_id": "req-2"}`}, "req-2"},
+		{"of who began it", &event.Context{UserID: "u"}, []string{`{"initiator": {"request_id": "req-3"}}`}, "req-3"},
+		{"else nothing", nil, []string{`{"reservation_id": {}}`}, ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			var docs []rawjson.Object
+			for _, d := range c.docs {
+				members, _ := parse(t, d).Members()
+				docs = append(docs, members)
+			}
+			e := event.Event{EventType: "x.y", Context: c.context, Payload: []byte(c.docs[0])}
+			defaults(t).Apply(&e, docs...)
+			if e.ChainID != c.want {
+				t.Errorf("got %q, want %q", e.ChainID, c.want)
+			}
+		})
+	}
+}
+
+func TestGroupAndLevel(t *testing.T) {
+	r := defaults(t)
+	for _, c := range []struct{ eventType, priority, group, level string }{
+		{"compute.instance.create.end", "INFO", "power", "critical"},
+		{"compute.instance.create.start", "info", "power", "detail"},
+		{"compute.instance.create.error", "", "power", "critical"},
+		{"compute.instance.delete.end", "", "power", "critical"},
+		{"compute.instance.exists", "", "configuration", "detail"},
+		{"compute.instance.resize.end", "", "configuration", "critical"},
+		{"compute.instance.resize.prep.end", "", "configuration", "detail"},
+		{"compute.instance.snapshot.end", "", "snapshot", "critical"},
+		{"compute.instance.update", "", "configuration", "detail"},
+		{"compute.instance.suspend.end", "", "power", "critical"},
+		{"compute.instance.suspend.start", "", "power", "detail"},
+		{"instance.power_off.end", "", "power", "critical"},
+		{"image.create", "", "addition", "critical"},
+		{"image.delete", "", "deletion", "critical"},
+		{"image.send", "", "addition", "detail"},
+		{"volume.create.end", "", "storage", "critical"},
+		{"snapshot.create.start", "", "storage", "critical"},
+		{"backup.create.end", "", "storage", "critical"},
+		{"network.create.end", "", "network", "critical"},
+		{"port.create.end", "", "network", "detail"},
+		{"port.create.end", "WARN", "network", "warning"},
+		{"security_group.update.end", "", "network", "critical"},
+		{"router.interface.create", "", "network", "critical"},
+		{"identity.project.created", "", "addition", "critical"},
+		{"identity.user.created", "", "general", "detail"},
+		{"identity.user.created", "ERROR", "general", "critical"},
+		{"aggregate.delete.end", "", "deletion", "critical"},
+		{"aggregate.create.end", "", "addition", "critical"},
+		{"orchestration.stack.create.end", "", "addition", "critical"},
+		{"orchestration.stack.delete.error", "", "deletion", "critical"},
+		{"compute_task.build_instances.error", "", "general", "critical"},
+		{"scheduler.select_destinations.start", "", "general", "detail"},
+		{"my.own.thing", "", "", "detail"},
+		{"my.own.thing.failed", "", "", "critical"},
+	} {
+		group, level := r.table.lookUp(c.eventType, c.priority)
+		if group != c.group || level != c.level {
+			t.Errorf("%s %s: %q, %q; want %q, %q", c.eventType, c.priority, group, level, c.group, c.level)
+		}
+	}
+}
+
+func TestTheTableMayBeChanged(t *testing.T) {
+	var c Config
+	err := yaml.UnmarshalWithOptions([]byte(`
+event_groups:
+  groups:
+    - {group: billing, types: ["my.*", compute.instance.exists]}
+  levels:
+    - {level: warning, types: ["*.e*.end", my.own.thing]}
+    - {level: critical, types: [my.own.thing]}
+`), &c, yaml.Strict())
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := New(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for eventType, want := range map[string][2]string{
+		"my.own.thing":                {"billing", "warning"}, // the first entry counts
+		"my.own.other":                {"billing", "detail"},
+		"my.end":                      {"billing", "detail"}, // the parts of a pattern do not overlap
+		"my.e.end":                    {"billing", "warning"},
+		"compute.instance.exists":     {"billing", "detail"},
+		"compute.instance.create.end": {"power", "critical"},
+	} {
+		group, level := r.table.lookUp(eventType, "")
+		if got := [2]string{group, level}; got != want {
+			t.Errorf("%s: %q, want %q", eventType, got, want)
+		}
+	}
+}
+
+func TestTheBuiltInTableIsAConfiguration(t *testing.T) {
+	var table Table
+	if err := yaml.UnmarshalWithOptions(DefaultTable(), &table, yaml.Strict()); err != nil {
+		t.Fatal(err)
+	}
+	if err := (Config{EventGroups: table}).Validate(); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestValidateNamesEveryMistake(t *testing.T) {
+	err := Config{
+		SecretKeys: []string{"pin", "", "*", "a*b"},
+		EventGroups: Table{
+			Groups: []GroupEntry{{Group: "Big Group", Types: []string{"a.b"}}, {Group: "x"}},
+			Levels: []LevelEntry{{Level: "info", Types: []string{"a.[bc]", ""}}},
+		},
+	}.Validate()
+	want := `event_groups.groups[0]: group "Big Group": want a-z, 0-9, _ and -
+event_groups.groups[1]: types is empty
+event_groups.levels[0]: level "info": want critical, warning or detail
+event_groups.levels[0]: type "a.[bc]": want an event type, with * for any text
+event_groups.levels[0]: type "": want an event type, with * for any text
+secret_keys: "": want a key, or * and the end of one
+secret_keys: "*": want a key, or * and the end of one
+secret_keys: "a*b": want a key, or * and the end of one`
+	if err == nil || err.Error() != want {
+		t.Errorf("%v", cmp.Diff(want, err.Error()))
+	}
+}
+
+func TestRedact(t *testing.T) {
+	for _, c := range []struct {
+		name, in, want string
+		count          int
+	}{
+		{"nothing to do", `{"a": [1.10, {"b": "c"}], "tokens": 3}`, `{"a": [1.10, {"b": "c"}], "tokens": 3}`, 0},
+		{"any spelling", `{"X-Auth-Token":"a","auth_token":"b","adminPass":"c","_context_auth_token":"d","OS_PASSWORD":"e"}`,
+			`{"X-Auth-Token":"***","auth_token":"***","adminPass":"***","_context_auth_token":"***","OS_PASSWORD":"***"}`, 5},
+		{"in lists and objects", `[{"a":{"password":1234}},{"b":[{"secret":["x",{"y":1}]}]}]`,
+			`[{"a":{"password":"***"}},{"b":[{"secret":"***"}]}]`, 2},
+		{"numbers beside it keep every digit", `{"n":123456789012345678901234567890.10,"password":"x","m":1e400}`,
+			`{"n":123456789012345678901234567890.10,"password":"***","m":1e400}`, 1},
+		{"an escaped name", `{"p\u0061ssword":"x"}`, `{"p\u0061ssword":"***"}`, 1},
+		{"what is no secret", `{"password":null,"token":"","secret":{},"reset_password":true}`,
+			`{"password":null,"token":"","secret":{},"reset_password":true}`, 0},
+		{"a value that looks like a name",
+			`{"a":"password","b":"\"password\":\"x\""}`, `{"a":"password","b":"\"password\":\"x\""}`,
+			0},
+		{"a name of several kilobytes",
+			`{"` + strings.Repeat("x", 5000) + `_password":"x"}`, `{"` + strings.Repeat("x", 5000) + `_password":"***"}`,
+			1},
+		{"space anywhere", "{ \"password\" :\n\"x\" , \"n\" : 1 }", "{ \"password\" :\n\"***\" , \"n\" : 1 }", 1},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			r, err := NewRedactor(DefaultSecretKeys())
+			if err != nil {
+				t.Fatal(err)
+			}
+			in := parse(t, c.in)
+			got, count := r.Redact(in)
+			if string(got) != c.want || count != c.count {
+				t.Errorf("got %s, %d", got, count)
+			}
+			if string(in) != c.in {
+				t.Errorf("the argument was changed to %s", in)
+			}
+		})
+	}
+}
+
+func TestSecretKeysAreASetting(t *testing.T) {
+	r, err := New(Config{SecretKeys: []string{"Pin-Code"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	e := event.Event{EventType: "x.y", Payload: []byte(`{"pin_code":1,"password":"x"}`)}
+	if n := r.Apply(&e); n != 1 || string(e.Payload) != `{"pin_code":"***","password":"x"}` {
+		t.Errorf("%d: %s", n, e.Payload)
+	}
+	none, err := New(Config{SecretKeys: []string{}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	e.Payload = []byte(`{"password":"x"}`)
+	if n := none.Apply(&e); n != 0 || string(e.Payload) != `{"password":"x"}` {
+		t.Errorf("%d: %s", n, e.Payload)
+	}
+}

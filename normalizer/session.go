@@ -1,0 +1,112 @@
+package normalizer
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"stackstream/event"
+)
+
+// session goes on from the cursor until something fails or its context ends. One goroutine reads and converts, another
+// commits; they hand batches over one by one, so that order is kept and at most two batches are in memory.
+type session struct {
+	*worker
+	// stuck is the cursor at which something stopped the provider, nil if nothing did. While it has not moved, the
+	// provider is not called live again before a batch has been committed.
+	stuck *event.StreamSeq
+
+	cursor   event.NormalizedCursor
+	progress bool // a batch was committed
+}
+
+// batch is what one commit deals with.
+type batch struct {
+	outcomes []event.Outcome
+	bytes    int             // of bodies
+	last     event.StreamSeq // everything up to here is dealt with once the outcomes are durable
+	storedAt time.Time       // of the last raw event
+}
+
+func (s *session) run(ctx context.Context) error {
+	var err error
+	if s.cursor, err = s.committer.Open(ctx); err != nil {
+		return fmt.Errorf("open cursor: %w", err)
+	}
+	reader, err := s.cfg.Feed.Open(ctx, s.provider, s.cursor)
+	if err != nil {
+		return fmt.Errorf("open feed: %w", err)
+	}
+	defer reader.Close()
+	if s.stuck == nil || *s.stuck != s.cursor.Sequence {
+		s.show(event.StateLive, "")
+	}
+
+	reading, stop := context.WithCancel(ctx)
+	batches := make(chan batch)
+	var readErr error
+	var done sync.WaitGroup
+	done.Go(func() {
+		defer close(batches)
+		readErr = newReading(s.worker, s.cursor, batches).run(reading, reader)
+	})
+	err = s.commit(ctx, reader, batches)
+	stop()
+	done.Wait()
+	if err != nil {
+		return err
+	}
+	return readErr
+}
+
+// commit commits and acknowledges batch after batch. When ctx ends it finishes the one it has, within DrainTimeout.
+func (s *session) commit(ctx context.Context, reader Reader, batches <-chan batch) error {
+	draining, stop := drainContext(ctx)
+	defer stop()
+	for b := range batches {
+		if len(b.outcomes) > 0 {
+			start := time.Now()
+			cursor, err := s.committer.Commit(draining, b.outcomes, reader.Stream())
+			if err != nil {
+				return fmt.Errorf("commit: %w", err)
+			}
+			s.cursor, s.progress = cursor, true
+			s.cfg.Hooks.committed(s.provider, b, time.Since(start), time.Since(b.storedAt))
+			if s.stuck != nil {
+				s.stuck = nil
+				s.show(event.StateLive, "")
+			}
+		}
+		if err := reader.Ack(draining, b.last); err != nil {
+			// The next one covers it.
+			s.log.Debug().Err(err).Uint64("raw_seq", uint64(b.last)).Msg("acknowledgement lost")
+		}
+	}
+	return nil
+}
+
+// drainContext returns a context that ends DrainTimeout after ctx does.
+func drainContext(ctx context.Context) (context.Context, context.CancelFunc) {
+	draining, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	stop := context.AfterFunc(ctx, func() {
+		wait(draining, DrainTimeout)
+		cancel()
+	})
+	return draining, func() {
+		stop()
+		cancel()
+	}
+}
+
+// gapError says that raw events are missing before one that is there. It has the kind Expired.
+type gapError struct {
+	source          event.Source
+	expected, found event.Seq
+}
+
+func (g gapError) Error() string {
+	return fmt.Sprintf("%s: source %s: expected event %d, found %d", event.Expired, g.source, g.expected, g.found)
+}
+
+func (g gapError) Unwrap() error { return event.Expired }

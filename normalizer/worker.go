@@ -1,0 +1,175 @@
+package normalizer
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/cenkalti/backoff/v4"
+	"github.com/rs/zerolog"
+
+	"stackstream/event"
+)
+
+// worker is the loop of one provider.
+type worker struct {
+	cfg       *Config
+	provider  event.Provider
+	log       zerolog.Logger
+	committer Committer
+
+	mu    sync.Mutex
+	shown event.Status // as last reported
+
+	// converting numbers the conversion in progress, 0 between two.
+	converting atomic.Uint64
+	converted  uint64 // only the reading goroutine counts
+}
+
+func newWorker(cfg *Config, p event.Provider) *worker {
+	return &worker{
+		cfg: cfg, provider: p, committer: cfg.Committer(p),
+		log: cfg.Log.With().Str("provider", string(p)).Str("role", string(event.RoleNormalizer)).Logger(),
+	}
+}
+
+// run holds the lease and works, until ctx ends.
+func (w *worker) run(ctx context.Context) {
+	w.show(event.StateStarting, "")
+	if w.cfg.Lease == nil {
+		w.work(ctx)
+		return
+	}
+	pause := newBackOff()
+	for ctx.Err() == nil {
+		err := w.cfg.Lease.Hold(ctx, "normalizer."+string(w.provider), w.holding, func(ctx context.Context) error {
+			pause.Reset()
+			w.work(ctx)
+			return nil
+		})
+		if ctx.Err() != nil {
+			return
+		}
+		if err != nil {
+			w.show(event.StateBackoff, "lease: "+err.Error())
+		}
+		wait(ctx, pause.NextBackOff())
+	}
+}
+
+func (w *worker) holding(held bool, by string) {
+	switch {
+	case held:
+		w.show(event.StateStarting, "")
+	case by == "":
+		w.show(event.StateStandby, "another process holds the lease")
+	default:
+		w.show(event.StateStandby, "the lease is held by "+by)
+	}
+}
+
+// work runs one session after the other until ctx ends: each reads the cursor and goes on from there.
+func (w *worker) work(ctx context.Context) {
+	pause, stopped := newBackOff(), newStoppedBackOff()
+	missing := false           // the last session ended because raw events are missing
+	var stuck *event.StreamSeq // the cursor at which something stopped us, nil if nothing did
+	for ctx.Err() == nil {
+		s := session{worker: w, stuck: stuck}
+		err := s.run(ctx)
+		if ctx.Err() != nil {
+			return
+		}
+		if s.progress {
+			pause.Reset()
+			stopped.Reset()
+			stuck = nil
+		}
+		before := missing
+		kind := event.KindOf(err)
+		missing = kind == event.Expired
+		if missing {
+			w.cfg.Hooks.sequenceGap(w.provider, err)
+		}
+		switch {
+		case missing && !before:
+			// The cursor is read and the feed placed anew before anything is said: a reader may have lost its place.
+		case missing || kind == event.Regressed || kind == event.Invalid:
+			stuck = &s.cursor.Sequence
+			w.show(event.StateStopped, err.Error())
+			wait(ctx, stopped.NextBackOff())
+		default:
+			if kind == event.Fenced {
+				w.cfg.Hooks.fenced(w.provider)
+			}
+			w.show(event.StateBackoff, err.Error())
+			wait(ctx, pause.NextBackOff())
+		}
+	}
+}
+
+// show reports the state if it or its reason is new. One line is logged for it.
+func (w *worker) show(state event.State, reason string) {
+	status := event.Status{Provider: w.provider, Role: event.RoleNormalizer, State: state, Reason: reason}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.shown == status {
+		return
+	}
+	w.shown = status
+	level := zerolog.InfoLevel
+	switch state {
+	case event.StateBackoff:
+		level = zerolog.WarnLevel
+	case event.StateStopped:
+		level = zerolog.ErrorLevel
+	}
+	w.log.WithLevel(level).Str("state", string(state)).Str("reason", reason).Msg("normalizer state changed")
+	w.cfg.Hooks.status(status)
+}
+
+// beat reports that the provider's loop is alive until ctx ends. Everything in the loop but a conversion waits on a
+// context, so a conversion that does not end is what can hold it up.
+func (w *worker) beat(ctx context.Context) {
+	if w.cfg.Hooks.Beat == nil {
+		return
+	}
+	tick := time.NewTicker(BeatEvery)
+	defer tick.Stop()
+	last := uint64(0)
+	for {
+		now := w.converting.Load()
+		if now == 0 || now != last {
+			w.cfg.Hooks.Beat(w.provider)
+		}
+		last = now
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+func newBackOff() *backoff.ExponentialBackOff {
+	return backoff.NewExponentialBackOff(
+		backoff.WithInitialInterval(200*time.Millisecond), backoff.WithMultiplier(2),
+		backoff.WithMaxInterval(30*time.Second), backoff.WithMaxElapsedTime(0))
+}
+
+// newStoppedBackOff is for what only an operator can mend: it is looked at again now and then.
+func newStoppedBackOff() *backoff.ExponentialBackOff {
+	return backoff.NewExponentialBackOff(
+		backoff.WithInitialInterval(10*time.Second), backoff.WithMultiplier(2),
+		backoff.WithMaxInterval(2*time.Minute), backoff.WithMaxElapsedTime(0))
+}
+
+// wait returns after d or when ctx ends.
+func wait(ctx context.Context, d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+	case <-timer.C:
+	}
+}
