@@ -1,0 +1,159 @@
+package panko
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"stackstream/collectors"
+	"stackstream/internal/openstack"
+)
+
+// Config is the configuration of the source.
+type Config struct {
+	Auth openstack.Auth `yaml:"auth"`
+
+	// The service is looked up in the catalogue by ServiceType, Region (empty: any) and Interface, unless Endpoint is
+	// set.
+	ServiceType string `yaml:"service_type"`
+	Region      string `yaml:"region"`
+	Interface   string `yaml:"interface"`
+	Endpoint    string `yaml:"endpoint"`
+
+	HTTP openstack.HTTP `yaml:"http"`
+
+	// Every is the time from one run to the next, Jitter a random delay on top of it, MaxRun how long one may take.
+	Every  time.Duration `yaml:"every"`
+	Jitter time.Duration `yaml:"jitter"`
+	MaxRun time.Duration `yaml:"max_run"`
+
+	// Overlap is how far each run reads back: how late an event may show without being missed.
+	Overlap time.Duration `yaml:"overlap"`
+	// Limit is the number of events asked for at once. MaxBody bounds the bytes of an answer; where a page is larger,
+	// fewer events are asked for.
+	Limit   int   `yaml:"limit"`
+	MaxBody int64 `yaml:"max_body,size"`
+	// AllTenants asks for the events of all projects, which Panko shows to administrators only.
+	AllTenants bool `yaml:"all_tenants"`
+
+	// Start is where a first run begins when no event of the provider was ever collected; SkipHistory is another way to
+	// say "now".
+	Start       Start `yaml:"start"`
+	SkipHistory bool  `yaml:"skip_history"`
+
+	EventTypes collectors.FilterConfig `yaml:"event_types"`
+}
+
+// Default has the settings used where the configuration names none.
+func Default() Config {
+	return Config{
+		ServiceType: "event", Interface: "public", HTTP: openstack.DefaultHTTP(),
+		Every: 10 * time.Second, Jitter: time.Second, MaxRun: 5 * time.Minute,
+		Overlap: 30 * time.Second, Limit: 500, MaxBody: 64 << 20, AllTenants: true,
+	}
+}
+
+const (
+	maxLimit   = 10_000
+	minMaxBody = 64 << 10
+	maxMaxBody = 1 << 30
+	maxOverlap = 7 * 24 * time.Hour
+)
+
+// Validate returns every mistake that shows without reading a file or asking anybody.
+func (c Config) Validate() []openstack.Problem {
+	var found []openstack.Problem
+	add := func(field, format string, args ...any) {
+		found = append(found, openstack.Problem{Field: field, Msg: fmt.Sprintf(format, args...)})
+	}
+	below := func(prefix string, inner []openstack.Problem) {
+		for _, p := range inner {
+			add(prefix+"."+p.Field, "%s", p.Msg)
+		}
+	}
+	below("auth", c.Auth.Validate())
+	below("http", c.HTTP.Validate())
+	if c.Endpoint != "" {
+		if msg := openstack.CheckURL(c.Endpoint); msg != "" {
+			add("endpoint", "%s", msg)
+		} else if strings.HasSuffix(strings.TrimRight(c.Endpoint, "/"), "/events") {
+			add("endpoint", "is the address of the service, without /v2/events")
+		}
+	} else if c.ServiceType == "" {
+		add("service_type", "is empty: the type that the service has in the catalogue, usually event")
+	}
+	switch c.Interface {
+	case "public", "internal", "admin":
+	default:
+		add("interface", "is %q; public, internal or admin is meant", c.Interface)
+	}
+	if c.Every <= 0 {
+		add("every", "must be more than 0")
+	}
+	if c.Jitter < 0 {
+		add("jitter", "must not be negative")
+	}
+	if c.MaxRun <= 0 {
+		add("max_run", "must be more than 0")
+	}
+	if c.Overlap < 0 || c.Overlap > maxOverlap {
+		add("overlap", "must be from 0 to %s", maxOverlap)
+	}
+	if c.Limit < 1 || c.Limit > maxLimit {
+		add("limit", "must be from 1 to %d", maxLimit)
+	}
+	if c.MaxBody < minMaxBody || c.MaxBody > maxMaxBody {
+		add("max_body", "must be from 64KiB to 1GiB")
+	}
+	if c.SkipHistory && c.Start != (Start{}) {
+		add("skip_history", "can't be set together with start: it means start: now")
+	}
+	if err := c.EventTypes.Validate(); err != nil {
+		for _, line := range strings.Split(err.Error(), "\n") {
+			add("event_types", "%s", line)
+		}
+	}
+	return found
+}
+
+// Start is where a first run begins: at the beginning of what Panko has (the zero Start), now, or at a time.
+type Start struct {
+	now bool
+	at  time.Time
+}
+
+// StartNow and StartAt make the Start of that meaning.
+func StartNow() Start { return Start{now: true} }
+
+// StartAt begins at a time.
+func StartAt(at time.Time) Start { return Start{at: at} }
+
+// UnmarshalText reads "beginning", "now", or a time in RFC 3339.
+func (s *Start) UnmarshalText(text []byte) error {
+	switch word := string(text); word {
+	case "beginning":
+		*s = Start{}
+	case "now":
+		*s = StartNow()
+	default:
+		at, err := time.Parse(time.RFC3339, word)
+		if err != nil || at.Year() < 1 {
+			return errors.New("wants beginning, now, or a time such as 2026-01-02T15:04:05Z")
+		}
+		*s = StartAt(at.UTC())
+	}
+	return nil
+}
+
+// MarshalText writes what UnmarshalText reads.
+func (s Start) MarshalText() ([]byte, error) {
+	switch {
+	case s.now:
+		return []byte("now"), nil
+	case s.at.IsZero():
+		return []byte("beginning"), nil
+	default:
+		return []byte(s.at.Format(time.RFC3339Nano)), nil
+	}
+}

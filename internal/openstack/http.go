@@ -1,0 +1,161 @@
+package openstack
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"time"
+
+	"stackstream/event"
+)
+
+// HTTP says how to reach the services of a cloud.
+type HTTP struct {
+	// Timeout is for a whole request, with the body of the answer; ConnectTimeout for TCP and for TLS each;
+	// HeaderTimeout for the time from the request to the first line of the answer.
+	Timeout        time.Duration `yaml:"timeout"`
+	ConnectTimeout time.Duration `yaml:"connect_timeout"`
+	HeaderTimeout  time.Duration `yaml:"header_timeout"`
+	// Proxy is the URL of an HTTP proxy, or "environment" for the usual variables. Empty: none, whatever the
+	// environment says.
+	Proxy string `yaml:"proxy"`
+	TLS   TLS    `yaml:"tls"`
+}
+
+// TLS says how to speak TLS, 1.2 at least. There is no way to skip the check of the server's certificate.
+type TLS struct {
+	CAFile     string `yaml:"ca_file"`     // certificates to trust in place of the system's
+	CertFile   string `yaml:"cert_file"`   // our certificate, with KeyFile
+	KeyFile    string `yaml:"key_file"`    //
+	ServerName string `yaml:"server_name"` // to expect in the certificate in place of the URL's host
+}
+
+const proxyFromEnvironment = "environment"
+
+// DefaultHTTP has the limits used where the configuration names none.
+func DefaultHTTP() HTTP {
+	return HTTP{Timeout: 60 * time.Second, ConnectTimeout: 10 * time.Second, HeaderTimeout: 45 * time.Second}
+}
+
+// Validate returns every mistake that shows without reading a file.
+func (c HTTP) Validate() []Problem {
+	var found problems
+	for _, limit := range []struct {
+		field string
+		d     time.Duration
+	}{
+		{"connect_timeout", c.ConnectTimeout}, {"header_timeout", c.HeaderTimeout}, {"timeout", c.Timeout},
+	} {
+		if limit.d <= 0 {
+			found.add(limit.field, "must be more than 0")
+		}
+	}
+	if c.Proxy != "" && c.Proxy != proxyFromEnvironment {
+		if msg := CheckURL(c.Proxy); msg != "" {
+			found.add("proxy", "%s (or is the word %s)", msg, proxyFromEnvironment)
+		}
+	}
+	if c.TLS.CertFile != "" && c.TLS.KeyFile == "" {
+		found.add("tls.key_file", "is missing: tls.cert_file is set")
+	}
+	if c.TLS.KeyFile != "" && c.TLS.CertFile == "" {
+		found.add("tls.cert_file", "is missing: tls.key_file is set")
+	}
+	return found
+}
+
+// errRedirect is what an answer that sends us to another host becomes: the token is not shown to a host that was not
+// configured.
+var errRedirect = errors.New("redirects to another host, which is not followed")
+
+// maxRedirects is more than any of the services needs (a slash that is missing, http to https on one host).
+const maxRedirects = 5
+
+// NewClient makes the HTTP client for one cloud. It reads the files of c.TLS.
+func (c HTTP) NewClient() (*http.Client, error) {
+	conf := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: c.TLS.ServerName}
+	if c.TLS.CAFile != "" {
+		pem, err := os.ReadFile(c.TLS.CAFile)
+		if err != nil {
+			return nil, invalid("read http.tls.ca_file", err)
+		}
+		conf.RootCAs = x509.NewCertPool()
+		if !conf.RootCAs.AppendCertsFromPEM(pem) {
+			return nil, invalid("read http.tls.ca_file", fmt.Errorf("%s has no certificate in PEM form", c.TLS.CAFile))
+		}
+	}
+	if c.TLS.CertFile != "" {
+		cert, err := tls.LoadX509KeyPair(c.TLS.CertFile, c.TLS.KeyFile)
+		if err != nil {
+			return nil, invalid("read http.tls.cert_file and http.tls.key_file", err)
+		}
+		conf.Certificates = []tls.Certificate{cert}
+	}
+	transport := &http.Transport{
+		DialContext:           (&net.Dialer{Timeout: c.ConnectTimeout, KeepAlive: 30 * time.Second}).DialContext,
+		TLSClientConfig:       conf,
+		TLSHandshakeTimeout:   c.ConnectTimeout,
+		ResponseHeaderTimeout: c.HeaderTimeout,
+		IdleConnTimeout:       90 * time.Second,
+		MaxIdleConnsPerHost:   2,
+		ForceAttemptHTTP2:     true,
+	}
+	switch c.Proxy {
+	case "":
+	case proxyFromEnvironment:
+		transport.Proxy = http.ProxyFromEnvironment
+	default:
+		proxy, err := url.Parse(c.Proxy)
+		if err != nil {
+			return nil, invalid("read http.proxy", errors.New("is not a URL"))
+		}
+		transport.Proxy = http.ProxyURL(proxy)
+	}
+	return &http.Client{Transport: transport, Timeout: c.Timeout, CheckRedirect: checkRedirect}, nil
+}
+
+func checkRedirect(next *http.Request, via []*http.Request) error {
+	first := via[0].URL
+	same := next.URL.Host == first.Host && next.URL.Scheme == first.Scheme
+	upgrade := next.URL.Hostname() == first.Hostname() && next.URL.Scheme == "https"
+	if !same && !upgrade {
+		return fmt.Errorf("%w (%s)", errRedirect, next.URL.Host)
+	}
+	if len(via) > maxRedirects {
+		return errors.New("redirects without end")
+	}
+	return nil
+}
+
+func invalid(op string, err error) error { return &event.Error{Kind: event.Invalid, Op: op, Err: err} }
+
+func unavailable(op string, err error) error {
+	return &event.Error{Kind: event.Unavailable, Op: op, Err: err}
+}
+
+// TransportError gives an error of the HTTP client its kind: another host that we are sent to and a certificate that
+// does not hold are Invalid and name the setting, the rest is Unavailable. The URL is shown without its query.
+func TransportError(op string, err error) error {
+	var wrapped *url.Error
+	if errors.As(err, &wrapped) {
+		shown := wrapped.URL
+		if u, parsed := url.Parse(wrapped.URL); parsed == nil {
+			shown = u.Scheme + "://" + u.Host + u.Path
+		}
+		err = fmt.Errorf("%s: %w", shown, wrapped.Err)
+	}
+	var certificate *tls.CertificateVerificationError
+	switch {
+	case errors.As(err, &certificate):
+		return invalid(op, fmt.Errorf("%w (see http.tls)", err))
+	case errors.Is(err, errRedirect):
+		return invalid(op, err)
+	default:
+		return unavailable(op, err)
+	}
+}
