@@ -125,7 +125,7 @@ func (n *Normalized) next(outcomes []event.Outcome, raw event.RawStream) event.N
 		o := &outcomes[i]
 		r := &o.Raw
 		c.RawSeq = max(c.RawSeq, r.Sequence)
-		if r.Seq == 0 || len(o.Events) == 0 && o.Dead == nil {
+		if r.Seq == 0 || r.Source == "" || len(o.Events) == 0 && o.Dead == nil {
 			continue
 		}
 		at := c.Sources[r.Source]

@@ -1,0 +1,260 @@
+package jetstream
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/cenkalti/backoff/v4"
+	"github.com/nats-io/nats.go"
+	natsjs "github.com/nats-io/nats.go/jetstream"
+	"github.com/nats-io/nuid"
+
+	"stackstream/event"
+)
+
+// Headers of an atomic batch and of what its messages expect.
+const (
+	headerBatchID       = "Nats-Batch-Id"
+	headerBatchSequence = "Nats-Batch-Sequence"
+	headerBatchCommit   = "Nats-Batch-Commit"
+	headerExpectStream  = "Nats-Expected-Stream"
+	headerExpectLast    = "Nats-Expected-Last-Subject-Sequence"
+	headerExpectSubject = "Nats-Expected-Last-Subject-Sequence-Subject"
+	headerRollup        = "Nats-Rollup"
+	headerTTL           = "Nats-TTL"
+)
+
+const (
+	prefixStored = "events."
+	prefixIngest = "ingest."
+
+	// maxBatch is how many messages the server takes in one batch.
+	maxBatch = 1000
+	// maxOpenBatches bounds how many batches one Log has open at the server, which takes 50 per stream of all writers
+	// together and keeps the slot of an abandoned one for ten seconds.
+	maxOpenBatches = 16
+	// answerTimeout is how long one answer of the server is waited for. The server gives up a batch after ten seconds
+	// without a message.
+	answerTimeout = 10 * time.Second
+	// readTimeout is how long an answer to a request that changes nothing is waited for: the server that was to give it
+	// may be gone, and another would give it at once.
+	readTimeout = 4 * time.Second
+)
+
+// Log appends batches to one stream and reads the cursors in it. It is safe for concurrent use; make one per stream and
+// process, because the number of batches it has open at once is bounded per Log.
+type Log struct {
+	c      *Client
+	stream string
+	open   chan struct{}
+
+	mu     sync.Mutex
+	handle natsjs.Stream // nil until the stream was asked about, and after an answer that does not fit what it said
+}
+
+// Raw is the log of raw events, EVENTS_RAW.
+func (c *Client) Raw() *Log { return c.newLog(event.StreamRaw) }
+
+// Normalized is the log of canonical events and dead letters, EVENTS_NORMALIZED.
+func (c *Client) Normalized() *Log { return c.newLog(event.StreamNormalized) }
+
+func (c *Client) newLog(stream string) *Log {
+	return &Log{c: c, stream: stream, open: make(chan struct{}, maxOpenBatches)}
+}
+
+// Append stores the batch: all of it, durable when it returns, or nothing. It returns the stream sequence of the cursor;
+// the message before it has the sequence one less, and so on.
+//
+// A batch is refused with event.Fenced if another message than Expect is the last on the cursor's subject, or another
+// than the Fence says on the fence's. Fenced, Full, TooLarge, Unavailable and Invalid are definite: nothing was stored
+// and nothing will be. Unknown is not: the batch may be stored now, or become so later when a server comes back, until
+// another batch with the same cursor was stored. Append never sends again what may have been stored.
+//
+// It waits at most for ctx and for ten seconds per answer of the server; a right that the server refuses is told at once.
+func (l *Log) Append(ctx context.Context, b event.Batch) (event.StreamSeq, error) {
+	op := "append to " + l.stream
+	if err := checkBatch(b); err != nil {
+		return 0, invalid(op, err)
+	}
+	handle, err := l.streamHandle(ctx)
+	if err != nil {
+		return 0, err
+	}
+	messages := buildMessages(l.stream, b)
+	if err := checkSizes(messages, l.c.nc.MaxPayload(), handle.CachedInfo().Config.MaxMsgSize); err != nil {
+		var known *event.Error
+		if errors.As(err, &known) {
+			known.Op = op
+		}
+		return 0, err
+	}
+	select {
+	case l.open <- struct{}{}:
+		defer func() { <-l.open }()
+	case <-ctx.Done():
+		return 0, unavailable(op, context.Cause(ctx))
+	}
+	ctx, release := l.c.failFast(ctx, messages)
+	defer release()
+
+	// Another batch that expects something of the same subject (the fence is shared by a provider's sources) may be on
+	// its way through the cluster. The server then refuses without having looked, and says so with an error of its own;
+	// asking again once that batch is through is what it means.
+	pause := backoff.NewExponentialBackOff(backoff.WithInitialInterval(2*time.Millisecond),
+		backoff.WithMaxInterval(200*time.Millisecond), backoff.WithMaxElapsedTime(0))
+	for try := 0; ; try++ {
+		var ack pubAck
+		if ack, err = l.send(ctx, messages); err == nil {
+			return event.StreamSeq(ack.Sequence), nil
+		}
+		if !errors.Is(err, errInProcess) || try == 12 {
+			break
+		}
+		select {
+		case <-time.After(pause.NextBackOff()):
+		case <-ctx.Done():
+			return 0, unavailable(op, context.Cause(ctx))
+		}
+	}
+	if errors.Is(err, errStaleConfig) {
+		l.forget()
+	}
+	var known *event.Error
+	if errors.As(err, &known) {
+		known.Op = op
+	}
+	return 0, err
+}
+
+// send publishes one attempt. A batch of more than one message gets its batch headers here, with an id of its own for
+// each attempt. Errors have a kind and no Op.
+func (l *Log) send(ctx context.Context, messages []*nats.Msg) (pubAck, error) {
+	last := len(messages) - 1
+	if last == 0 {
+		// One message is atomic by itself.
+		ack, err := l.c.request(ctx, messages[0])
+		if err != nil {
+			return ack, sendError(err, phaseCommit)
+		}
+		return ack, nil
+	}
+	id := nuid.Next()
+	for i, m := range messages {
+		m.Header[headerBatchID] = []string{id}
+		m.Header[headerBatchSequence] = []string{strconv.Itoa(i + 1)}
+	}
+	messages[last].Header[headerBatchCommit] = []string{"1"}
+
+	// The first answer says that the server takes batches, has a slot for this one and room; it is empty then.
+	if _, err := l.c.request(ctx, messages[0]); err != nil {
+		return pubAck{}, sendError(err, phaseOpen)
+	}
+	for _, m := range messages[1:last] {
+		if err := l.c.nc.PublishMsg(m); err != nil {
+			return pubAck{}, sendError(err, phaseOpen)
+		}
+	}
+	ack, err := l.c.request(ctx, messages[last])
+	if err != nil {
+		return ack, sendError(err, phaseCommit)
+	}
+	if ack.Count != len(messages) || ack.Batch != id {
+		return ack, &event.Error{Kind: event.Unknown, Err: fmt.Errorf("the server acknowledged %d messages of batch %q, "+
+			"%d of %q were sent", ack.Count, ack.Batch, len(messages), id)}
+	}
+	return ack, nil
+}
+
+// buildMessages turns a batch into what is published: subjects of the ingest side, the fence on the first message, the
+// cursor last with what it expects.
+func buildMessages(stream string, b event.Batch) []*nats.Msg {
+	messages := make([]*nats.Msg, 0, len(b.Messages)+1)
+	for _, m := range b.Messages {
+		messages = append(messages, buildMessage(m, 4))
+	}
+	if len(messages) > 0 && b.Fence.Subject != "" {
+		// The subject to look at is named as it is stored: the server compares it with what it has.
+		messages[0].Header[headerExpectSubject] = []string{b.Fence.Subject}
+		messages[0].Header[headerExpectLast] = []string{formatSeq(b.Fence.Sequence)}
+	}
+	cursor := buildMessage(b.Cursor, 7)
+	cursor.Header[headerExpectStream] = []string{stream}
+	cursor.Header[headerExpectLast] = []string{formatSeq(b.Expect)}
+	cursor.Header[headerRollup] = []string{"sub"}
+	cursor.Header[headerTTL] = []string{"never"}
+	return append(messages, cursor)
+}
+
+func buildMessage(m event.Message, more int) *nats.Msg {
+	header := make(nats.Header, len(m.Header)+more)
+	maps.Copy(header, nats.Header(m.Header))
+	return &nats.Msg{Subject: ingestSubject(m.Subject), Header: header, Data: m.Body}
+}
+
+func ingestSubject(stored string) string {
+	return prefixIngest + strings.TrimPrefix(stored, prefixStored)
+}
+
+func formatSeq(seq event.StreamSeq) string { return strconv.FormatUint(uint64(seq), 10) }
+
+// streamHandle returns the stream and what it said of itself when it was asked, which is once and after every answer
+// that does not fit. The error has a kind.
+func (l *Log) streamHandle(ctx context.Context) (natsjs.Stream, error) {
+	l.mu.Lock()
+	handle := l.handle
+	l.mu.Unlock()
+	if handle != nil {
+		return handle, nil
+	}
+	handle, err := l.c.stream(ctx, l.stream)
+	if err != nil {
+		return nil, err
+	}
+	l.mu.Lock()
+	l.handle = handle
+	l.mu.Unlock()
+	return handle, nil
+}
+
+func (l *Log) forget() {
+	l.mu.Lock()
+	l.handle = nil
+	l.mu.Unlock()
+}
+
+// failFast returns a context that ends, with the refusal as its cause, when the server does not let this connection
+// publish one of the messages: it drops such a message and answers nothing. The context also carries the caller's end.
+func (c *Client) failFast(ctx context.Context, messages []*nats.Msg) (context.Context, func()) {
+	subjects := make(map[string]bool, 2)
+	for _, m := range messages {
+		subjects[m.Subject] = true
+	}
+	return c.failOnRefusal(ctx, func(subject string) bool { return subjects[subject] })
+}
+
+// failOnRefusal returns a context that ends, with the refusal as its cause, when the server refuses this connection a
+// subject that match accepts. release must be called.
+func (c *Client) failOnRefusal(ctx context.Context, match func(subject string) bool) (context.Context, func()) {
+	refused, stop := c.watchRefusals(match)
+	ctx, cancel := context.WithCancelCause(ctx)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		select {
+		case err := <-refused:
+			cancel(&refusal{err: err})
+		case <-ctx.Done():
+		}
+	}()
+	return ctx, func() {
+		cancel(context.Canceled)
+		stop()
+		<-done
+	}
+}

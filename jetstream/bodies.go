@@ -1,0 +1,116 @@
+package jetstream
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	natsjs "github.com/nats-io/nats.go/jetstream"
+
+	"stackstream/event"
+)
+
+// bodyFresh is how old an object may be that is not stored again when it is put again. It is little compared with what
+// the bucket keeps.
+const bodyFresh = time.Hour
+
+// bodyTimeout is how long one body may take to be written or read.
+const bodyTimeout = 2 * time.Minute
+
+// Bodies keeps bodies that are too large for a message in the object store EVENTS_BODIES, by their SHA-256. It is safe
+// for concurrent use.
+type Bodies struct{ c *Client }
+
+// Bodies is where bodies that are too large for a message are kept.
+func (c *Client) Bodies() *Bodies { return &Bodies{c: c} }
+
+// PutBody stores body under ref.Object and is done when it is durable. A body that is there already is stored again,
+// so that it is kept for as long as the message that is about to refer to it, unless that was less than an hour ago.
+// event.Full: the bucket takes no more. event.Invalid: ref is not the reference of body.
+func (b *Bodies) PutBody(ctx context.Context, ref event.BodyRef, body []byte) error {
+	op := "store body " + ref.Object
+	if event.NewBodyRef(body) != ref {
+		return invalid(op, errors.New("the reference is not made of this body"))
+	}
+	store, ctx, cancel, err := b.open(ctx, op)
+	if err != nil {
+		return err
+	}
+	defer cancel()
+	switch info, err := store.GetInfo(ctx, ref.Object); {
+	case err == nil:
+		if info.Size == uint64(ref.Size) && time.Since(info.ModTime) < bodyFresh {
+			return nil
+		}
+	case !errors.Is(err, natsjs.ErrObjectNotFound):
+		return readError(ctx, op, err)
+	}
+	if _, err = store.Put(ctx, natsjs.ObjectMeta{Name: ref.Object}, bytes.NewReader(body)); err != nil {
+		var api *natsjs.APIError
+		if errors.As(err, &api) && event.KindOf(apiError(api, phaseOpen)) == event.Full {
+			return &event.Error{Kind: event.Full, Op: op, Err: err}
+		}
+		return readError(ctx, op, err)
+	}
+	return nil
+}
+
+// GetBody returns the object's content, checked against its name and size. event.Expired: it is gone, or is not what its
+// name says, and will not be again.
+func (b *Bodies) GetBody(ctx context.Context, ref event.BodyRef) ([]byte, error) {
+	op := "read body " + ref.Object
+	store, ctx, cancel, err := b.open(ctx, op)
+	if err != nil {
+		return nil, err
+	}
+	defer cancel()
+	info, err := store.GetInfo(ctx, ref.Object)
+	if err != nil {
+		return nil, bodyError(ctx, op, err)
+	}
+	body, err := store.GetBytes(ctx, ref.Object)
+	if err == nil && event.NewBodyRef(body) == ref {
+		return body, nil
+	}
+	if err != nil && !errors.Is(err, natsjs.ErrDigestMismatch) {
+		return nil, bodyError(ctx, op, err)
+	}
+	// It may have been replaced while it was read.
+	again, err := store.GetInfo(ctx, ref.Object)
+	if err != nil {
+		return nil, bodyError(ctx, op, err)
+	}
+	if again.NUID != info.NUID {
+		return nil, unavailable(op, errors.New("it is being replaced"))
+	}
+	return nil, &event.Error{Kind: event.Expired, Op: op,
+		Err: fmt.Errorf("the object has %d bytes and is not what its name says; %d were stored", info.Size, ref.Size)}
+}
+
+// open returns the store and a context for one use of it.
+func (b *Bodies) open(ctx context.Context, op string) (natsjs.ObjectStore, context.Context, context.CancelFunc, error) {
+	ctx, cancel := context.WithTimeout(ctx, bodyTimeout)
+	ctx, release := b.c.failOnRefusal(ctx, isObjectRequest)
+	both := func() { release(); cancel() }
+	store, err := b.c.js.ObjectStore(ctx, event.BucketBodies)
+	if err != nil {
+		err = readError(ctx, op, err)
+		both()
+		return nil, nil, nil, err
+	}
+	return store, ctx, both, nil
+}
+
+func bodyError(ctx context.Context, op string, err error) error {
+	if errors.Is(err, natsjs.ErrObjectNotFound) {
+		return &event.Error{Kind: event.Expired, Op: op, Err: err}
+	}
+	return readError(ctx, op, err)
+}
+
+func isObjectRequest(subject string) bool {
+	return strings.Contains(subject+".", ".OBJ_"+event.BucketBodies+".") || strings.HasPrefix(subject, "$O."+event.BucketBodies+".")
+}

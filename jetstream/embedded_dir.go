@@ -1,0 +1,78 @@
+package jetstream
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+)
+
+// lockName is the file in the store directory that its owner holds locked. It has the owner's pid in it. The lock ends
+// with the process, however that ends.
+const lockName = "owner.lock"
+
+// lockDir makes this process the directory's owner until the file is closed.
+func lockDir(dir string) (*os.File, error) {
+	const op = "lock the store directory"
+	f, err := os.OpenFile(filepath.Join(dir, lockName), os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, invalid(op, err)
+	}
+	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		if errors.Is(err, syscall.EWOULDBLOCK) {
+			pid, _ := io.ReadAll(io.LimitReader(f, 32))
+			err = fmt.Errorf("%s is in use by process %s", dir, strings.TrimSpace(string(pid)))
+		}
+		return nil, errors.Join(unavailable(op, err), f.Close())
+	}
+	if err = f.Truncate(0); err == nil {
+		_, err = f.WriteString(strconv.Itoa(os.Getpid()) + "\n")
+	}
+	if err != nil {
+		return nil, errors.Join(unavailable(op, err), f.Close())
+	}
+	return f, nil
+}
+
+// allowedFile returns how many bytes the streams may take in dir: wanted, but never more than diskShare of what is free
+// there or taken by them already. wanted 0 is as much as that.
+func allowedFile(dir string, wanted int64) (int64, error) {
+	var disk syscall.Statfs_t
+	if err := syscall.Statfs(dir, &disk); err != nil {
+		return 0, fmt.Errorf("ask for free disk space: %w", err)
+	}
+	used, err := usedBytes(dir)
+	if err != nil {
+		return 0, fmt.Errorf("ask for used disk space: %w", err)
+	}
+	free := int64(disk.Bavail) * int64(disk.Bsize)
+	most := int64(float64(free+used) * diskShare)
+	if wanted > 0 && wanted < most {
+		return wanted, nil
+	}
+	return most, nil
+}
+
+// usedBytes adds up the files below dir.
+func usedBytes(dir string) (int64, error) {
+	var sum int64
+	err := filepath.WalkDir(dir, func(_ string, entry fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if entry.Type().IsRegular() {
+			info, err := entry.Info()
+			if err != nil {
+				return err
+			}
+			sum += info.Size()
+		}
+		return nil
+	})
+	return sum, err
+}

@@ -1,0 +1,51 @@
+package jetstream
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+
+	"github.com/rs/zerolog"
+)
+
+// serverLog writes the embedded server's log lines into ours: warnings and errors as warnings, the rest for debugging.
+// A line that repeats the one before is not written again.
+type serverLog struct {
+	log zerolog.Logger
+
+	mu     sync.Mutex
+	last   string
+	failed error // the first thing that the server called fatal
+}
+
+func (l *serverLog) Noticef(format string, v ...any) { l.write(zerolog.DebugLevel, format, v) }
+func (l *serverLog) Debugf(format string, v ...any)  { l.write(zerolog.DebugLevel, format, v) }
+func (l *serverLog) Tracef(format string, v ...any)  { l.write(zerolog.TraceLevel, format, v) }
+func (l *serverLog) Warnf(format string, v ...any)   { l.write(zerolog.WarnLevel, format, v) }
+func (l *serverLog) Errorf(format string, v ...any)  { l.write(zerolog.WarnLevel, format, v) }
+
+// Fatalf keeps the line for who starts the server. The server expects the process to end here; it is shut down instead.
+func (l *serverLog) Fatalf(format string, v ...any) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.failed == nil {
+		l.failed = errors.New(fmt.Sprintf(format, v...))
+	}
+}
+
+func (l *serverLog) fatal() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.failed
+}
+
+func (l *serverLog) write(level zerolog.Level, format string, v []any) {
+	line := fmt.Sprintf(format, v...)
+	l.mu.Lock()
+	repeated := line == l.last
+	l.last = line
+	l.mu.Unlock()
+	if !repeated {
+		l.log.WithLevel(level).Str("line", line).Msg("nats-server")
+	}
+}

@@ -1,0 +1,380 @@
+package jetstream_test
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"time"
+
+	natsjs "github.com/nats-io/nats.go/jetstream"
+
+	"stackstream/event"
+	"stackstream/jetstream"
+	"stackstream/jetstream/jetstreamtest"
+)
+
+func open(t *testing.T, c *jetstream.Client, from event.NormalizedCursor) *jetstream.Reader {
+	t.Helper()
+	r, err := c.Feed().Open(testContext(t), prov, from)
+	if err != nil {
+		t.Fatalf("open: %v", err)
+	}
+	t.Cleanup(r.Close)
+	return r
+}
+
+// read reads n events and checks that they are those of one source, numbered from first.
+func read(t *testing.T, r *jetstream.Reader, source event.Source, first, n int) event.StreamSeq {
+	t.Helper()
+	var last event.StreamSeq
+	for want := first; want < first+n; {
+		batch, err := r.Next(testContext(t), 100, 1<<20)
+		if err != nil {
+			t.Fatalf("waiting for event %d: %v", want, err)
+		}
+		for _, m := range batch {
+			if got := m.Header.Get(event.HeaderID); got != fmt.Sprintf("%s-%d", source, want) {
+				t.Fatalf("got %s, want %s-%d", got, source, want)
+			}
+			last = m.Sequence
+			want++
+		}
+	}
+	return last
+}
+
+// normalized is the cursor of a normalizer that has dealt with everything up to seq and position.
+func normalized(r *jetstream.Reader, seq event.StreamSeq, source event.Source, position event.Seq) event.NormalizedCursor {
+	return event.NormalizedCursor{
+		RawSeq: seq, RawCreated: r.Stream().Created, Sequence: 1,
+		Sources: map[event.Source]event.SourcePosition{source: {Position: position}},
+	}
+}
+
+func TestFeedReadsInOrderAndGoesOnBehindTheCursor(t *testing.T) {
+	client := jetstreamtest.Server(t).Client(t)
+	r := open(t, client, event.NormalizedCursor{}) // the stream is empty
+	cursor := mustAppend(t, client.Raw(), rawBatch("panko", 1, 500, 0))
+	cursor = mustAppend(t, client.Raw(), rawBatch("panko", 501, 500, cursor))
+	read(t, r, "panko", 1, 1000)
+	r.Close()
+
+	r = open(t, client, normalized(r, 300, "panko", 300))
+	read(t, r, "panko", 301, 700)
+	mustAppend(t, client.Raw(), rawBatch("panko", 1001, 5, cursor))
+	read(t, r, "panko", 1001, 5)
+}
+
+func TestFeedKeepsToTheLimits(t *testing.T) {
+	client := jetstreamtest.Server(t).Client(t)
+	b := rawBatch("panko", 1, 10, 0)
+	for i := range b.Messages {
+		b.Messages[i].Body = make([]byte, 1000)
+	}
+	b.Messages[9].Body = make([]byte, 50_000)
+	mustAppend(t, client.Raw(), b)
+	r := open(t, client, event.NormalizedCursor{})
+	var sizes []int
+	for total := 0; total < 10; {
+		batch, err := r.Next(testContext(t), 4, 3500)
+		if err != nil {
+			t.Fatal(err)
+		}
+		bytes := 0
+		for _, m := range batch {
+			bytes += len(m.Body)
+		}
+		if len(batch) > 1 && (len(batch) > 4 || bytes > 3500) {
+			t.Fatalf("%d events with %d bytes at once, the limits are 4 and 3500", len(batch), bytes)
+		}
+		total += len(batch)
+		sizes = append(sizes, bytes)
+	}
+	if last := sizes[len(sizes)-1]; last != 50_000 {
+		t.Errorf("the large event came together with others: %v", sizes)
+	}
+}
+
+func TestFeedWaitsAndEndsWithTheContext(t *testing.T) {
+	client := jetstreamtest.Server(t).Client(t)
+	r := open(t, client, event.NormalizedCursor{})
+	ctx, cancel := context.WithCancel(testContext(t))
+	cancel()
+	if batch, err := r.Next(ctx, 10, 1000); err != context.Canceled || batch != nil {
+		t.Fatalf("got %v, %v", batch, err)
+	}
+	mustAppend(t, client.Raw(), rawBatch("panko", 1, 1, 0))
+	read(t, r, "panko", 1, 1) // a wait that was given up loses nothing
+}
+
+func TestFeedReadsLargeEventsInBoundedMemory(t *testing.T) {
+	t.Parallel()
+	client := jetstreamtest.Server(t).Client(t)
+	var cursor event.StreamSeq
+	for i := range 7 {
+		b := rawBatch("panko", i+1, 1, cursor)
+		b.Messages[0].Body = make([]byte, 4<<20)
+		cursor = mustAppend(t, client.Raw(), b)
+	}
+	read(t, open(t, client, event.NormalizedCursor{}), "panko", 1, 7)
+}
+
+func TestFeedAcknowledges(t *testing.T) {
+	client := jetstreamtest.Server(t).Client(t)
+	mustAppend(t, client.Raw(), rawBatch("panko", 1, 10, 0))
+	r := open(t, client, event.NormalizedCursor{})
+	read(t, r, "panko", 1, 10)
+	for _, seq := range []event.StreamSeq{0, 4, 4, 2, 7} {
+		if err := r.Ack(testContext(t), seq); err != nil {
+			t.Fatal(err)
+		}
+	}
+	consumer, err := jetStream(t, client).Consumer(testContext(t), event.StreamRaw, jetstream.ConsumerName(prov))
+	if err != nil {
+		t.Fatal(err)
+	}
+	until(t, "for the acknowledgement", func() bool {
+		info, err := consumer.Info(testContext(t))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return info.AckFloor.Stream == 7 && info.NumAckPending == 3
+	})
+}
+
+// nextError reads until the reader ends.
+func nextError(t *testing.T, r *jetstream.Reader) error {
+	t.Helper()
+	for {
+		if _, err := r.Next(testContext(t), 100, 1<<20); err != nil {
+			return err
+		}
+	}
+}
+
+func TestReaderEndsWhenAnotherTakesOver(t *testing.T) {
+	server := jetstreamtest.Server(t)
+	client := server.Client(t)
+	cursor := mustAppend(t, client.Raw(), rawBatch("panko", 1, 10, 0))
+	first := open(t, client, event.NormalizedCursor{})
+	read(t, first, "panko", 1, 5+5)
+	second := open(t, server.Client(t), normalized(first, 5, "panko", 5))
+	// Some of what follows may still be sent to the first reader; then both find out and the second opens again.
+	mustAppend(t, client.Raw(), rawBatch("panko", 11, 50, cursor))
+	done := make(chan error, 1)
+	go func() {
+		for {
+			if _, err := first.Next(context.Background(), 100, 1<<20); err != nil {
+				done <- err
+				return
+			}
+		}
+	}()
+	wantKind(t, <-done, event.Unavailable, "not in sequence")
+	first.Close()
+	got := 5
+	for got < 60 {
+		batch, err := second.Next(testContext(t), 100, 1<<20)
+		if err != nil {
+			wantKind(t, err, event.Unavailable, "not in sequence")
+			second.Close()
+			second = open(t, client, normalized(first, event.StreamSeq(seqOf(got)), "panko", event.Seq(got)))
+			continue
+		}
+		for _, m := range batch {
+			got++
+			if want := fmt.Sprintf("panko-%d", got); m.Header.Get(event.HeaderID) != want {
+				t.Fatalf("got %s, want %s", m.Header.Get(event.HeaderID), want)
+			}
+		}
+	}
+}
+
+// seqOf is the stream sequence of an event of TestReaderEndsWhenAnotherTakesOver: a cursor stands behind the tenth.
+func seqOf(n int) int {
+	if n > 10 {
+		return n + 1
+	}
+	return n
+}
+
+func TestReaderEndsWhenItsConsumerIsDeleted(t *testing.T) {
+	client := jetstreamtest.Server(t).Client(t)
+	cursor := mustAppend(t, client.Raw(), rawBatch("panko", 1, 10, 0))
+	r := open(t, client, event.NormalizedCursor{})
+	read(t, r, "panko", 1, 10)
+	if err := jetStream(t, client).DeleteConsumer(testContext(t), event.StreamRaw, jetstream.ConsumerName(prov)); err != nil {
+		t.Fatal(err)
+	}
+	wantKind(t, nextError(t, r), event.Unavailable, "consumer deleted")
+	mustAppend(t, client.Raw(), rawBatch("panko", 11, 2, cursor))
+	read(t, open(t, client, normalized(r, 10, "panko", 10)), "panko", 11, 2)
+}
+
+func TestReaderEndsWhenTheConnectionBreaks(t *testing.T) {
+	server := jetstreamtest.Server(t)
+	client := server.Client(t)
+	mustAppend(t, client.Raw(), rawBatch("panko", 1, 10, 0))
+	r := open(t, client, event.NormalizedCursor{})
+	read(t, r, "panko", 1, 10)
+	server.Restart(t)
+	wantKind(t, nextError(t, r), event.Unavailable, "")
+	until(t, "for the connection", func() bool { return client.Conn().IsConnected() })
+	// The consumer was in memory and is gone; it is made again.
+	read(t, open(t, client, normalized(r, 4, "panko", 4)), "panko", 5, 6)
+}
+
+func TestReaderEndsWhenClosed(t *testing.T) {
+	client := jetstreamtest.Server(t).Client(t)
+	r := open(t, client, event.NormalizedCursor{})
+	ended := make(chan error, 1)
+	go func() {
+		_, err := r.Next(context.Background(), 1, 1)
+		ended <- err
+	}()
+	r.Close()
+	wantKind(t, <-ended, event.Unavailable, "closed")
+	r.Close()
+	if err := r.Ack(testContext(t), 1); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestFeedReplacesAConsumerOfOtherSettings(t *testing.T) {
+	client := jetstreamtest.Server(t).Client(t)
+	mustAppend(t, client.Raw(), rawBatch("panko", 1, 3, 0))
+	_, err := jetStream(t, client).CreateConsumer(testContext(t), event.StreamRaw, natsjs.ConsumerConfig{
+		Durable: jetstream.ConsumerName(prov), AckPolicy: natsjs.AckExplicitPolicy, DeliverPolicy: natsjs.DeliverNewPolicy,
+		MemoryStorage: true,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	read(t, open(t, client, event.NormalizedCursor{}), "panko", 1, 3)
+}
+
+func TestFeedRefusesAStreamThatHoldsLess(t *testing.T) {
+	t.Parallel()
+	client := jetstreamtest.Server(t).Client(t)
+	ctx := testContext(t)
+	mustAppend(t, client.Raw(), rawBatch("panko", 1, 10, 0))
+	r := open(t, client, event.NormalizedCursor{})
+	for name, test := range map[string]struct {
+		from event.NormalizedCursor
+		text string
+	}{
+		"it ends before the cursor": {normalized(r, 12, "panko", 10), "EVENTS_RAW ends at 11, the cursor is at 12"},
+		"a source has less":         {normalized(r, 10, "panko", 11), "source panko is collected up to event 10, 11 was normalized"},
+		"a source is unknown":       {normalized(r, 10, "amqp", 1), "source amqp is collected up to event 0, 1 was normalized"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := client.Feed().Open(ctx, prov, test.from)
+			wantKind(t, err, event.Regressed, test.text)
+		})
+	}
+	cursor := normalized(r, 5, "panko", 5)
+	if err := jetStream(t, client).DeleteStream(ctx, event.StreamRaw); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := client.Provision(ctx, smallLayout(1), jetstream.CreateMissing); err != nil {
+		t.Fatal(err)
+	}
+	mustAppend(t, client.Raw(), rawBatch("panko", 1, 20, 0))
+	_, err := client.Feed().Open(ctx, prov, cursor)
+	wantKind(t, err, event.Regressed, "EVENTS_RAW was created at")
+}
+
+func TestFeedRefusesAStreamThatDroppedWhatWasNotNormalized(t *testing.T) {
+	purge := func(t *testing.T, c *jetstream.Client, opts ...natsjs.StreamPurgeOpt) {
+		t.Helper()
+		s, err := jetStream(t, c).Stream(testContext(t), event.StreamRaw)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Purge(testContext(t), opts...); err != nil {
+			t.Fatal(err)
+		}
+	}
+	subject := natsjs.WithPurgeSubject(event.RawSubject(prov, "panko"))
+	for name, test := range map[string]struct {
+		opts []natsjs.StreamPurgeOpt
+		text string // "" if nothing that matters is gone
+	}{
+		"only what was normalized": {[]natsjs.StreamPurgeOpt{subject, natsjs.WithPurgeSequence(6)}, ""},
+		"some":                     {[]natsjs.StreamPurgeOpt{subject, natsjs.WithPurgeSequence(8)}, "events 6 to 7 of source panko"},
+		"all":                      {[]natsjs.StreamPurgeOpt{subject}, "events 6 to 10 of source panko"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			client := jetstreamtest.Server(t).Client(t)
+			mustAppend(t, client.Raw(), rawBatch("panko", 1, 10, 0))
+			r := open(t, client, event.NormalizedCursor{})
+			r.Close()
+			purge(t, client, test.opts...)
+			second, err := client.Feed().Open(testContext(t), prov, normalized(r, 5, "panko", 5))
+			if test.text == "" {
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer second.Close()
+				read(t, second, "panko", 6, 5)
+				return
+			}
+			wantKind(t, err, event.Expired, test.text)
+		})
+	}
+}
+
+// An event that is gone in the middle, while older ones are still there, does not show in the numbers.
+func TestReaderEndsAtAGap(t *testing.T) {
+	client := jetstreamtest.Server(t).Client(t)
+	mustAppend(t, client.Raw(), rawBatch("panko", 1, 10, 0))
+	r := open(t, client, event.NormalizedCursor{})
+	r.Close()
+	s, err := jetStream(t, client).Stream(testContext(t), event.StreamRaw)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.DeleteMsg(testContext(t), 8); err != nil {
+		t.Fatal(err)
+	}
+	r = open(t, client, normalized(r, 5, "panko", 5))
+	read(t, r, "panko", 6, 2)
+	_, err = r.Next(testContext(t), 1, 1)
+	wantKind(t, err, event.Expired, "events 8 to 8 of source panko")
+}
+
+func TestFeedOfManyProvidersAtOnce(t *testing.T) {
+	client := jetstreamtest.Server(t).Client(t)
+	failed := make(chan error, 20)
+	for i := range cap(failed) {
+		go func() {
+			ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+			defer cancel()
+			p := event.Provider(fmt.Sprintf("p%d", i))
+			_, err := client.Raw().Append(ctx, event.Batch{
+				Messages: []event.Message{{Subject: event.RawSubject(p, "s"), Header: event.Header{event.HeaderSeq: {"1"}}}},
+				Cursor:   event.Message{Subject: event.RawCursorSubject(p, "s"), Body: []byte(`{"position":1}`)},
+			})
+			if err != nil {
+				failed <- err
+				return
+			}
+			r, err := client.Feed().Open(ctx, p, event.NormalizedCursor{})
+			if err != nil {
+				failed <- err
+				return
+			}
+			defer r.Close()
+			got, err := r.Next(ctx, 10, 1000)
+			if err == nil && (len(got) != 1 || got[0].Subject != event.RawSubject(p, "s")) {
+				err = fmt.Errorf("%s got %+v", p, got)
+			}
+			failed <- err
+		}()
+	}
+	for range cap(failed) {
+		if err := <-failed; err != nil {
+			t.Error(err)
+		}
+	}
+}

@@ -1,0 +1,262 @@
+package jetstream
+
+import (
+	"fmt"
+	"math"
+	"time"
+
+	natsjs "github.com/nats-io/nats.go/jetstream"
+
+	"stackstream/event"
+)
+
+// The key-value buckets behind the leases. They are on disk although what is in them is of no use after a restart: a
+// single server forgets that a stream in memory ever was, and those who hold leases have no right to make it again.
+const (
+	// BucketLeases has one entry per process that is alive; it vanishes LeaseTTL after it was last renewed.
+	BucketLeases = "LEASES"
+	// BucketOwners has one entry per thing that is owned, written only when the owner changes.
+	BucketOwners = "OWNERS"
+	// LeaseTTL is how long an entry of BucketLeases lives.
+	LeaseTTL = 12 * time.Second
+)
+
+// Subjects on which writers publish. The streams store what comes on "ingest.x" as "events.x".
+const (
+	ingestAll = "ingest.>"
+	eventsAll = "events.>"
+)
+
+const day = 24 * time.Hour
+
+// Layout says how the streams are to be: what an operator may choose of them. Everything else follows from what the
+// streams are for.
+type Layout struct {
+	// Replicas of every stream and bucket: 1 on a single server, 3 on a cluster.
+	Replicas int `yaml:"replicas"`
+	// Budget is what the file streams may take together, on each server that holds them. It is divided among those
+	// that have no MaxBytes of their own, when they are created; a stream that exists keeps what it has. 0: 32 GiB for
+	// four streams without MaxBytes, less for fewer.
+	Budget int64 `yaml:"budget,size"`
+
+	Raw        StreamLimits `yaml:"raw"`
+	Normalized StreamLimits `yaml:"normalized"`
+	Dead       StreamLimits `yaml:"dead"`
+	Bodies     StreamLimits `yaml:"bodies"`
+}
+
+// StreamLimits bounds one stream.
+type StreamLimits struct {
+	// MaxBytes; 0 takes a share of the Budget.
+	MaxBytes int64 `yaml:"max_bytes,size"`
+	// MaxAge after which messages are dropped; 0 is the default.
+	MaxAge time.Duration `yaml:"max_age"`
+}
+
+const (
+	defaultBudget = 32 << 30
+	minBudget     = 64 << 20
+	bucketBytes   = 8 << 20 // of each bucket, beside the budget
+)
+
+// DefaultLayout is what suits most.
+func DefaultLayout(replicas int) Layout {
+	return Layout{
+		Replicas:   replicas,
+		Raw:        StreamLimits{MaxAge: 7 * day},
+		Normalized: StreamLimits{MaxAge: 30 * day},
+		Dead:       StreamLimits{MaxAge: 90 * day},
+		Bodies:     StreamLimits{MaxAge: 97 * day}, // longer than any message that refers to a body
+	}
+}
+
+// Within returns the layout with a Budget that fits a server that takes most bytes on disk in all.
+func (l Layout) Within(most int64) Layout {
+	room := max(most-2*bucketBytes, 1)
+	if l.Budget == 0 || l.Budget > room {
+		l.Budget = room
+	}
+	return l
+}
+
+// Validate returns every mistake that shows without asking a server.
+func (l Layout) Validate() []Problem {
+	var found []Problem
+	add := func(field, format string, args ...any) {
+		found = append(found, Problem{Field: field, Msg: fmt.Sprintf(format, args...)})
+	}
+	if l.Replicas < 1 || l.Replicas > 5 {
+		add("replicas", "is %d; 1, 3 or 5 is meant", l.Replicas)
+	} else if l.Replicas%2 == 0 {
+		add("replicas", "is %d; an even number survives no more failures than one less", l.Replicas)
+	}
+	for _, s := range l.limits() {
+		if s.own.MaxBytes < 0 {
+			add(s.field+".max_bytes", "is negative; a stream needs a limit")
+		}
+		if s.own.MaxAge < 0 {
+			add(s.field+".max_age", "is negative")
+		}
+	}
+	full := l.withAges()
+	if oldest := max(full.Raw.MaxAge, full.Normalized.MaxAge, full.Dead.MaxAge); full.Bodies.MaxAge < oldest {
+		add("bodies.max_age", "is %s; bodies must be kept as long as the messages that refer to them, %s",
+			full.Bodies.MaxAge, oldest)
+	}
+	if l.Budget < 0 {
+		add("budget", "is negative")
+	} else if _, err := l.sizes(); err != nil {
+		add("budget", "%v", err)
+	}
+	return found
+}
+
+// withAges returns the layout with the default where an age is not set.
+func (l Layout) withAges() Layout {
+	defaults := DefaultLayout(l.Replicas)
+	for own, standard := range map[*StreamLimits]StreamLimits{
+		&l.Raw: defaults.Raw, &l.Normalized: defaults.Normalized, &l.Dead: defaults.Dead, &l.Bodies: defaults.Bodies,
+	} {
+		if own.MaxAge == 0 {
+			own.MaxAge = standard.MaxAge
+		}
+	}
+	return l
+}
+
+// limits lists the file streams with the share of the budget, in hundredths, that each may take.
+func (l Layout) limits() []fileStream {
+	return []fileStream{
+		{event.StreamRaw, "raw", l.Raw, 30},
+		{event.StreamNormalized, "normalized", l.Normalized, 45},
+		{event.StreamDead, "dead", l.Dead, 10},
+		{event.BucketBodies, "bodies", l.Bodies, 15},
+	}
+}
+
+type fileStream struct {
+	name  string
+	field string
+	own   StreamLimits
+	share int64
+}
+
+// sizes divides the budget: streams with a MaxBytes of their own get it, the others share what is left.
+func (l Layout) sizes() (map[string]int64, error) {
+	var owned, shares int64
+	sizes := map[string]int64{}
+	for _, s := range l.limits() {
+		if s.own.MaxBytes > 0 {
+			owned += s.own.MaxBytes
+			sizes[s.name] = s.own.MaxBytes
+		} else {
+			shares += s.share
+		}
+	}
+	rest := l.Budget - owned
+	switch {
+	case l.Budget == 0:
+		rest = defaultBudget / 100 * shares
+	case rest < 0:
+		return nil, fmt.Errorf("is %d bytes; the streams are to take %d together", l.Budget, owned)
+	case shares > 0 && rest < minBudget:
+		return nil, fmt.Errorf("leaves %d bytes for the streams without max_bytes; at least %d are needed", rest, minBudget)
+	}
+	for _, s := range l.limits() {
+		if s.own.MaxBytes == 0 {
+			sizes[s.name] = rest / shares * s.share
+		}
+	}
+	return sizes, nil
+}
+
+// target is how a stream is to be.
+type target struct {
+	config natsjs.StreamConfig
+	// anySize: a stream that exists keeps its MaxBytes, whatever it is.
+	anySize bool
+}
+
+// streams returns every stream, those behind buckets included. maxPayload is what the server takes in one message.
+func (l Layout) streams(maxPayload int64) ([]target, error) {
+	sizes, err := l.sizes()
+	if err != nil {
+		return nil, fmt.Errorf("budget %w", err)
+	}
+	l = l.withAges()
+	largest := int32(min(maxPayload, MaxPayload, math.MaxInt32))
+
+	file := natsjs.StreamConfig{
+		Retention: natsjs.LimitsPolicy, Storage: natsjs.FileStorage, Compression: natsjs.S2Compression,
+		Replicas: l.Replicas, MaxMsgs: -1, MaxConsumers: -1, MaxMsgsPerSubject: -1, MaxMsgSize: largest,
+		AllowDirect: true,
+	}
+	written := file // by atomic batches with a cursor behind them
+	written.Discard = natsjs.DiscardNew
+	written.AllowAtomicPublish, written.AllowRollup, written.AllowMsgTTL = true, true, true
+	written.SubjectTransform = &natsjs.SubjectTransformConfig{Source: ingestAll, Destination: eventsAll}
+
+	raw := written
+	raw.Name = event.StreamRaw
+	raw.Description = "what the collectors accepted, as it came, with their cursors"
+	raw.Subjects = []string{"ingest.raw.>", "ingest.cursor.raw.>"}
+	raw.MaxAge, raw.MaxBytes = l.Raw.MaxAge, sizes[raw.Name]
+
+	normalized := written
+	normalized.Name = event.StreamNormalized
+	normalized.Description = "canonical events and dead letters, with the normalizers' cursors"
+	normalized.Subjects = []string{
+		"ingest.normalized.*", "ingest.dead.*", "ingest.deadstate.*", "ingest.cursor.normalized.>",
+	}
+	normalized.RePublish = &natsjs.RePublish{Source: "events.normalized.>", Destination: "events.normalized.>"}
+	normalized.MaxAge, normalized.MaxBytes = l.Normalized.MaxAge, sizes[normalized.Name]
+
+	dead := file
+	dead.Name = event.StreamDead
+	dead.Description = "dead letters and what became of them, kept longer"
+	dead.Sources = []*natsjs.StreamSource{{
+		Name: event.StreamNormalized,
+		SubjectTransforms: []natsjs.SubjectTransformConfig{
+			{Source: "events.dead.*"}, {Source: "events.deadstate.*"},
+		},
+	}}
+	dead.Discard = natsjs.DiscardOld
+	dead.DenyDelete, dead.DenyPurge = true, true
+	dead.MaxAge, dead.MaxBytes = l.Dead.MaxAge, sizes[dead.Name]
+
+	bodies := natsjs.StreamConfig{
+		Name:        "OBJ_" + event.BucketBodies,
+		Description: "bodies that are too large for a message",
+		Subjects:    []string{"$O." + event.BucketBodies + ".C.>", "$O." + event.BucketBodies + ".M.>"},
+		Storage:     natsjs.FileStorage, Replicas: l.Replicas, Discard: natsjs.DiscardNew,
+		AllowRollup: true, AllowDirect: true,
+		MaxMsgs: -1, MaxConsumers: -1, MaxMsgsPerSubject: -1, MaxMsgSize: -1,
+		MaxAge: l.Bodies.MaxAge, MaxBytes: sizes[event.BucketBodies],
+	}
+	leases := bucket(BucketLeases, "processes that are alive", l.Replicas)
+	leases.MaxAge = LeaseTTL
+	leases.Duplicates = LeaseTTL
+	leases.AllowMsgTTL, leases.SubjectDeleteMarkerTTL = true, LeaseTTL // so that watchers see an entry vanish
+	owners := bucket(BucketOwners, "which process works on what", l.Replicas)
+
+	return []target{
+		{raw, l.Raw.MaxBytes == 0},
+		{normalized, l.Normalized.MaxBytes == 0},
+		{dead, l.Dead.MaxBytes == 0},
+		{bodies, l.Bodies.MaxBytes == 0},
+		{leases, false},
+		{owners, false},
+	}, nil
+}
+
+// bucket returns the stream behind a key-value bucket.
+func bucket(name, description string, replicas int) natsjs.StreamConfig {
+	return natsjs.StreamConfig{
+		Name:        "KV_" + name,
+		Description: description,
+		Subjects:    []string{"$KV." + name + ".>"},
+		Storage:     natsjs.FileStorage, Replicas: replicas, Discard: natsjs.DiscardNew,
+		AllowRollup: true, DenyDelete: true, AllowDirect: true,
+		MaxMsgs: -1, MaxConsumers: -1, MaxMsgsPerSubject: 1, MaxMsgSize: -1, MaxBytes: bucketBytes,
+	}
+}

@@ -1,0 +1,148 @@
+package jetstream
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	natsjs "github.com/nats-io/nats.go/jetstream"
+)
+
+// member is this process from the moment it joins the others until it leaves, is taken for dead, or has to take itself
+// for dead. Each has an id of its own: once dead it never comes back.
+type member struct {
+	id     string
+	key    string // of its entry in leases
+	ttl    time.Duration
+	madeAt time.Time // when the bucket OWNERS was made
+	leases natsjs.KeyValue
+	owners natsjs.KeyValue
+
+	ctx    context.Context // ends with the member
+	cancel context.CancelCauseFunc
+	expiry *time.Timer
+
+	// Used by the membership only.
+	rev       uint64
+	published process
+	sent      time.Time // when the last renewal was sent, whatever became of it
+
+	// Guarded by Leases.mu.
+	moved    map[string]time.Time // when leases were handed over
+	released map[string]uint64    // the last revision of each lease's entry under which it was held and is no more
+}
+
+// process is what an entry of LEASES says.
+type process struct {
+	ID      string `json:"id"`
+	Name    string `json:"name"`
+	Held    int    `json:"held"`
+	Waiting int    `json:"waiting"`
+	// Dead is set by another process that found the entry gone: it keeps the id from coming back.
+	Dead bool `json:"dead,omitempty"`
+}
+
+// owner is what an entry of OWNERS says.
+type owner struct {
+	ID   string `json:"id"`
+	Name string `json:"name"`
+}
+
+// patience is how long one request may take.
+func (m *member) patience() time.Duration { return max(m.ttl/6, 250*time.Millisecond) }
+
+// soon is how long to leave alone what did not go well, and what has just changed.
+func (m *member) soon() time.Duration { return m.ttl / 12 }
+
+// extend lets the member live for two thirds of the TTL after the time a renewal was sent.
+func (m *member) extend(sent time.Time) {
+	m.expiry.Reset(time.Until(sent.Add(m.ttl * 2 / 3)))
+}
+
+// join makes the member's entry.
+func (m *member) join(ctx context.Context, p process) error {
+	m.ctx, m.cancel = context.WithCancelCause(context.Background())
+	m.sent = time.Now()
+	ctx, cancel := context.WithTimeout(ctx, m.patience())
+	defer cancel()
+	rev, err := m.leases.Create(ctx, m.key, encode(p))
+	if err != nil {
+		return fmt.Errorf("join: %w", err)
+	}
+	m.rev, m.published = rev, p
+	m.expiry = time.AfterFunc(time.Until(m.sent.Add(m.ttl*2/3)), func() {
+		m.cancel(fmt.Errorf("%w: it could not be renewed for %s", errLeaseLost, m.ttl*2/3))
+	})
+	return nil
+}
+
+// renew writes the entry again. It ends the member if another one has declared it dead; any other error leaves it to
+// live on until its time is over.
+func (m *member) renew(ctx context.Context, p process) {
+	ctx, cancel := context.WithTimeout(ctx, m.patience())
+	defer cancel()
+	m.sent = time.Now()
+	rev, err := m.leases.Update(ctx, m.key, encode(p), m.rev)
+	if err == nil {
+		m.rev, m.published = rev, p
+		m.extend(m.sent)
+		return
+	}
+	if !isConflict(err) {
+		return
+	}
+	// Either the entry is another's now, or an earlier renewal of ours was stored though its answer did not come.
+	entry, err := m.leases.Get(ctx, m.key)
+	switch {
+	case errors.Is(err, natsjs.ErrKeyNotFound):
+		m.cancel(fmt.Errorf("%w: its entry is gone", errLeaseLost))
+	case err != nil || entry.Revision() <= m.rev:
+		// Not known now, or from a server that lags.
+	default:
+		var found process
+		if json.Unmarshal(entry.Value(), &found) != nil || found.Dead || found.ID != m.id {
+			m.cancel(fmt.Errorf("%w: it was taken for dead", errLeaseLost))
+			return
+		}
+		m.rev = entry.Revision()
+		m.sent = time.Time{} // renew again at once
+	}
+}
+
+// checkOwners ends the member if the bucket that says what it holds was lost or made again.
+func (m *member) checkOwners(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, m.patience())
+	defer cancel()
+	made, err := bucketMade(ctx, m.owners)
+	if errors.Is(err, natsjs.ErrStreamNotFound) || (err == nil && !made.Equal(m.madeAt)) {
+		m.cancel(fmt.Errorf("%w: the bucket %s was lost", errLeaseLost, BucketOwners))
+	}
+}
+
+// leave removes the entry, so that all its leases are free.
+func (m *member) leave(ctx context.Context) error {
+	m.expiry.Stop()
+	ctx, cancel := context.WithTimeout(ctx, m.patience())
+	defer cancel()
+	return m.leases.Delete(ctx, m.key, natsjs.LastRevision(m.rev))
+}
+
+// end stops all that is done under the member.
+func (m *member) end() {
+	m.expiry.Stop()
+	m.cancel(errLeaseLost)
+}
+
+func isConflict(err error) bool {
+	return errors.Is(err, natsjs.ErrKeyRevisionMismatch) || errors.Is(err, natsjs.ErrKeyExists)
+}
+
+func encode(v any) []byte {
+	data, err := json.Marshal(v)
+	if err != nil {
+		panic(err) // strings and numbers always encode
+	}
+	return data
+}

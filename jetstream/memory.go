@@ -1,0 +1,218 @@
+package jetstream
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	natsjs "github.com/nats-io/nats.go/jetstream"
+
+	"stackstream/event"
+)
+
+const (
+	// memoryPull is how many headers are asked for at once.
+	memoryPull = 2000
+	// memoryIdle is when the server forgets a consumer that nobody reads any more.
+	memoryIdle = 30 * time.Second
+)
+
+// Memory reads back which identities EVENTS_RAW holds. It is safe for concurrent use.
+type Memory struct{ raw *Log }
+
+// Memory is the memory of raw events.
+func (c *Client) Memory() *Memory { return &Memory{raw: c.Raw()} }
+
+// Identities calls yield for the raw events of all sources of a provider, in stream order, from a stream sequence on to
+// what the stream holds when it is called. Bodies are not read. A message that was not written by stackstream has no
+// identity: it is passed over, and after all others were yielded an event.Invalid error names the first such message
+// and their number. Every other error leaves the account incomplete.
+//
+// The server that reads the stream for us may lag behind its leader. It is read on until the last event that each
+// source's cursor speaks of was seen, or, where that one may come before from, until the server has caught up.
+func (m *Memory) Identities(ctx context.Context, p event.Provider, from event.StreamSeq, yield func(event.Seen)) error {
+	op := "read the identities of " + string(p)
+	handle, err := m.raw.streamHandle(ctx)
+	if err != nil {
+		return err
+	}
+	cursors, err := m.Cursors(ctx, p)
+	if err != nil {
+		return err
+	}
+	ctx, release := m.raw.c.failOnRefusal(ctx, isConsumerRequest(event.StreamRaw))
+	defer release()
+	brief, cancel := context.WithTimeout(ctx, readTimeout)
+	defer cancel()
+	consumer, err := handle.CreateConsumer(brief, natsjs.ConsumerConfig{
+		Name:              "memory-" + string(p) + "-" + newID(),
+		FilterSubject:     event.RawSubjects(p),
+		DeliverPolicy:     natsjs.DeliverByStartSequencePolicy,
+		OptStartSeq:       max(uint64(from), 1),
+		AckPolicy:         natsjs.AckNonePolicy,
+		HeadersOnly:       true,
+		MemoryStorage:     true,
+		Replicas:          1,
+		InactiveThreshold: memoryIdle,
+	})
+	if err != nil {
+		return readError(ctx, op, err)
+	}
+	messages, err := consumer.Messages(natsjs.PullMaxMessages(memoryPull), natsjs.PullExpiry(pullExpiry),
+		natsjs.PullHeartbeat(pullHeartbeat))
+	if err != nil {
+		return readError(ctx, op, err)
+	}
+	defer messages.Stop()
+
+	r := recollection{messages: messages, last: map[event.Source]event.Seq{}, yield: yield}
+	left := consumer.CachedInfo().NumPending
+	for behind := (replica{stream: handle, consumer: consumer}); ; {
+		if err := r.read(ctx, left); err != nil {
+			return readError(ctx, op, err)
+		}
+		if r.complete(cursors, from) {
+			break
+		}
+		var done bool
+		if left, done, err = behind.caughtUp(ctx, r.delivered); err != nil {
+			return readError(ctx, op, err)
+		}
+		if done && left == 0 {
+			break
+		}
+	}
+	if r.foreign != nil {
+		return invalid(op, fmt.Errorf("%d messages were not written by stackstream: %w", r.foreigners, r.foreign))
+	}
+	return nil
+}
+
+// recollection is one reading of identities.
+type recollection struct {
+	messages   natsjs.MessagesContext
+	delivered  uint64
+	last       map[event.Source]event.Seq // the last one seen of each source
+	yield      func(event.Seen)
+	foreign    error // the first message that was not written by stackstream
+	foreigners int
+}
+
+// read takes the next so many messages, less if some have expired meanwhile.
+func (r *recollection) read(ctx context.Context, left uint64) error {
+	for left > 0 {
+		msg, err := r.messages.Next(natsjs.NextContext(ctx))
+		if err != nil {
+			return err
+		}
+		meta, err := msg.Metadata()
+		if err != nil {
+			return err
+		}
+		if meta.Sequence.Consumer != r.delivered+1 {
+			return fmt.Errorf("delivery %d follows %d", meta.Sequence.Consumer, r.delivered)
+		}
+		r.delivered++
+		left = min(left-1, meta.NumPending)
+		raw, err := event.ParseRaw(stored(msg, meta))
+		if err != nil {
+			if r.foreigners++; r.foreign == nil {
+				r.foreign = err
+			}
+			continue
+		}
+		r.last[raw.Source] = raw.Seq
+		r.yield(event.Seen{ID: raw.ID, Source: raw.Source, Time: raw.Time, Sequence: raw.Sequence})
+	}
+	return nil
+}
+
+// complete tells whether everything was seen that the cursors speak of and that can't come before from.
+func (r *recollection) complete(cursors map[event.Source]event.RawCursor, from event.StreamSeq) bool {
+	for source, cursor := range cursors {
+		if cursor.Position > 0 && cursor.Sequence > from && r.last[source] < cursor.Position {
+			return false
+		}
+	}
+	return true
+}
+
+// replica is the server that a consumer reads a stream on.
+type replica struct {
+	stream   natsjs.Stream
+	consumer natsjs.Consumer
+	current  time.Time // since when its leader calls it current
+}
+
+// caughtUp pauses for a moment and tells whether the server has all that its leader has, and how many messages it has
+// for the consumer behind the given delivery, on their way included. It has all when it is the leader, or when the leader has called it current for a while.
+func (r *replica) caughtUp(ctx context.Context, delivered uint64) (left uint64, done bool, err error) {
+	select {
+	case <-time.After(50 * time.Millisecond):
+	case <-ctx.Done():
+		return 0, false, ctx.Err()
+	}
+	stream, err := infoOf(ctx, r.stream)
+	if err != nil {
+		return 0, false, err
+	}
+	brief, cancel := context.WithTimeout(ctx, readTimeout)
+	defer cancel()
+	consumer, err := r.consumer.Info(brief)
+	if err != nil {
+		return 0, false, err
+	}
+	left = consumer.NumPending + consumer.Delivered.Consumer - delivered
+	if stream.Cluster == nil || consumer.Cluster == nil || stream.Cluster.Leader == consumer.Cluster.Leader {
+		return left, true, nil
+	}
+	for _, peer := range stream.Cluster.Replicas {
+		if peer.Name != consumer.Cluster.Leader {
+			continue
+		}
+		switch {
+		case !peer.Current || peer.Offline || peer.Lag > 0:
+			r.current = time.Time{}
+		case r.current.IsZero():
+			r.current = time.Now()
+		default:
+			return left, time.Since(r.current) > settle/4, nil
+		}
+	}
+	return left, false, nil
+}
+
+// Cursors returns the cursor of every source that ever collected for a provider, with its Sequence.
+func (m *Memory) Cursors(ctx context.Context, p event.Provider) (map[event.Source]event.RawCursor, error) {
+	subjects, err := m.raw.c.subjects(ctx, event.StreamRaw, event.RawCursorSubjects(p))
+	if err != nil {
+		return nil, err
+	}
+	cursors := make(map[event.Source]event.RawCursor, len(subjects))
+	for _, subject := range subjects {
+		_, source, ok := event.SubjectProvider(subject)
+		if !ok || source == "" {
+			return nil, invalid("read the cursors of "+string(p), fmt.Errorf("%s is not the subject of a cursor", subject))
+		}
+		cursor, err := m.raw.readRawCursor(ctx, p, source)
+		if err != nil {
+			return nil, err
+		}
+		cursors[source] = cursor
+	}
+	return cursors, nil
+}
+
+// readRawCursor returns the cursor of one source, the zero RawCursor if it has none.
+func (l *Log) readRawCursor(ctx context.Context, p event.Provider, s event.Source) (event.RawCursor, error) {
+	var cursor event.RawCursor
+	m, ok, err := l.ReadCursor(ctx, event.RawCursorSubject(p, s), 0)
+	if err != nil || !ok {
+		return cursor, err
+	}
+	if err := event.DecodeRecord(m, &cursor); err != nil {
+		return cursor, err
+	}
+	cursor.Sequence = m.Sequence
+	return cursor, nil
+}

@@ -1,0 +1,224 @@
+package jetstream
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/cenkalti/backoff/v4"
+	natsjs "github.com/nats-io/nats.go/jetstream"
+
+	"stackstream/event"
+)
+
+// Mode says what Provision may do.
+type Mode int
+
+const (
+	// CreateMissing creates what is missing and leaves alone what is there.
+	CreateMissing Mode = iota
+	// Apply also changes the settings that differ.
+	Apply
+)
+
+// attemptTimeout bounds one look at the streams, or one try to create them: a request that was under way when a
+// connection broke is never answered.
+const attemptTimeout = 30 * time.Second
+
+// Plan compares what the server has with the layout. It changes nothing. An error of the kind event.Invalid says what
+// an operator must mend: the layout, JetStream not enabled, or another stream that takes our subjects.
+func (c *Client) Plan(ctx context.Context, layout Layout) (Plan, error) {
+	const op = "plan the streams"
+	ctx, cancel := context.WithTimeout(ctx, attemptTimeout)
+	defer cancel()
+	ctx, release := c.failOnRefusal(ctx, isStreamRequest)
+	defer release()
+	if problems := layout.Validate(); len(problems) > 0 {
+		return Plan{}, invalid(op, errors.New(problems[0].String()))
+	}
+	account, err := c.js.AccountInfo(ctx)
+	if err != nil {
+		if off := noJetStream(c.nc.ConnectedServerName(), err); off != nil {
+			return Plan{}, off
+		}
+		return Plan{}, provisionError(ctx, op, err)
+	}
+	targets, err := layout.streams(c.nc.MaxPayload())
+	if err != nil {
+		return Plan{}, invalid(op, err)
+	}
+	var plan Plan
+	var needed uint64
+	for _, t := range targets {
+		s, err := c.planStream(ctx, t)
+		if err != nil {
+			return Plan{}, err
+		}
+		if s.Missing && t.config.Storage == natsjs.FileStorage {
+			needed += uint64(t.config.MaxBytes) * uint64(t.config.Replicas)
+		}
+		plan.Streams = append(plan.Streams, s)
+	}
+	// An account's limit counts every replica. What the servers have on disk only they know: they refuse then.
+	if most := account.Limits.MaxStore; most > 0 && len(account.Tiers) == 0 && needed+account.ReservedStore > uint64(most) {
+		return Plan{}, invalid(op, fmt.Errorf("the missing streams need %d bytes with all replicas; "+
+			"the NATS account may store %d and %d are reserved: set a smaller budget", needed, most, account.ReservedStore))
+	}
+	return plan, nil
+}
+
+// Provision creates the streams and buckets that are missing and, with Apply only, changes those that differ. It
+// returns the plan it followed. Without Apply, differences are no error here: see Plan.Broken. Any number of processes
+// may provision at once. A server that can't answer now is asked again until ctx ends.
+func (c *Client) Provision(ctx context.Context, layout Layout, mode Mode) (Plan, error) {
+	var plan Plan
+	var last error
+	done := map[string]StreamPlan{}
+	wait := backoff.NewExponentialBackOff(backoff.WithInitialInterval(100*time.Millisecond),
+		backoff.WithMaxInterval(2*time.Second), backoff.WithMaxElapsedTime(0))
+	err := backoff.RetryNotify(func() (err error) {
+		plan, err = c.provision(ctx, layout, mode, done)
+		if err != nil && event.KindOf(err) == event.Invalid {
+			return backoff.Permanent(err)
+		}
+		return err
+	}, backoff.WithContext(wait, ctx), func(err error, _ time.Duration) {
+		if last == nil || last.Error() != err.Error() {
+			c.log.Warn().Err(err).Msg("streams not provisioned yet, trying on")
+		}
+		last = err
+	})
+	if err != nil && last != nil && event.KindOf(err) == 0 {
+		err = unavailable("provision the streams", fmt.Errorf("%w (last: %w)", err, last))
+	}
+	for i, s := range plan.Streams {
+		if was, ok := done[s.Name]; ok {
+			plan.Streams[i] = was // as it was before an earlier try mended it
+		}
+	}
+	return plan, err
+}
+
+// provision does what there is to do once; what was done is added to done.
+func (c *Client) provision(ctx context.Context, layout Layout, mode Mode, done map[string]StreamPlan) (Plan, error) {
+	ctx, cancel := context.WithTimeout(ctx, attemptTimeout)
+	defer cancel()
+	ctx, release := c.failOnRefusal(ctx, isStreamRequest)
+	defer release()
+	plan, err := c.Plan(ctx, layout)
+	if err != nil {
+		return Plan{}, err
+	}
+	if mode == Apply {
+		if err := plan.stuck(); err != nil {
+			return plan, err
+		}
+	}
+	for _, s := range plan.Streams {
+		switch {
+		case s.Missing:
+			_, err = c.js.CreateStream(ctx, s.want)
+			if errors.Is(err, natsjs.ErrStreamNameAlreadyInUse) {
+				// Another process was faster, with a layout that differs: the next look shows it.
+				return plan, unavailable("create stream "+s.Name, err)
+			}
+			if err != nil {
+				return plan, provisionError(ctx, "create stream "+s.Name, err)
+			}
+			c.log.Info().Str("stream", s.Name).Msg("stream created")
+		case mode == Apply && len(s.Changes) > 0:
+			if _, err = c.js.UpdateStream(ctx, s.adopt()); err != nil {
+				return plan, provisionError(ctx, "change stream "+s.Name, err)
+			}
+			c.log.Info().Str("stream", s.Name).Int("settings", len(s.Changes)).Msg("stream changed")
+		default:
+			continue
+		}
+		if _, twice := done[s.Name]; !twice {
+			done[s.Name] = s
+		}
+	}
+	return plan, nil
+}
+
+// isStreamRequest matches the requests that planning and provisioning make.
+func isStreamRequest(subject string) bool {
+	return subject == "$JS.API.INFO" || strings.HasPrefix(subject, "$JS.API.STREAM.")
+}
+
+func (c *Client) planStream(ctx context.Context, t target) (StreamPlan, error) {
+	plan := StreamPlan{Name: t.config.Name, want: t.config}
+	stream, err := c.js.Stream(ctx, t.config.Name)
+	switch {
+	case err == nil:
+		plan.have = stream.CachedInfo().Config
+		plan.Changes = compare(plan.have, t)
+		return plan, nil
+	case !errors.Is(err, natsjs.ErrStreamNotFound):
+		return plan, provisionError(ctx, "look up stream "+plan.Name, err)
+	}
+	plan.Missing = true
+	return plan, c.checkForeign(ctx, t.config)
+}
+
+// checkForeign refuses to create a stream when another one listens on its subjects.
+func (c *Client) checkForeign(ctx context.Context, want natsjs.StreamConfig) error {
+	op := "create stream " + want.Name
+	for _, subject := range want.Subjects {
+		names := c.js.StreamNames(ctx, natsjs.WithStreamListSubject(subject))
+		var foreign []string
+		for name := range names.Name() {
+			if name != want.Name {
+				foreign = append(foreign, name)
+			}
+		}
+		if err := names.Err(); err != nil {
+			return provisionError(ctx, op, err)
+		}
+		if len(foreign) > 0 {
+			slices.Sort(foreign)
+			return invalid(op, fmt.Errorf("its subject %s is taken by the stream %s, which is not ours; "+
+				"delete that stream or change its subjects", subject, strings.Join(foreign, ", ")))
+		}
+	}
+	return nil
+}
+
+// Error codes of the server that waiting does not mend.
+const (
+	codeMemoryExceeded   natsjs.ErrorCode = 10028
+	codeStorageExceeded  natsjs.ErrorCode = 10047
+	codeInsufficient     natsjs.ErrorCode = 10023
+	codeReplicasRefused  natsjs.ErrorCode = 10074
+	codeStreamOverlap    natsjs.ErrorCode = 10065
+	codeInvalidConfig    natsjs.ErrorCode = 10052
+	codeNoSuitablePeers  natsjs.ErrorCode = 10005
+	codeMaxStreams       natsjs.ErrorCode = 10027
+	codeMaxBytesRequired natsjs.ErrorCode = 10113
+)
+
+// provisionError sorts what the server says to a request about streams.
+func provisionError(ctx context.Context, op string, err error) error {
+	var refused *refusal
+	if errors.As(context.Cause(ctx), &refused) {
+		return invalid(op, refused.err)
+	}
+	var api *natsjs.APIError
+	if errors.As(err, &api) {
+		switch api.ErrorCode {
+		case codeStorageExceeded, codeInsufficient, codeMemoryExceeded:
+			return invalid(op, fmt.Errorf("%w: the server or the account has no room for it; set a smaller budget or raise "+
+				"the server's max_file_store or max_memory_store", err))
+		case codeReplicasRefused:
+			return invalid(op, fmt.Errorf("%w: a single server takes replicas 1 only", err))
+		case codeNoSuitablePeers:
+			return unavailable(op, fmt.Errorf("%w: too few servers of the cluster are there or have room", err))
+		case codeStreamOverlap, codeInvalidConfig, codeMaxStreams, codeMaxBytesRequired:
+			return invalid(op, err)
+		}
+	}
+	return unavailable(op, err)
+}
