@@ -28,26 +28,34 @@ type Source interface {
 	//
 	// A source may hand over an event again, after a restart or within one run: the loop removes it by its identity
 	// as long as the source keeps the promise of Batch.Floor.
+	//
+	// What was handed over before an error is committed all the same, so a batch must not have a cursor that lies
+	// beyond an event that was not handed over.
 	Run(ctx context.Context, from event.From, emit Emit) error
 }
 
 // Emit takes a batch into a queue that is bounded in bytes, and blocks while that is full. It returns an error only
-// when the run is over; the source then returns. It may be called by one goroutine at a time. The batch belongs to the
-// loop afterwards.
+// when the run is over or ctx has ended: nothing of the batch was taken then, and the source returns. It may be called
+// by one goroutine at a time. A batch that was taken belongs to the loop.
 type Emit func(ctx context.Context, b Batch) error
 
 // Batch is a number of events and what may be said when all of them are durable.
 type Batch struct {
-	// Events, in order. There may be none: the batch then only says how far the source has read.
+	// Events, in order. There may be none: the batch then only says how far the source has read. An event without ID
+	// gets the hash of its body for one.
 	Events []event.Raw
 	// Cursor is where the source would go on after this batch; nil leaves it where it was.
 	Cursor event.Cursor
 	// Watermark: the source has shown everything up to this time. Zero leaves it where it was.
 	Watermark time.Time
-	// Floor: no event older than this (by Raw.Time) will be handed over again. Zero makes no such promise, and what is
-	// remembered is then bounded by Spec.Repeats alone.
+	// Floor: no event older than this (by Raw.Time) that RAW holds when this batch is durable will be handed over
+	// again, neither after a restart nor with other settings (event.From.Floor brings it back). Zero leaves it where
+	// it was. A source that never sets it is remembered by Spec.Repeats alone.
 	Floor time.Time
-	// Done, if set, is called once the batch is durable, in the order of the batches. It must not block.
+	// Filtered is how many events the source left out by its Filter, for counting only.
+	Filtered int
+	// Done, if set, is called once the batch is durable, in the order of the batches. It must not block. It is not
+	// called when the run ends before that.
 	Done func()
 }
 
@@ -55,7 +63,8 @@ type Batch struct {
 type Spec struct {
 	// Repeats is how many of the last events a source may show again whatever their time; they are always remembered.
 	Repeats int
-	// Quiet is the longest time in which a healthy source hands over nothing, not even an empty batch.
+	// Quiet is the longest time in which a healthy source hands over nothing, not even an empty batch. A source that
+	// stays silent for three times as long is ended and run again. Zero: it is never taken for silent.
 	Quiet time.Duration
 }
 
@@ -72,7 +81,8 @@ type Writer interface {
 
 // Memory reads back which identities RAW holds.
 type Memory interface {
-	// Identities calls yield for the raw events of all of the provider's sources from a stream sequence on, in order.
+	// Identities calls yield for the raw events of all of the provider's sources from a stream sequence on, in order,
+	// 0 meaning from the first that is left. It misses none that was durable when it was called.
 	Identities(ctx context.Context, p event.Provider, from event.StreamSeq, yield func(event.Seen)) error
 	// Cursors returns the cursor of every source that ever collected for the provider.
 	Cursors(ctx context.Context, p event.Provider) (map[event.Source]event.RawCursor, error)

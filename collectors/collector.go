@@ -1,0 +1,296 @@
+package collectors
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/rs/zerolog"
+	"golang.org/x/sync/errgroup"
+
+	"stackstream/event"
+)
+
+const (
+	// lookAgain is how often the provider's choice is read while nothing else tells that it changed.
+	lookAgain = 30 * time.Second
+	// maxPause bounds the pauses between tries, but for a service that asks for a longer one.
+	maxPause = time.Minute
+)
+
+// Auto lets the Collector choose the kind of source.
+const Auto = "auto"
+
+// Candidate is a kind of source that is configured for a provider. One without sources collects nothing.
+type Candidate struct {
+	Kind   string
+	Shards []Shard
+}
+
+// Shard is one source of a kind. The shards of a kind run in parallel, each with a lease, a cursor and a loop of its
+// own; no event may come through two of them.
+type Shard struct {
+	Name event.Source
+	Spec Spec
+	// New makes the source. It is called for each run, and to ask whether the service is available.
+	New func() (Source, error)
+}
+
+// Deps is what a Collector needs of the outside.
+type Deps struct {
+	// NewWriter makes the Writer of a source whose commits are refused once the fence no longer holds.
+	NewWriter func(p event.Provider, s event.Source, fence event.Fence) Writer
+	Memory    Memory
+	Choices   Choices
+	Lease     Lease
+	Hooks     Hooks
+	Log       zerolog.Logger
+	// Owner names this process, for people.
+	Owner string
+}
+
+// Collector collects for one provider: it chooses the kind of source, holds a lease for each of the kind's sources, and
+// runs their loops, again and again after errors, with growing pauses.
+//
+// While a source pauses after an error its lease is free, so that another process, which may reach the service, can try.
+type Collector struct {
+	Provider event.Provider
+	// Want is Auto or the kind of a candidate.
+	Want string
+	// Only, if set, is the kind that this process is for; while another one is chosen it stands by.
+	Only string
+	// Candidates in order of priority.
+	Candidates []Candidate
+	Options    Options
+	Deps       Deps
+}
+
+// errChosenAnew ends the loops of a kind after another choice was made.
+var errChosenAnew = errors.New("another choice of source was made")
+
+// LeaseKey is what a Collector holds while it runs a source.
+func LeaseKey(p event.Provider, s event.Source) string {
+	return "collector." + string(p) + "." + string(s)
+}
+
+// Run collects until ctx ends, and then returns nil. Whatever fails meanwhile is reported through Hooks and the log and
+// tried again for ever. It returns an error only if at the end a source did not return in time: it still runs then,
+// though it can't hand over anything any more.
+func (c *Collector) Run(ctx context.Context) error {
+	say := &reporter{provider: c.Provider, hooks: c.Deps.Hooks, log: c.Deps.Log, last: map[event.Source]event.Status{}}
+	chooser := &chooser{Collector: c}
+	wait := newBackOff(maxPause)
+	say.state("", event.StateStarting, "")
+	for ctx.Err() == nil {
+		candidate, choice, err := chooser.choose(ctx)
+		switch {
+		case ctx.Err() != nil:
+			return nil
+		case err != nil:
+			say.state("", event.StateBackoff, err.Error())
+			c.Deps.Hooks.failed(c.Provider, "", err)
+			_ = pause(ctx, pauseFor(wait, err))
+			continue
+		}
+		wait.Reset()
+		switch {
+		case c.Want != Auto && candidate.Kind != c.Want:
+			say.state("", event.StateStandby, fmt.Sprintf("configured is %s, but %s was chosen since: %s", c.Want,
+				choice.Kind, choice.Why))
+			_ = pause(ctx, lookAgain)
+		case c.Only != "" && candidate.Kind != c.Only:
+			say.state("", event.StateStandby, fmt.Sprintf("chosen is %s, this process is for %s", candidate.Kind, c.Only))
+			_ = pause(ctx, lookAgain)
+		case len(candidate.Shards) == 0:
+			say.state("", event.StateIdle, choice.Why)
+			_ = pause(ctx, lookAgain)
+		default:
+			say.state("", event.StateLive, choice.Why)
+			if err := c.collect(ctx, candidate, choice, say); err != nil || ctx.Err() != nil {
+				return err
+			}
+			say.forget()
+		}
+	}
+	return nil
+}
+
+// collect runs the sources of the chosen kind until ctx ends or another choice is made. The error is Run's.
+func (c *Collector) collect(ctx context.Context, kind Candidate, choice event.Choice, say *reporter) error {
+	group, groupCtx := errgroup.WithContext(ctx)
+	for i := range kind.Shards {
+		s := &shard{Collector: c, Shard: kind.Shards[i], choice: choice, say: say}
+		group.Go(func() error { return s.run(groupCtx) })
+	}
+	group.Go(func() error { return c.watch(groupCtx, choice) })
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		_ = group.Wait() // errChosenAnew or nil: in both cases the caller chooses again, unless ctx has ended
+	}()
+	select {
+	case <-ended:
+		return nil
+	case <-ctx.Done():
+	}
+	opt := c.Options.withDefaults()
+	limit := time.NewTimer(opt.Drain + 2*opt.Grace)
+	defer limit.Stop()
+	select {
+	case <-ended:
+		return nil
+	case <-limit.C:
+		return fmt.Errorf("stop collecting for %s: a source of kind %s does not return", c.Provider, kind.Kind)
+	}
+}
+
+// watch ends with errChosenAnew when the choice is no longer the one given.
+func (c *Collector) watch(ctx context.Context, choice event.Choice) error {
+	for pause(ctx, lookAgain) == nil {
+		if c.chosenAnew(ctx, choice) {
+			return errChosenAnew
+		}
+	}
+	return nil
+}
+
+// chosenAnew reads the choice. One that can't be read has not changed as far as we know; the fence holds in any case.
+func (c *Collector) chosenAnew(ctx context.Context, choice event.Choice) bool {
+	now, err := c.Deps.Choices.ReadChoice(ctx, c.Provider)
+	return err == nil && now.Sequence != choice.Sequence
+}
+
+// shard runs one source of the chosen kind.
+type shard struct {
+	*Collector
+	Shard
+	choice   event.Choice
+	say      *reporter
+	progress bool // the loop has committed events since it was started
+}
+
+func (s *shard) run(ctx context.Context) error {
+	wait := newBackOff(maxPause)
+	s.say.state(s.Name, event.StateStarting, "")
+	for {
+		start := time.Now()
+		s.progress = false
+		err := s.Deps.Lease.Hold(ctx, LeaseKey(s.Provider, s.Name), s.holding, s.loop)
+		switch {
+		case ctx.Err() != nil:
+			return nil
+		case err == nil:
+			err = errors.New("the lease was lost")
+		case errors.Is(err, event.Fenced) && s.chosenAnew(ctx, s.choice):
+			return errChosenAnew
+		}
+		if s.progress || time.Since(start) > 2*maxPause {
+			wait.Reset()
+		}
+		s.failed(err)
+		if pause(ctx, pauseFor(wait, err)) != nil {
+			return nil
+		}
+	}
+}
+
+// loop is the work that the lease is held for.
+func (s *shard) loop(ctx context.Context) error {
+	var source Source
+	if err := guard(func() (err error) { source, err = s.New(); return err }); err != nil {
+		return fmt.Errorf("make the source: %w", err)
+	}
+	hooks := s.Deps.Hooks
+	hooks.Committed = func(p event.Provider, name event.Source, c Commit) {
+		s.progress = s.progress || c.Events > 0
+		s.Deps.Hooks.committed(p, name, c)
+	}
+	fence := event.Fence{Subject: event.ChoiceSubject(s.Provider), Sequence: s.choice.Sequence}
+	loop := &Loop{
+		Provider: s.Provider, Name: s.Name, Source: source, Spec: s.Spec,
+		Writer: s.Deps.NewWriter(s.Provider, s.Name, fence), Memory: s.Deps.Memory,
+		Options: s.Options, Hooks: hooks, Log: s.Deps.Log,
+		Report: func(state event.State, reason string) { s.say.state(s.Name, state, reason) },
+	}
+	return loop.Run(ctx)
+}
+
+func (s *shard) holding(held bool, by string) {
+	if !held {
+		s.say.state(s.Name, event.StateStandby, "held by "+by)
+		return
+	}
+	s.say.working(s.Name)
+}
+
+func (s *shard) failed(err error) {
+	s.Deps.Hooks.failed(s.Provider, s.Name, err)
+	s.say.state(s.Name, event.StateBackoff, err.Error())
+	var p *PanicError
+	if errors.As(err, &p) {
+		s.Deps.Log.Error().Err(err).Str("provider", string(s.Provider)).Str("source", string(s.Name)).
+			Bytes("stack", p.Stack).Msg("a source panicked")
+	}
+}
+
+// reporter passes on changes of state, each once, to Hooks and log.
+type reporter struct {
+	provider event.Provider
+	hooks    Hooks
+	log      zerolog.Logger
+
+	mu   sync.Mutex
+	last map[event.Source]event.Status
+}
+
+func (r *reporter) state(s event.Source, state event.State, reason string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.set(event.Status{Provider: r.provider, Source: s, Role: event.RoleCollector, State: state, Reason: reason})
+}
+
+// working says that a source is being started, unless it was and failed: that stays the news until it is live.
+func (r *reporter) working(s event.Source) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.last[s].State != event.StateBackoff {
+		r.set(event.Status{Provider: r.provider, Source: s, Role: event.RoleCollector, State: event.StateStarting})
+	}
+}
+
+// forget ends the states of all sources: another kind was chosen.
+func (r *reporter) forget() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for s := range r.last {
+		if s != "" {
+			r.set(event.Status{
+				Provider: r.provider, Source: s, Role: event.RoleCollector, State: event.StateIdle,
+				Reason: "another choice of source was made",
+			})
+			delete(r.last, s)
+		}
+	}
+}
+
+func (r *reporter) set(status event.Status) {
+	if last, ok := r.last[status.Source]; ok && last == status {
+		return
+	}
+	r.last[status.Source] = status
+	level := zerolog.InfoLevel
+	if status.State == event.StateBackoff {
+		level = zerolog.WarnLevel
+	}
+	line := r.log.WithLevel(level).Str("provider", string(r.provider)).Str("state", string(status.State))
+	if status.Source != "" {
+		line.Str("source", string(status.Source))
+	}
+	if status.Reason != "" {
+		line.Str("reason", status.Reason)
+	}
+	line.Msg("collector state changed")
+	r.hooks.status(status)
+}

@@ -1,0 +1,149 @@
+package collectors_test
+
+import (
+	"context"
+	"slices"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"stackstream/collectors"
+	"stackstream/collectors/collectorstest"
+	"stackstream/event"
+)
+
+func TestLoopAcknowledgesUpstream(t *testing.T) {
+	bubble(t, "after the commit and in order", func(t *testing.T) {
+		log := collectorstest.NewLog()
+		var order trace
+		log.Fault = func(_ context.Context, events []event.Raw, _ event.Progress) (bool, error) {
+			<-time.After(time.Second)
+			for _, e := range events {
+				order.add("stored " + string(e.ID))
+			}
+			return true, nil
+		}
+		done := func(name string) func() { return func() { order.add("done " + name) } }
+		b := newBench(log, &script{run: func(ctx context.Context, _ event.From, emit collectors.Emit) error {
+			_ = emit(ctx, collectors.Batch{Events: raws(1, 1), Done: done("a")})
+			<-time.After(time.Millisecond)
+			_ = emit(ctx, collectors.Batch{Events: raws(2, 2), Done: done("b")})
+			_ = emit(ctx, collectors.Batch{Events: raws(1, 2), Done: done("c")}) // duplicates, one of them not durable
+			_ = emit(ctx, collectors.Batch{Events: raws(3, 3), Done: done("d")})
+			<-ctx.Done()
+			return nil
+		}})
+		b.start(t)
+		after(10 * time.Second)
+		want := []string{"stored 1", "done a", "stored 2", "stored 3", "done b", "done c", "done d"}
+		if got := order.all(); !slices.Equal(got, want) {
+			t.Errorf("order: %v; want %v", got, want)
+		}
+		b.stop(t)
+	})
+
+	bubble(t, "at once where all is durable already, and after the cursor where only that moved", func(t *testing.T) {
+		var order trace
+		done := func(name string) func() { return func() { order.add(name) } }
+		b := newBench(collectorstest.NewLog(), slowly(
+			collectors.Batch{Events: raws(1, 2), Cursor: number(1), Done: done("new")},
+			collectors.Batch{Events: raws(1, 2), Cursor: number(1), Done: done("again")},
+			collectors.Batch{Cursor: number(1), Done: done("says nothing")},
+			collectors.Batch{Events: raws(1, 2), Cursor: number(2), Done: done("again, cursor moved")},
+			collectors.Batch{Cursor: number(3), Done: done("cursor moved")},
+			collectors.Batch{Events: raws(1, 2), Done: done("again, behind that")},
+		))
+		b.start(t)
+		after(time.Second)
+		first := []string{"new", "again", "says nothing", "again, cursor moved"}
+		if got := order.all(); !slices.Equal(got, first) {
+			t.Errorf("at once: %v; want %v", got, first)
+		}
+		after(90 * time.Second)
+		if want := append(first, "cursor moved", "again, behind that"); !slices.Equal(order.all(), want) {
+			t.Errorf("after the cursor was written: %v; want %v", order.all(), want)
+		}
+		b.stop(t)
+	})
+}
+
+func TestLoopWritesTheCursorOfEmptyBatches(t *testing.T) {
+	bubble(t, "once at first, then once a minute, and at the end", func(t *testing.T) {
+		n := 0
+		b := newBench(collectorstest.NewLog(), &script{
+			run: func(ctx context.Context, _ event.From, emit collectors.Emit) error {
+				for ctx.Err() == nil {
+					n++
+					if err := emit(ctx, collectors.Batch{Cursor: number(n), Watermark: time.Now()}); err != nil {
+						return err
+					}
+					select {
+					case <-time.After(time.Second):
+					case <-ctx.Done():
+					}
+				}
+				return nil
+			},
+		})
+		b.start(t)
+		if got := b.log.Commits(); got != 1 {
+			t.Errorf("%d commits at first; want 1", got)
+		}
+		after(10*time.Minute - time.Millisecond)
+		if got := b.log.Commits(); got < 9 || got > 11 {
+			t.Errorf("%d commits in ten minutes", got)
+		}
+		before := n
+		b.stop(t)
+		c := b.log.Cursor(cloud, fakeSN)
+		if string(c.Cursor) != string(number(before)) || !c.Watermark.After(midnight.Add(9*time.Minute)) || c.Position != 0 {
+			t.Errorf("at the end the cursor is %+v; want %d", c, before)
+		}
+	})
+
+	bubble(t, "not while nothing moved", func(t *testing.T) {
+		b := newBench(collectorstest.NewLog(), &script{
+			run: func(ctx context.Context, _ event.From, emit collectors.Emit) error {
+				for ctx.Err() == nil {
+					_ = emit(ctx, collectors.Batch{Cursor: number(7), Watermark: midnight})
+					_ = emit(ctx, collectors.Batch{Watermark: midnight.Add(-time.Hour), Floor: time.Time{}})
+					select {
+					case <-time.After(time.Second):
+					case <-ctx.Done():
+					}
+				}
+				return nil
+			},
+		})
+		b.start(t)
+		after(10 * time.Minute)
+		b.stop(t)
+		if got := b.log.Commits(); got != 1 {
+			t.Errorf("%d commits; want 1", got)
+		}
+		if w := b.log.Cursor(cloud, fakeSN).Watermark; !w.Equal(midnight) {
+			t.Errorf("the watermark went to %s", w)
+		}
+	})
+
+	bubble(t, "at once when many wait for it", func(t *testing.T) {
+		var acknowledged atomic.Int64
+		b := newBench(collectorstest.NewLog(), &script{
+			run: func(ctx context.Context, _ event.From, emit collectors.Emit) error {
+				for n := range 1200 {
+					_ = emit(ctx, collectors.Batch{Cursor: number(n), Done: func() { acknowledged.Add(1) }})
+				}
+				<-ctx.Done()
+				return nil
+			},
+		})
+		b.start(t)
+		if n := acknowledged.Load(); n < 700 {
+			t.Errorf("%d of 1200 acknowledged", n)
+		}
+		b.stop(t)
+		if n := acknowledged.Load(); n != 1200 {
+			t.Errorf("%d of 1200 acknowledged at the end", n)
+		}
+	})
+}

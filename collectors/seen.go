@@ -1,0 +1,191 @@
+package collectors
+
+import (
+	"crypto/sha256"
+	"math"
+	"sync"
+	"time"
+
+	"stackstream/event"
+)
+
+// minRemembered is how many of the last events are remembered where no floor can decide about them, however few
+// repeats a source admits to.
+const minRemembered = 1000
+
+// noTime marks an identity whose source gave no time.
+const noTime = math.MinInt64
+
+// identity is an id in constant space: ids are chosen by others and may be of any length. Two ids that share the first
+// 128 bits of their SHA-256 are not expected to exist.
+type identity [16]byte
+
+func identityOf(id event.ID) identity {
+	sum := sha256.Sum256([]byte(event.BoundID(id))) // the form that RAW has
+	return identity(sum[:16])
+}
+
+// remembered is one identity in the order of RAW.
+type remembered struct {
+	id  identity
+	at  int64           // seconds of the source's time, noTime if there is none
+	seq event.StreamSeq // 0 while it is not durable
+}
+
+// seen is the set of identities that a source may show again. It has what RAW holds, in the order of the stream, and
+// behind that what was taken from the source and is not durable yet.
+//
+// An identity is kept while it is not durable, while it is among the last repeats, and while its time is not below the
+// floor. One that the floor can't decide about (no time, or no floor) is kept while it is among the last
+// max(repeats, minRemembered), and new events push out at most two for each: what was read back at a start, which may
+// be much more, is thus not dropped before the source had occasion to show it again.
+//
+// All methods may be called concurrently; each takes constant time per event, taken over many.
+type seen struct {
+	mu      sync.Mutex
+	repeats int
+	floor   int64
+	ids     map[identity]struct{}
+	list    []remembered // list[head:] is alive, the last pending of it not durable
+	head    int
+	pending int
+	swept   int // how many durable ones the last sweep left
+}
+
+func newSeen(repeats int, floor time.Time) *seen {
+	s := &seen{repeats: max(repeats, 0), floor: noTime, ids: map[identity]struct{}{}}
+	if !floor.IsZero() {
+		s.floor = floor.Unix()
+	}
+	return s
+}
+
+// recall adds an identity that RAW holds, in the order of the stream, before anything else is added.
+func (s *seen) recall(e event.Seen) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.insert(identityOf(e.ID), e.Time, e.Sequence) {
+		s.trim(0)
+	}
+}
+
+// add takes an identity as not yet durable; false if it is known already.
+func (s *seen) add(id event.ID, at time.Time) bool {
+	key := identityOf(id)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.insert(key, at, 0) {
+		return false
+	}
+	s.pending++
+	return true
+}
+
+func (s *seen) insert(id identity, at time.Time, seq event.StreamSeq) bool {
+	if _, known := s.ids[id]; known {
+		return false
+	}
+	s.ids[id] = struct{}{}
+	r := remembered{id: id, at: noTime, seq: seq}
+	if !at.IsZero() {
+		r.at = at.Unix()
+	}
+	s.list = append(s.list, r)
+	return true
+}
+
+// takeBack removes the last n that were added.
+func (s *seen) takeBack(n int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	end := len(s.list) - n
+	for _, r := range s.list[end:] {
+		delete(s.ids, r.id)
+	}
+	s.list = s.list[:end]
+	s.pending -= n
+}
+
+// durable says where the oldest of those added are now, and raises the floor.
+func (s *seen) durable(seqs []event.StreamSeq, floor time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	first := len(s.list) - s.pending
+	for i, seq := range seqs {
+		s.list[first+i].seq = seq
+	}
+	s.pending -= len(seqs)
+	if !floor.IsZero() {
+		s.floor = max(s.floor, floor.Unix())
+	}
+	s.trim(2 * len(seqs))
+}
+
+// from returns the smallest stream sequence that is remembered, or else the one after last.
+func (s *seen) from(last event.StreamSeq) event.StreamSeq {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.durables() == 0 {
+		return last + 1
+	}
+	return s.list[s.head].seq
+}
+
+// size returns how many identities are remembered.
+func (s *seen) size() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.ids)
+}
+
+func (s *seen) durables() int { return len(s.list) - s.head - s.pending }
+
+// trim drops what need not be remembered from the front, at most push of those that only their number decides about.
+// What lies behind one that stays (a time in the future keeps an event for long) is dropped by a sweep, each time the
+// set has doubled.
+func (s *seen) trim(push int) {
+	for n := s.durables(); n > s.repeats; n-- {
+		r := &s.list[s.head]
+		drop, counted := s.droppable(r, n)
+		if !drop || (counted && push == 0) {
+			break
+		}
+		if counted {
+			push--
+		}
+		delete(s.ids, r.id)
+		s.head++
+	}
+	if n := s.durables(); n > 2*s.swept+minRemembered {
+		s.sweep(push > 0)
+		s.swept = s.durables()
+	}
+	if s.head > len(s.list)/2 {
+		s.list = append(make([]remembered, 0, 2*(len(s.list)-s.head)), s.list[s.head:]...)
+		s.head = 0
+	}
+}
+
+// droppable tells whether the nth last durable identity may be dropped, and whether only its number says so.
+func (s *seen) droppable(r *remembered, nth int) (drop, counted bool) {
+	if nth <= s.repeats {
+		return false, false
+	}
+	if r.at != noTime && s.floor != noTime {
+		return r.at < s.floor, false
+	}
+	return nth > minRemembered, true
+}
+
+func (s *seen) sweep(counts bool) {
+	n := s.durables()
+	kept := s.list[s.head:s.head]
+	for i, r := range s.list[s.head:] {
+		if drop, counted := s.droppable(&r, n-i); drop && (counts || !counted) {
+			delete(s.ids, r.id)
+			continue
+		}
+		kept = append(kept, r)
+	}
+	s.list = s.list[:s.head+len(kept)]
+}
