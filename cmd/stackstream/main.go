@@ -1,0 +1,10 @@
+// Command stackstream is the whole of stackstream in one binary: it runs the pipeline and has the operator's commands.
+package main
+
+import (
+	"os"
+
+	"stackstream/internal/app/cli"
+)
+
+func main() { os.Exit(cli.Main(cli.Stackstream)) }

@@ -1,0 +1,107 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"stackstream/internal/app"
+	"stackstream/internal/app/config"
+	"stackstream/internal/app/show"
+	"stackstream/internal/check"
+)
+
+func (p Program) checkCommand() *cobra.Command {
+	var file string
+	var offline, asJSON bool
+	cmd := &cobra.Command{
+		Use:   "check -c FILE",
+		Short: "Check the configuration, then ask NATS and every event service",
+		Long: `check reads the configuration and tells every mistake in it with its place in the file. Then it asks
+NATS whether it and the streams are there, and every configured event service whether it would serve
+us. It changes nothing. It exits 2 on mistakes in the configuration, 1 when something does not serve.`,
+		Example: "  stackstream check -c stackstream.yaml --offline   # the file alone\n  stackstream check -c stackstream.yaml",
+		Args:    noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			findings, err := p.check(cmd.Context(), file, offline)
+			if err != nil {
+				return err
+			}
+			if asJSON {
+				err = p.printJSON(findings)
+			} else {
+				err = show.Findings(p.Stdout, findings, p.colour(p.Stdout))
+			}
+			if err == nil && findings.Worst() >= check.Failed {
+				err = errReported
+			}
+			return err
+		},
+	}
+	configFlag(cmd, &file)
+	cmd.Flags().BoolVar(&offline, "offline", false, "check the configuration alone and ask nobody")
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print a JSON array")
+	return cmd
+}
+
+// check returns what was found; mistakes in the configuration are the error.
+func (p Program) check(ctx context.Context, file string, offline bool) (check.Findings, error) {
+	cfg, err := p.load(file)
+	if err != nil {
+		return nil, err
+	}
+	findings := check.Findings{{
+		Severity: check.OK, Subject: "configuration", Position: check.Position{File: file},
+		Message: fmt.Sprintf("%s, %s", file, count(len(cfg.Providers), "provider")),
+	}}
+	if offline {
+		return findings, nil
+	}
+	log, err := p.logger("error", "auto")
+	if err != nil {
+		return nil, err
+	}
+	services := app.CheckSources(ctx, cfg, versionShort(), log)
+	if cfg.NATS.UseEmbedded() {
+		findings = append(findings, check.Finding{
+			Severity: check.OK, Subject: "nats", Message: "in the process that runs stackstream up, in " + cfg.NATS.Embedded.Dir,
+		})
+	} else {
+		findings = append(findings, p.checkNATS(ctx, cfg)...)
+	}
+	return append(findings, services...), nil
+}
+
+// checkNATS asks the cluster and compares the streams.
+func (p Program) checkNATS(ctx context.Context, cfg *config.Config) check.Findings {
+	client, err := p.connect(ctx, cfg.NATS.Config)
+	if err != nil {
+		return check.Findings{{Severity: check.Failed, Subject: "nats", Message: err.Error()}}
+	}
+	defer p.close(ctx, client)
+	findings := check.Findings{{Severity: check.OK, Subject: "nats", Message: "connected to " + client.Server()}}
+	plan, err := client.Plan(ctx, cfg.Streams)
+	streams := check.Finding{Severity: check.OK, Subject: "streams", Message: "are as they should be"}
+	switch {
+	case err != nil:
+		streams.Severity, streams.Message = check.Failed, err.Error()
+	case plan.Missing():
+		streams.Severity, streams.Message = check.Failed, "are missing"
+		streams.Hint = "run stackstream provision"
+	case plan.Broken() != nil:
+		streams.Severity, streams.Message = check.Failed, plan.Broken().Error()
+	case plan.Differs():
+		streams.Severity, streams.Message = check.Warning, "differ from the configuration"
+		streams.Hint = "stackstream provision shows how"
+	}
+	return append(findings, streams)
+}
+
+// count is "1 provider" or "3 providers".
+func count(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
+}

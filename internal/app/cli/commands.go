@@ -1,0 +1,224 @@
+package cli
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"stackstream/event"
+	"stackstream/internal/app"
+	"stackstream/internal/app/config"
+	"stackstream/internal/app/show"
+	"stackstream/jetstream"
+)
+
+func (p Program) upCommand() *cobra.Command {
+	var file, listen, dir string
+	cmd := &cobra.Command{
+		Use:   "up -c FILE",
+		Short: "Run everything in one process",
+		Long: `up creates the streams that are missing, collects from the configured providers and normalizes what
+comes, until it is interrupted. Without nats.url in the configuration the streams are in this process
+and directory, every write synced to disk; another "up" goes on where this one ended.`,
+		Example: `  stackstream up -c stackstream.yaml
+  stackstream up -c stackstream.yaml --nats-listen 127.0.0.1:4222   # let nats, tail and others in
+  curl http://127.0.0.1:8321/readyz                                 # what is not ready, and why`,
+		Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			cfg, err := p.load(file)
+			if err != nil {
+				return err
+			}
+			if err := embeddedFlags(cmd, cfg, listen, dir); err != nil {
+				return err
+			}
+			return p.run(cmd.Context(), cfg, &app.Pipeline{Collect: true, Normalize: true, Provision: true})
+		},
+	}
+	configFlag(cmd, &file)
+	cmd.Flags().StringVar(&listen, "nats-listen", "",
+		"`ADDRESS` on loopback where other NATS clients may come in; port 0 takes a free one")
+	cmd.Flags().StringVar(&dir, "store-dir", "", "`DIR` for the streams, in place of nats.embedded.dir")
+	_ = cmd.MarkFlagDirname("store-dir")
+	return cmd
+}
+
+// embeddedFlags puts flags in place of settings of the embedded server.
+func embeddedFlags(cmd *cobra.Command, cfg *config.Config, listen, dir string) error {
+	for _, name := range []string{"nats-listen", "store-dir"} {
+		if cmd.Flags().Changed(name) && !cfg.NATS.UseEmbedded() {
+			return usagef("--%s is for a server in this process, and nats.url names a cluster", name)
+		}
+	}
+	if listen != "" {
+		cfg.NATS.Embedded.Listen = listen
+	}
+	if dir != "" {
+		cfg.NATS.Embedded.Dir = dir
+	}
+	for _, problem := range cfg.NATS.Embedded.Validate() {
+		return usagef("nats.embedded.%s", problem)
+	}
+	return nil
+}
+
+func (p Program) watermarkCommand() *cobra.Command {
+	var nats natsFlags
+	var provider string
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "watermark",
+		Short: "Show how far each source is collected and normalized",
+		Long: `watermark shows, for every source, the number of the last event collected and normalized, what lies
+between, and the time up to which everything that the source showed is normalized.`,
+		Example: "  stackstream watermark\n  stackstream watermark --provider prod --json | jq '.[].normalized_time'",
+		Args:    noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			settings, err := nats.settings(p)
+			if err != nil {
+				return err
+			}
+			name, err := providerFlag(provider)
+			if err != nil {
+				return err
+			}
+			ctx := cmd.Context()
+			client, err := p.connect(ctx, settings)
+			if err != nil {
+				return err
+			}
+			defer p.close(ctx, client)
+			marks, err := client.Watermarks(ctx, name)
+			if err != nil {
+				return err
+			}
+			if asJSON {
+				return p.printJSON(marks)
+			}
+			return show.Watermarks(p.Stdout, marks, time.Now())
+		},
+	}
+	nats.add(cmd)
+	cmd.Flags().StringVar(&provider, "provider", "", "only this `PROVIDER`")
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print a JSON array")
+	return cmd
+}
+
+// providerFlag checks the name of a provider; "" stands for all.
+func providerFlag(name string) (event.Provider, error) {
+	if name == "" {
+		return "", nil
+	}
+	provider, err := event.ParseProvider(name)
+	if err != nil {
+		return "", usageError{err}
+	}
+	return provider, nil
+}
+
+// printJSON writes one indented document to standard output.
+func (p Program) printJSON(v any) error {
+	enc := json.NewEncoder(p.Stdout)
+	enc.SetEscapeHTML(false)
+	enc.SetIndent("", "  ")
+	return enc.Encode(v)
+}
+
+func (p Program) provisionCommand() *cobra.Command {
+	var nats natsFlags
+	var apply, dryRun bool
+	var replicas int
+	cmd := &cobra.Command{
+		Use:   "provision",
+		Short: "Create the streams, or show what would have to be done",
+		Long: `provision compares the streams on the server with the configuration, shows every difference, and
+creates what is missing. It changes a stream that exists only with --apply. With --dry-run it changes
+nothing and exits 1 when something would have to be done.`,
+		Example: `  stackstream provision -c stackstream.yaml --dry-run
+  stackstream provision --nats nats://127.0.0.1:4222 --creds admin.creds
+  stackstream provision -c stackstream.yaml --apply`,
+		Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			layout := config.Default().Streams
+			if nats.file != "" {
+				cfg, err := p.load(nats.file)
+				if err != nil {
+					return err
+				}
+				layout = cfg.Streams
+			}
+			switch {
+			case cmd.Flags().Changed("replicas"):
+				layout.Replicas = replicas
+			case nats.file == "":
+				layout.Replicas = 1
+			}
+			for _, problem := range layout.Validate() {
+				return usagef("streams.%s", problem)
+			}
+			settings, err := nats.settings(p)
+			if err != nil {
+				return err
+			}
+			ctx := cmd.Context()
+			client, err := p.connect(ctx, settings)
+			if err != nil {
+				return err
+			}
+			defer p.close(ctx, client)
+			return p.provision(cmd, client, layout, apply, dryRun)
+		},
+	}
+	nats.add(cmd)
+	cmd.Flags().IntVar(&replicas, "replicas", 1,
+		"copies of every stream, `N` servers of a cluster; default: the configuration's, else 1")
+	cmd.Flags().BoolVar(&apply, "apply", false, "also change streams that exist and differ")
+	cmd.Flags().BoolVar(&dryRun, "dry-run", false, "change nothing; exit 1 if something would have to be done")
+	cmd.MarkFlagsMutuallyExclusive("apply", "dry-run")
+	return cmd
+}
+
+func (p Program) provision(cmd *cobra.Command, client *jetstream.Client, layout jetstream.Layout, apply, dryRun bool) error {
+	ctx := cmd.Context()
+	plan, err := client.Plan(ctx, layout)
+	if err != nil {
+		return err
+	}
+	if err := plan.Write(p.Stdout); err != nil {
+		return err
+	}
+	toDo := plan.Missing() || plan.Differs()
+	switch {
+	case !toDo:
+		return p.say("Nothing to do.")
+	case dryRun:
+		return errors.Join(p.say("Nothing was changed."), errReported)
+	case !apply && !plan.Missing():
+		if err := p.say("Nothing is missing; --apply changes what differs."); err != nil {
+			return err
+		}
+		return plan.Broken()
+	}
+	mode := jetstream.CreateMissing
+	if apply {
+		mode = jetstream.Apply
+	}
+	if _, err := client.Provision(ctx, layout, mode); err != nil {
+		return err
+	}
+	if plan.Differs() && !apply {
+		if err := p.say("Created what was missing; --apply changes what differs."); err != nil {
+			return err
+		}
+		return plan.Broken()
+	}
+	return p.say("Done.")
+}
+
+func (p Program) say(text string) error {
+	_, err := fmt.Fprintln(p.Stdout, text)
+	return err
+}

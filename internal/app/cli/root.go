@@ -1,0 +1,171 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"stackstream/internal/app"
+	"stackstream/internal/app/config"
+	"stackstream/jetstream"
+)
+
+// Stackstream is the program with everything in it.
+func Stackstream(ctx context.Context, p Program) int {
+	root := &cobra.Command{
+		Use:   "stackstream",
+		Short: "Collect the events of OpenStack clouds into NATS JetStream, once and in order",
+		Long: `stackstream reads the events of OpenStack clouds, keeps every one of them once and in order in
+NATS JetStream, and hands them out in one canonical form on events.normalized.<provider>.
+
+Start with "stackstream demo": it needs no configuration and no other service.
+Then copy examples/stackstream.yaml, name your cloud in it, and run "stackstream check -c FILE"
+and "stackstream up -c FILE".`,
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return usagef("unknown command %q", args[0])
+			}
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	root.AddGroup(&cobra.Group{ID: "run", Title: "Run:"}, &cobra.Group{ID: "look", Title: "Look:"},
+		&cobra.Group{ID: "set up", Title: "Set up:"})
+	add := func(group string, cmds ...*cobra.Command) {
+		for _, cmd := range cmds {
+			cmd.GroupID = group
+			root.AddCommand(cmd)
+		}
+	}
+	add("run", p.demoCommand(), p.upCommand())
+	add("look", p.tailCommand(), p.watermarkCommand())
+	add("set up", p.checkCommand(), p.provisionCommand())
+	root.AddCommand(p.schemaCommand(), p.versionCommand())
+	return p.execute(ctx, root)
+}
+
+// Collector is the program that only collects.
+func Collector(ctx context.Context, p Program) int {
+	var file, kind string
+	cmd := &cobra.Command{
+		Use:   "collector -c FILE [--source KIND]",
+		Short: "Collect events into EVENTS_RAW",
+		Long: `collector reads the event services of the configured providers and writes what they show to the
+stream EVENTS_RAW. Any number of collectors may run for the same providers: one works for each, the
+others stand by. The streams must exist: run "stackstream provision" first.`,
+		Example: "  collector -c /etc/stackstream/stackstream.yaml\n  collector -c stackstream.yaml --source panko",
+		Args:    noArgs,
+		Version: versionLine(),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return p.runHalf(cmd.Context(), file, &app.Pipeline{Collect: true, Kind: kind})
+		},
+	}
+	configFlag(cmd, &file)
+	cmd.Flags().StringVar(&kind, "source", "", "collect with sources of this `KIND` only: "+app.KindList())
+	return p.execute(ctx, cmd)
+}
+
+// Normalizer is the program that only normalizes.
+func Normalizer(ctx context.Context, p Program) int {
+	var file string
+	cmd := &cobra.Command{
+		Use:   "normalizer -c FILE",
+		Short: "Turn raw events into canonical ones",
+		Long: `normalizer reads EVENTS_RAW and writes canonical events to EVENTS_NORMALIZED, for the configured
+providers. Any number of normalizers may run for the same providers: one works for each, the others
+stand by. The streams must exist: run "stackstream provision" first.`,
+		Example: "  normalizer -c /etc/stackstream/stackstream.yaml",
+		Args:    noArgs,
+		Version: versionLine(),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return p.runHalf(cmd.Context(), file, &app.Pipeline{Normalize: true})
+		},
+	}
+	configFlag(cmd, &file)
+	return p.execute(ctx, cmd)
+}
+
+// runHalf runs one half of the pipeline against a cluster.
+func (p Program) runHalf(ctx context.Context, file string, pipeline *app.Pipeline) error {
+	if pipeline.Kind != "" && !app.IsKind(pipeline.Kind) {
+		return usagef("--source %q is no kind of source: %s", pipeline.Kind, app.KindList())
+	}
+	cfg, err := p.load(file)
+	if err != nil {
+		return err
+	}
+	if cfg.NATS.UseEmbedded() {
+		return usagef("%s names no nats.url: this program works against a cluster; "+
+			"`stackstream up` runs everything in one process", file)
+	}
+	return p.run(ctx, cfg, pipeline)
+}
+
+// run completes a pipeline and runs it.
+func (p Program) run(ctx context.Context, cfg *config.Config, pipeline *app.Pipeline) error {
+	log, err := p.logger(cfg.Log.Level, cfg.Log.Format)
+	if err != nil {
+		return err
+	}
+	pipeline.Config, pipeline.Log, pipeline.Version = cfg, log, versionLine()
+	log.Info().Str("version", pipeline.Version).Int("providers", len(cfg.Providers)).Msg("starting")
+	if err := pipeline.Run(ctx); err != nil {
+		return err
+	}
+	log.Info().Msg("stopped")
+	return nil
+}
+
+// load reads the configuration.
+func (p Program) load(file string) (*config.Config, error) {
+	if file == "" {
+		return nil, usagef("a configuration is needed: give it with -c FILE")
+	}
+	return config.Reader{Env: p.Env, Kinds: app.Kinds()}.File(file)
+}
+
+// connectWait is how long a command that people wait for tries to reach NATS.
+const connectWait = 3 * time.Second
+
+var errNoAnswer = errors.New("no server answered in time")
+
+// clientSettings is how a command reaches the NATS of a configuration. Where that is embedded, it is in the process that
+// runs `up`, and reachable only if it listens.
+func clientSettings(cfg *config.Config, file string) (jetstream.Config, error) {
+	if !cfg.NATS.UseEmbedded() {
+		return cfg.NATS.Config, nil
+	}
+	if cfg.NATS.Embedded.Listen == "" {
+		return jetstream.Config{}, usagef("%s runs NATS inside `stackstream up` without an address for others: "+
+			"set nats.embedded.listen, or give `up` --nats-listen and this command --nats", file)
+	}
+	return jetstream.Config{URLs: []string{"nats://" + cfg.NATS.Embedded.Listen}}, nil
+}
+
+// connect reaches NATS for a command that people wait for: it gives up after a while.
+func (p Program) connect(ctx context.Context, settings jetstream.Config) (*jetstream.Client, error) {
+	log, err := p.logger("error", "auto")
+	if err != nil {
+		return nil, err
+	}
+	settings.Name = "stackstream " + app.ClientName()
+	limited, cancel := context.WithTimeoutCause(ctx, connectWait, errNoAnswer)
+	defer cancel()
+	client, err := jetstream.Connect(limited, settings, log, jetstream.Hooks{})
+	if err != nil && errors.Is(context.Cause(limited), errNoAnswer) {
+		return nil, fmt.Errorf("no NATS server answers at %s (is `stackstream up` or the cluster running? "+
+			"--nats names another): %w", strings.Join(settings.URLs, ", "), err)
+	}
+	return client, err
+}
+
+// close ends a command's connection. What it has to say no longer matters to the command's result.
+func (p Program) close(ctx context.Context, client *jetstream.Client) {
+	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+	defer cancel()
+	_ = client.Close(grace)
+}

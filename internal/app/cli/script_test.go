@@ -1,0 +1,312 @@
+package cli
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"stackstream/internal/openstack/standin"
+	"stackstream/jetstream/jetstreamtest"
+)
+
+var programs = map[string]func(context.Context, Program) int{
+	"stackstream": Stackstream, "collector": Collector, "normalizer": Normalizer,
+}
+
+func TestMain(m *testing.M) {
+	commands := map[string]func(){}
+	for name, program := range programs {
+		commands[name] = func() { os.Exit(Main(program)) }
+	}
+	testscript.Main(m, commands)
+}
+
+// patience is how long a script waits for something that must happen.
+const patience = 60 * time.Second
+
+// TestScripts runs the scripts in testdata. They read as documentation of the commands. Besides testscript's own
+// commands they know:
+//
+//	cloud [EVENTS [RATE]]    a stand-in for an OpenStack cloud with so many events and so many more a second; its
+//	                         Keystone is at $KEYSTONE
+//	nats [bare]              a NATS server at $NATS_URL, with the streams unless bare
+//	start NAME PROGRAM ARG…  runs a program beside the script
+//	await NAME REGEXP [VAR…] waits until its standard output or error matches, and keeps the groups in variables
+//	stop NAME [CODE]         interrupts it and checks its exit code, 0 unless given
+//	exits CODE PROGRAM ARG…  runs a program to its end and checks its exit code; stdout and stderr look at its output
+//	get URL STATUS REGEXP    asks until the answer has the status and matches
+//	events FILE COUNT        checks that a file has so many canonical events, each of its own id
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir:                 "testdata",
+		RequireExplicitExec: true,
+		RequireUniqueNames:  true,
+		Setup: func(env *testscript.Env) error {
+			env.Setenv("STAND_IN_PASSWORD", standin.Admin().Password)
+			env.Values[running{}] = map[string]*process{}
+			env.Values[owner{}] = env.T().(testing.TB)
+			return nil
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"cloud": startCloud, "nats": startNATS, "start": startProgram, "await": await, "stop": stopProgram,
+			"get": get, "events": countEvents, "exits": exits,
+		},
+	})
+}
+
+type (
+	running struct{} // keys of Env.Values
+	owner   struct{}
+)
+
+func startCloud(ts *testscript.TestScript, neg bool, args []string) {
+	options := standin.Options{}
+	if len(args) > 0 {
+		n, err := strconv.Atoi(args[0])
+		ts.Check(err)
+		options.Burst = n
+	}
+	if len(args) > 1 {
+		rate, err := strconv.ParseFloat(args[1], 64)
+		ts.Check(err)
+		options.Rate = rate
+	}
+	cloud := standin.New(options)
+	server := httptest.NewServer(cloud)
+	ctx, cancel := context.WithCancel(context.Background())
+	var done sync.WaitGroup
+	done.Go(func() { _ = cloud.Run(ctx) })
+	ts.Defer(func() {
+		cancel()
+		done.Wait()
+		server.Close()
+	})
+	ts.Setenv("KEYSTONE", server.URL+"/v3")
+}
+
+func startNATS(ts *testscript.TestScript, neg bool, args []string) {
+	var options []jetstreamtest.Option
+	if len(args) > 0 && args[0] == "bare" {
+		options = append(options, jetstreamtest.Bare())
+	}
+	server := jetstreamtest.Server(ts.Value(owner{}).(testing.TB), options...)
+	ts.Setenv("NATS_URL", server.URL())
+}
+
+// process is a program that runs beside its script, in a process of its own.
+type process struct {
+	stdout, stderr output
+	cmd            *exec.Cmd
+	ended          chan struct{} // closed once it has ended
+}
+
+// output is what a program has written so far.
+type output struct {
+	mu   sync.Mutex
+	data bytes.Buffer
+	more chan struct{} // replaced and closed with every write
+}
+
+func (o *output) Write(p []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.more != nil {
+		close(o.more)
+		o.more = nil
+	}
+	return o.data.Write(p)
+}
+
+// read returns everything so far, and what is closed when there is more.
+func (o *output) read() (string, <-chan struct{}) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.more == nil {
+		o.more = make(chan struct{})
+	}
+	return o.data.String(), o.more
+}
+
+// passedOn are the variables of the script's environment that a started program sees.
+var passedOn = []string{"PATH", "HOME", "TMPDIR", "KEYSTONE", "NATS_URL", "STAND_IN_PASSWORD", "PASSWORD", "ADMIN"}
+
+func startProgram(ts *testscript.TestScript, neg bool, args []string) {
+	if len(args) < 2 || programs[args[1]] == nil {
+		ts.Fatalf("usage: start NAME PROGRAM ARG…")
+	}
+	// testscript puts the directory with the programs first.
+	bin, _, _ := strings.Cut(ts.Getenv("PATH"), string(os.PathListSeparator))
+	p := &process{cmd: exec.Command(filepath.Join(bin, args[1]), args[2:]...), ended: make(chan struct{})}
+	p.cmd.Dir, p.cmd.Stdout, p.cmd.Stderr = ts.MkAbs("."), &p.stdout, &p.stderr
+	for _, name := range passedOn {
+		if value := ts.Getenv(name); value != "" {
+			p.cmd.Env = append(p.cmd.Env, name+"="+value)
+		}
+	}
+	ts.Check(p.cmd.Start())
+	go func() {
+		defer close(p.ended)
+		_ = p.cmd.Wait() // stop looks at the exit code
+	}()
+	ts.Value(running{}).(map[string]*process)[args[0]] = p
+	ts.Defer(func() {
+		_ = p.cmd.Process.Kill() // where the script failed before its stop
+		<-p.ended
+		if out, _ := p.stderr.read(); out != "" {
+			ts.Logf("[stderr of %s]\n%s", args[0], out)
+		}
+	})
+}
+
+func await(ts *testscript.TestScript, neg bool, args []string) {
+	if len(args) < 2 {
+		ts.Fatalf("usage: await NAME REGEXP [VAR…]")
+	}
+	p := ts.Value(running{}).(map[string]*process)[args[0]]
+	if p == nil {
+		ts.Fatalf("%s was not started", args[0])
+	}
+	pattern, err := regexp.Compile("(?m)" + args[1])
+	ts.Check(err)
+	late := time.NewTimer(patience)
+	defer late.Stop()
+	for {
+		stdout, moreOut := p.stdout.read()
+		stderr, moreErr := p.stderr.read()
+		for _, text := range []string{stdout, stderr} {
+			if m := pattern.FindStringSubmatch(text); m != nil {
+				for i, name := range args[2:] {
+					ts.Setenv(name, m[i+1])
+				}
+				return
+			}
+		}
+		select {
+		case <-moreOut:
+			continue
+		case <-moreErr:
+			continue
+		case <-late.C:
+		case <-p.ended:
+			if again, _ := p.stderr.read(); again != stderr {
+				continue
+			}
+		}
+		ts.Fatalf("%s never said %s; it said:\n%s%s", args[0], args[1], stdout, stderr)
+	}
+}
+
+func stopProgram(ts *testscript.TestScript, neg bool, args []string) {
+	p := ts.Value(running{}).(map[string]*process)[args[0]]
+	want := exitOK
+	if len(args) > 1 {
+		n, err := strconv.Atoi(args[1])
+		ts.Check(err)
+		want = n
+	}
+	select {
+	case <-p.ended:
+		ts.Fatalf("%s has ended by itself with %d", args[0], p.cmd.ProcessState.ExitCode())
+	default:
+	}
+	ts.Check(p.cmd.Process.Signal(os.Interrupt))
+	select {
+	case <-p.ended:
+	case <-time.After(patience):
+		ts.Fatalf("%s does not end", args[0])
+	}
+	if code := p.cmd.ProcessState.ExitCode(); code != want {
+		ts.Fatalf("%s ended with %d, want %d", args[0], code, want)
+	}
+	stdout, _ := p.stdout.read()
+	stderr, _ := p.stderr.read()
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]+".stdout"), []byte(stdout), 0o600))
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]+".stderr"), []byte(stderr), 0o600))
+}
+
+func exits(ts *testscript.TestScript, neg bool, args []string) {
+	if len(args) < 2 {
+		ts.Fatalf("usage: exits CODE PROGRAM ARG…")
+	}
+	err := ts.Exec(args[1], args[2:]...)
+	code := exitOK
+	var exit *exec.ExitError
+	if errors.As(err, &exit) {
+		code = exit.ExitCode()
+	} else {
+		ts.Check(err)
+	}
+	if strconv.Itoa(code) != args[0] {
+		ts.Fatalf("%s ended with %d, want %s", strings.Join(args[1:], " "), code, args[0])
+	}
+}
+
+func get(ts *testscript.TestScript, neg bool, args []string) {
+	if len(args) != 3 {
+		ts.Fatalf("usage: get URL STATUS REGEXP")
+	}
+	pattern, err := regexp.Compile("(?m)" + args[2])
+	ts.Check(err)
+	deadline := time.Now().Add(patience)
+	for {
+		status, body, err := fetch(args[0])
+		if err == nil && strconv.Itoa(status) == args[1] && pattern.MatchString(body) {
+			return
+		}
+		if time.Now().After(deadline) {
+			ts.Fatalf("%s answered %d, %v:\n%s", args[0], status, err, body)
+		}
+	}
+}
+
+func fetch(url string) (int, string, error) {
+	answer, err := http.Get(url)
+	if err != nil {
+		return 0, "", err
+	}
+	body, err := io.ReadAll(answer.Body)
+	return answer.StatusCode, string(body), errors.Join(err, answer.Body.Close())
+}
+
+func countEvents(ts *testscript.TestScript, neg bool, args []string) {
+	if len(args) != 2 {
+		ts.Fatalf("usage: events FILE COUNT")
+	}
+	want, err := strconv.Atoi(args[1])
+	ts.Check(err)
+	ids := map[string]bool{}
+	lines := strings.Split(strings.TrimSuffix(ts.ReadFile(args[0]), "\n"), "\n")
+	for i, line := range lines {
+		var e struct {
+			MessageID string          `json:"message_id"`
+			EventType string          `json:"event_type"`
+			Timestamp time.Time       `json:"timestamp"`
+			Payload   json.RawMessage `json:"payload"`
+		}
+		if err := json.Unmarshal([]byte(line), &e); err != nil {
+			ts.Fatalf("line %d is no event: %v", i+1, err)
+		}
+		if e.MessageID == "" || e.EventType == "" || e.Timestamp.IsZero() || len(e.Payload) == 0 {
+			ts.Fatalf("line %d lacks what every event has: %s", i+1, line)
+		}
+		ids[e.MessageID] = true
+	}
+	if len(lines) != want || len(ids) != want {
+		ts.Fatalf("%s has %d events with %d ids, want %d", args[0], len(lines), len(ids), want)
+	}
+}

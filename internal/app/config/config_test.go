@@ -1,0 +1,220 @@
+package config_test
+
+import (
+	"bytes"
+	"errors"
+	"flag"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"stackstream/collectors/panko"
+	"stackstream/event"
+	"stackstream/internal/app"
+	"stackstream/internal/app/config"
+	"stackstream/internal/check"
+	"stackstream/jetstream"
+	"stackstream/normalizer/rules"
+)
+
+var update = flag.Bool("update", false, "write the files with what is expected anew")
+
+// secret is the value of every environment variable there is; nothing that is printed may contain it.
+const secret = "hunter2"
+
+func reader() config.Reader {
+	return config.Reader{
+		Env:   func(name string) (string, bool) { return secret, name == "SECRET" || name == "NATS_PASSWORD" },
+		Kinds: app.Kinds(),
+	}
+}
+
+func fixtures(t *testing.T, pattern string) []string {
+	t.Helper()
+	files, err := filepath.Glob(pattern)
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no fixtures %s: %v", pattern, err)
+	}
+	return files
+}
+
+func TestGood(t *testing.T) {
+	for _, file := range fixtures(t, "testdata/good/*.yaml") {
+		t.Run(filepath.Base(file), func(t *testing.T) {
+			if _, err := reader().File(file); err != nil {
+				t.Errorf("refused: %v", err)
+			}
+		})
+	}
+}
+
+// TestBad compares every mistake that is told about a file with the file's .want.
+func TestBad(t *testing.T) {
+	for _, file := range fixtures(t, "testdata/bad/*.yaml") {
+		t.Run(filepath.Base(file), func(t *testing.T) {
+			_, err := reader().File(file)
+			var findings check.Findings
+			if !errors.As(err, &findings) || findings.Worst() != check.Mistake {
+				t.Fatalf("error is %v, want findings with a mistake", err)
+			}
+			got := filepath.ToSlash(err.Error()) + "\n"
+			if strings.Contains(got, secret) {
+				t.Errorf("a secret is shown:\n%s", got)
+			}
+			golden := strings.TrimSuffix(file, ".yaml") + ".want"
+			if *update {
+				if err := os.WriteFile(golden, []byte(got), 0o644); err != nil {
+					t.Fatal(err)
+				}
+			}
+			want, err := os.ReadFile(golden)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(string(want), got); diff != "" {
+				t.Errorf("mistakes (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestClusterIsReadAsWritten(t *testing.T) {
+	cfg, err := reader().File("testdata/good/cluster.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	settings := panko.Default()
+	settings.Auth.URL = "https://keystone.example.org:5000"
+	settings.Auth.ApplicationCredential.ID = "abc"
+	settings.Auth.ApplicationCredential.Secret = secret
+	settings.Every = time.Minute
+	want := config.Default()
+	want.NATS.Config = jetstream.Config{
+		URLs: []string{"nats://nats-1:4222", "tls://nats-2:4222"}, User: "stackstream", Password: secret,
+		TLS: jetstream.TLSConfig{CAFile: "/etc/ca.pem"},
+	}
+	want.Streams.Replicas, want.Streams.Budget = 3, 100<<30
+	want.Streams.Raw = jetstream.StreamLimits{MaxBytes: 10 << 30, MaxAge: 14 * 24 * time.Hour}
+	want.Admin.Listen, want.Log = "off", config.Log{Level: "debug", Format: "json"}
+	want.Providers = config.Providers{
+		"prod": {Events: "panko", Sources: map[string]any{"panko": &settings}},
+		"lab":  {Events: "none"},
+	}
+	if diff := cmp.Diff(want, cfg, cmp.AllowUnexported(panko.Start{})); diff != "" {
+		t.Errorf("configuration (-want +got):\n%s", diff)
+	}
+}
+
+const example = "../../../examples/stackstream.yaml"
+
+// TestExampleShowsTheDefaults: what the example sets is the default, but for what the comments beside it say.
+func TestExampleShowsTheDefaults(t *testing.T) {
+	got, err := reader().File(example)
+	if err != nil {
+		t.Fatalf("the example is refused:\n%v", err)
+	}
+	settings := panko.Default()
+	settings.Auth.URL = "https://keystone.example.org:5000/v3"
+	settings.Auth.User, settings.Auth.Domain = "stackstream", "Default"
+	settings.Auth.PasswordFile = "/etc/stackstream/my-cloud.password"
+	settings.Auth.Project, settings.Auth.ProjectDomain = "admin", "Default"
+	settings.EventTypes.Include, settings.EventTypes.Exclude = []string{"*"}, []string{"*.exists"}
+
+	want := config.Default()
+	want.Streams.Replicas, want.Streams.Budget = 1, 32<<30
+	want.NATS.Embedded.Listen = "127.0.0.1:4222"
+	want.NATS.Embedded.MaxMemory = 64 << 20
+	want.Normalizer.EventGroups = rules.Table{
+		Groups: []rules.GroupEntry{{Group: "power", Types: []string{"baremetal.node.power_set.*"}}},
+		Levels: []rules.LevelEntry{{Level: "critical", Types: []string{"*.error"}}},
+	}
+	want.Providers = config.Providers{"my-cloud": {Events: "auto", Sources: map[string]any{"panko": &settings}}}
+	if diff := cmp.Diff(want, got, cmp.AllowUnexported(panko.Start{})); diff != "" {
+		t.Errorf("example (-default +example):\n%s", diff)
+	}
+}
+
+// TestExampleHasEverySetting looks for the name of every setting there is, commented out or not.
+func TestExampleHasEverySetting(t *testing.T) {
+	text, err := os.ReadFile(example)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var walk func(path string, of reflect.Type)
+	walk = func(path string, of reflect.Type) {
+		for of.Kind() == reflect.Pointer || of.Kind() == reflect.Slice || of.Kind() == reflect.Map {
+			of = of.Elem()
+		}
+		if of.Kind() != reflect.Struct {
+			return
+		}
+		for i := range of.NumField() {
+			field := of.Field(i)
+			tag, ok := field.Tag.Lookup("yaml")
+			if !ok || tag == "-" {
+				continue
+			}
+			name, options, _ := strings.Cut(tag, ",")
+			if options == "inline" || options == "kinds" {
+				walk(path, field.Type)
+				continue
+			}
+			// A line of its own, commented out or not, within braces, or named in a comment as an alternative.
+			found := false
+			for _, form := range []string{name + ":", "or " + name, name + ",", ", " + name + " as"} {
+				found = found || bytes.Contains(text, []byte(form))
+			}
+			if !found {
+				t.Errorf("the example does not show %s.%s", path, name)
+			}
+			walk(path+"."+name, field.Type)
+		}
+	}
+	walk("", reflect.TypeFor[config.Config]())
+	for _, kind := range app.Kinds() {
+		if !bytes.Contains(text, []byte(kind.Name+":")) {
+			t.Errorf("the example does not show the source %s", kind.Name)
+		}
+		walk("providers.my-cloud."+kind.Name, reflect.TypeOf(kind.Settings()))
+	}
+}
+
+func FuzzReader(f *testing.F) {
+	for _, pattern := range []string{"testdata/good/*.yaml", "testdata/bad/*.yaml", example} {
+		files, err := filepath.Glob(pattern)
+		if err != nil || len(files) == 0 {
+			f.Fatalf("no seeds %s: %v", pattern, err)
+		}
+		for _, file := range files {
+			data, err := os.ReadFile(file)
+			if err != nil {
+				f.Fatal(err)
+			}
+			f.Add(data)
+		}
+	}
+	f.Add([]byte("nats: &a {url: *a}"))
+	f.Add([]byte("? [a]\n: b\n"))
+	f.Add([]byte("a: !!binary |\n  aGk="))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		cfg, err := reader().Bytes("f.yaml", data)
+		var findings check.Findings
+		switch {
+		case err == nil:
+			for _, name := range cfg.Providers.Names() {
+				if _, err := event.ParseProvider(string(name)); err != nil {
+					t.Errorf("accepted the provider %q", name)
+				}
+			}
+		case !errors.As(err, &findings):
+			t.Errorf("error is %T, want findings", err)
+		case strings.Contains(err.Error(), secret) && !bytes.Contains(data, []byte(secret)):
+			t.Errorf("a secret is shown: %v", err)
+		}
+	})
+}

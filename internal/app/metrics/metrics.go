@@ -1,0 +1,198 @@
+// Package metrics turns what the other packages report through their hooks into Prometheus metrics and into the status
+// board. It is the only package that knows Prometheus' types besides the admin server; the registry is its own.
+package metrics
+
+import (
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+
+	"stackstream/event"
+	"stackstream/internal/app/admin"
+)
+
+// Metrics holds the metrics of one process. It is safe for concurrent use.
+type Metrics struct {
+	Registry *prometheus.Registry
+	board    *admin.Board
+
+	collected, duplicates, filtered, hashed, sourceErrors *prometheus.CounterVec
+	collectedTime, newestTime, commitTime                 *prometheus.GaugeVec
+
+	normalized, dead, redacted, skipped, gaps, fenced *prometheus.CounterVec
+	normalizeLag                                      *prometheus.GaugeVec
+	collectedPosition, normalizedPosition, lagEvents  *prometheus.GaugeVec
+	lagSeconds, watermark, cursorTime                 *prometheus.GaugeVec
+
+	batches, rereads              *prometheus.CounterVec
+	batchEvents, batchBytes, took *prometheus.HistogramVec
+	waiting                       *prometheus.GaugeVec
+
+	pages, pageRetries, odd *prometheus.CounterVec
+	pageTook                *prometheus.HistogramVec
+
+	state, since           *prometheus.GaugeVec
+	leaseHeld              *prometheus.GaugeVec
+	leaseMoves             *prometheus.CounterVec
+	connected              prometheus.Gauge
+	reconnects, permission prometheus.Counter
+
+	mu   sync.Mutex
+	held map[string]bool // by role, provider and source: whether this process last had the lease
+}
+
+const (
+	provider = "provider"
+	source   = "source"
+)
+
+// New registers all metrics. version is what the build says of itself.
+func New(board *admin.Board, version string) *Metrics {
+	m := &Metrics{Registry: prometheus.NewRegistry(), board: board, held: map[string]bool{}}
+	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
+		v := prometheus.NewCounterVec(prometheus.CounterOpts{Name: "stackstream_" + name, Help: help}, labels)
+		m.Registry.MustRegister(v)
+		return v
+	}
+	gauge := func(name, help string, labels ...string) *prometheus.GaugeVec {
+		v := prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "stackstream_" + name, Help: help}, labels)
+		m.Registry.MustRegister(v)
+		return v
+	}
+	histogram := func(name, help string, buckets []float64, labels ...string) *prometheus.HistogramVec {
+		v := prometheus.NewHistogramVec(
+			prometheus.HistogramOpts{Name: "stackstream_" + name, Help: help, Buckets: buckets}, labels)
+		m.Registry.MustRegister(v)
+		return v
+	}
+
+	m.collected = counter("collected_events_total", "Raw events committed to EVENTS_RAW.", provider, source)
+	m.duplicates = counter("duplicate_events_total",
+		"Events that a source showed again and that were left out.", provider, source)
+	m.filtered = counter("filtered_events_total", "Events left out by the filter of a source.", provider, source)
+	m.hashed = counter("hashed_events_total",
+		"Events without an id of their own, identified by a hash.", provider, source)
+	m.sourceErrors = counter("source_errors_total",
+		"Times a source's loop ended with an error, by kind of error.", provider, source, "kind")
+	m.collectedTime = gauge("collected_time_seconds",
+		"Unix time up to which this process has collected everything the source showed.", provider, source)
+	m.newestTime = gauge("newest_event_time_seconds",
+		"Unix time of the newest event that this process has collected, by the source's clock.", provider, source)
+	m.commitTime = gauge("last_commit_time_seconds",
+		"Unix time of this process's last write to EVENTS_RAW, empty runs included.", provider, source)
+
+	m.normalized = counter("normalized_events_total", "Canonical events committed to EVENTS_NORMALIZED.", provider)
+	m.dead = counter("dead_letters_total", "Raw events that could not be converted, by reason.", provider, "reason")
+	m.redacted = counter("redacted_fields_total", "Fields whose value was redacted.", provider)
+	m.skipped = counter("skipped_events_total",
+		"Raw events handed over again although they had been dealt with.", provider)
+	m.gaps = counter("sequence_gaps_total",
+		"Times that raw events were found missing. More than 0 is a loss: page.", provider, source)
+	m.fenced = counter("fenced_total", "Times that another writer turned out to be at work too.", "role", provider)
+	m.normalizeLag = gauge("normalizer_batch_lag_seconds",
+		"Seconds that the last event of the last batch had been in EVENTS_RAW.", provider)
+
+	m.collectedPosition = gauge("collected_position",
+		"Number of the last raw event of a source in EVENTS_RAW.", provider, source)
+	m.normalizedPosition = gauge("normalized_position",
+		"Number of the last raw event of a source that is normalized.", provider, source)
+	m.lagEvents = gauge("normalizer_lag_events", "Raw events that are not normalized yet.", provider, source)
+	m.lagSeconds = gauge("normalizer_lag_seconds",
+		"Seconds of receipt between the last raw event and the last normalized one.", provider, source)
+	m.watermark = gauge("watermark_time_seconds",
+		"Unix time up to which everything the source showed is normalized.", provider, source)
+	m.cursorTime = gauge("cursor_written_time_seconds",
+		"Unix time at which a collector last wrote the source's cursor.", provider, source)
+
+	m.batches = counter("batches_total",
+		"Attempts to write an atomic batch, by result (ok or the kind of error).", "role", provider, "result")
+	m.rereads = counter("cursor_rereads_total",
+		"Times the cursor was read to learn what became of a batch.", "role", provider)
+	m.batchEvents = histogram("batch_events",
+		"Messages of a committed batch.", []float64{1, 5, 20, 50, 100, 200, 500, 900}, "role")
+	m.batchBytes = histogram("batch_bytes",
+		"Bytes of bodies of a committed batch.", prometheus.ExponentialBuckets(1<<10, 4, 8), "role")
+	m.took = histogram("batch_commit_seconds",
+		"Seconds that the server took to commit a batch.", prometheus.ExponentialBuckets(0.001, 2, 14), "role")
+	m.waiting = gauge("write_waiting",
+		"1 while a writer waits because a stream is full or can't be reached.", "role", provider)
+
+	m.pages = counter("source_pages_total", "Pages of events read from an event service.", provider, source)
+	m.pageTook = histogram("source_page_seconds",
+		"Seconds that an event service took for a page.", prometheus.ExponentialBuckets(0.005, 2, 14), provider, source)
+	m.pageRetries = counter("source_page_retries_total",
+		"Times a page was asked for again, by reason.", provider, source, "why")
+	m.odd = counter("source_odd_events_total",
+		"Events that an event service should not send like this, by what is odd.", provider, source, "what")
+
+	m.state = gauge("state",
+		"1 for the state that a collector or normalizer is in.", "role", provider, source, "state")
+	m.since = gauge("not_ready_since_seconds",
+		"Unix time since which a part is not ready, 0 while it is.", "role", provider, source)
+	m.leaseHeld = gauge("lease_held",
+		"1 while this process works for the provider, 0 while another holds the lease.", "role", provider, source)
+	m.leaseMoves = counter("lease_transitions_total",
+		"Times this process got or lost the lease of a provider.", "role", provider, source)
+
+	m.connected = prometheus.NewGauge(prometheus.GaugeOpts{
+		Name: "stackstream_nats_connected", Help: "1 while there is a usable connection to NATS."})
+	m.reconnects = prometheus.NewCounter(prometheus.CounterOpts{
+		Name: "stackstream_nats_reconnects_total", Help: "Times the connection to NATS was made again."})
+	m.permission = prometheus.NewCounter(prometheus.CounterOpts{
+		Name: "stackstream_nats_refused_total", Help: "Publishes and subscribes that NATS did not permit."})
+	build := prometheus.NewGauge(prometheus.GaugeOpts{
+		Name: "stackstream_build_info", Help: "1, with the version as a label.",
+		ConstLabels: prometheus.Labels{"version": version},
+	})
+	build.Set(1)
+	m.Registry.MustRegister(m.connected, m.reconnects, m.permission, build,
+		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return m
+}
+
+// Status puts a status on the board and into the metrics.
+func (m *Metrics) Status(s event.Status) {
+	m.board.Set(s)
+	labels := []string{string(s.Role), string(s.Provider), string(s.Source)}
+	for _, state := range []event.State{
+		event.StateStarting, event.StateStandby, event.StateLive, event.StateBackoff, event.StateStopped, event.StateIdle,
+	} {
+		m.state.WithLabelValues(append(labels, string(state))...).Set(truth(state == s.State))
+	}
+	m.lease(labels, s.State)
+	since := m.board.NotReadySince(s.Role, s.Provider, s.Source)
+	if since.IsZero() {
+		m.since.WithLabelValues(labels...).Set(0)
+	} else {
+		setTime(m.since.WithLabelValues(labels...), since)
+	}
+}
+
+// Watermarks shows where the sources stand, whoever collected and normalized.
+func (m *Metrics) Watermarks(marks []event.Watermark) {
+	for _, w := range marks {
+		labels := []string{string(w.Provider), string(w.Source)}
+		m.collectedPosition.WithLabelValues(labels...).Set(float64(w.Collected))
+		m.normalizedPosition.WithLabelValues(labels...).Set(float64(w.Normalized))
+		m.lagEvents.WithLabelValues(labels...).Set(float64(w.LagEvents))
+		m.lagSeconds.WithLabelValues(labels...).Set(w.Lag.Seconds())
+		setTime(m.watermark.WithLabelValues(labels...), w.NormalizedTime)
+		setTime(m.cursorTime.WithLabelValues(labels...), w.WrittenAt)
+	}
+}
+
+func truth(b bool) float64 {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+// setTime leaves a gauge alone while there is no time to show.
+func setTime(g prometheus.Gauge, t time.Time) {
+	if !t.IsZero() {
+		g.Set(float64(t.UnixMicro()) / 1e6)
+	}
+}

@@ -1,0 +1,144 @@
+package metrics
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"stackstream/collectors"
+	"stackstream/event"
+	"stackstream/internal/app/admin"
+)
+
+// value returns a metric by its name and label values, in the order of the labels' names.
+func value(t *testing.T, m *Metrics, name string, labels ...string) float64 {
+	t.Helper()
+	families, err := m.Registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range families {
+		if f.GetName() != name {
+			continue
+		}
+		for _, metric := range f.GetMetric() {
+			var have []string
+			for _, l := range metric.GetLabel() {
+				have = append(have, l.GetValue())
+			}
+			if strings.Join(have, ",") != strings.Join(labels, ",") {
+				continue
+			}
+			if metric.GetHistogram() != nil {
+				return float64(metric.GetHistogram().GetSampleCount())
+			}
+			return metric.GetGauge().GetValue() + metric.GetCounter().GetValue()
+		}
+	}
+	t.Fatalf("no metric %s%v", name, labels)
+	return 0
+}
+
+func TestHooksAreCounted(t *testing.T) {
+	m := New(admin.NewBoard(), "v1")
+	watermark := time.Unix(1_800_000_000, 0)
+	c := m.Collectors()
+	c.Committed("prod", "panko", collectors.Commit{Events: 3, Progress: event.Progress{Watermark: watermark}})
+	c.Duplicates("prod", "panko", 2)
+	c.Failed("prod", "panko", &event.Error{Kind: event.Unavailable, Op: "poll"})
+	n := m.Normalizer()
+	n.Normalized("prod", 3, 1, time.Second)
+	n.DeadLetter("prod", event.ReasonMalformed)
+	n.SequenceGap("prod", "panko", 5, 7)
+	w := m.Writer(event.RoleCollector, "prod")
+	w.Result(0, 3, 100, time.Millisecond)
+	w.Result(event.Unknown, 3, 100, time.Millisecond)
+	w.Reread()
+	w.Waiting(nil)
+	m.NATS().Reconnected()
+	m.NATS().Connected(true)
+	m.Panko("prod", "panko").Odd("no-id", 4)
+	m.Watermarks([]event.Watermark{{
+		Provider: "prod", Source: "panko", Collected: 9, Normalized: 7, LagEvents: 2, Lag: time.Second, NormalizedTime: watermark,
+	}})
+
+	for _, tc := range []struct {
+		name   string
+		labels []string
+		want   float64
+	}{
+		{"collected_events_total", []string{"prod", "panko"}, 3},
+		{"collected_time_seconds", []string{"prod", "panko"}, 1_800_000_000},
+		{"duplicate_events_total", []string{"prod", "panko"}, 2},
+		{"source_errors_total", []string{"unavailable", "prod", "panko"}, 1},
+		{"normalized_events_total", []string{"prod"}, 3},
+		{"dead_letters_total", []string{"prod", "malformed"}, 1},
+		{"sequence_gaps_total", []string{"prod", "panko"}, 1},
+		{"batches_total", []string{"prod", "ok", "collector"}, 1},
+		{"batches_total", []string{"prod", "unknown", "collector"}, 1},
+		{"batch_commit_seconds", []string{"collector"}, 1},
+		{"cursor_rereads_total", []string{"prod", "collector"}, 1},
+		{"write_waiting", []string{"prod", "collector"}, 1},
+		{"nats_reconnects_total", nil, 1},
+		{"nats_connected", nil, 1},
+		{"source_odd_events_total", []string{"prod", "panko", "no-id"}, 4},
+		{"normalizer_lag_events", []string{"prod", "panko"}, 2},
+		{"normalizer_lag_seconds", []string{"prod", "panko"}, 1},
+		{"watermark_time_seconds", []string{"prod", "panko"}, 1_800_000_000},
+		{"build_info", []string{"v1"}, 1},
+	} {
+		if got := value(t, m, "stackstream_"+tc.name, tc.labels...); got != tc.want {
+			t.Errorf("%s%v is %v, want %v", tc.name, tc.labels, got, tc.want)
+		}
+	}
+}
+
+func TestStatusShowsStateAndLease(t *testing.T) {
+	board := admin.NewBoard()
+	m := New(board, "v1")
+	set := func(state event.State) {
+		m.Status(event.Status{Provider: "prod", Source: "panko", Role: event.RoleCollector, State: state})
+	}
+	labels := []string{"prod", "collector", "panko"}
+	set(event.StateBackoff)
+	if got := value(t, m, "stackstream_not_ready_since_seconds", labels...); got == 0 {
+		t.Error("a collector that backs off counts as ready")
+	}
+	set(event.StateLive)
+	if got := value(t, m, "stackstream_not_ready_since_seconds", labels...); got != 0 {
+		t.Errorf("a live collector is not ready since %v", got)
+	}
+	if got := value(t, m, "stackstream_state", append(labels, "live")...); got != 1 {
+		t.Errorf("state live is %v, want 1", got)
+	}
+	if got := value(t, m, "stackstream_state", append(labels, "backoff")...); got != 0 {
+		t.Errorf("state backoff is %v, want 0", got)
+	}
+	set(event.StateStandby)
+	if got := value(t, m, "stackstream_lease_held", labels...); got != 0 {
+		t.Errorf("lease is held by a standby")
+	}
+	if got := value(t, m, "stackstream_lease_transitions_total", labels...); got != 2 {
+		t.Errorf("lease moved %v times, want 2", got)
+	}
+	if parts := board.Parts(); len(parts) != 1 || parts[0].State != event.StateStandby {
+		t.Errorf("board shows %v", parts)
+	}
+}
+
+func TestEveryMetricHasNameAndHelp(t *testing.T) {
+	m := New(admin.NewBoard(), "v1")
+	families, err := m.Registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range families {
+		name := f.GetName()
+		if !strings.HasPrefix(name, "stackstream_") && !strings.HasPrefix(name, "go_") && !strings.HasPrefix(name, "process_") {
+			t.Errorf("metric %s has no known prefix", name)
+		}
+		if f.GetHelp() == "" {
+			t.Errorf("metric %s has no help", name)
+		}
+	}
+}

@@ -1,0 +1,96 @@
+package app
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/rs/zerolog"
+
+	"stackstream/collectors"
+	"stackstream/collectors/none"
+	"stackstream/collectors/panko"
+	"stackstream/event"
+	"stackstream/internal/app/config"
+	"stackstream/internal/app/metrics"
+)
+
+// SourceKind is a kind of source: what its settings are and how it is made of them.
+type SourceKind struct {
+	config.Kind
+	// Candidate makes the sources of a provider ready for its Collector.
+	Candidate func(p event.Provider, settings any, env SourceEnv) collectors.Candidate
+}
+
+// SourceEnv is what a source may use.
+type SourceEnv struct {
+	Log     zerolog.Logger
+	Version string
+	Metrics *metrics.Metrics
+}
+
+// sourceKinds is the one place where kinds of sources are listed, in the order in which `events: auto` asks them. A
+// provider with `events: none` has none.Candidate instead.
+func sourceKinds() []SourceKind {
+	return []SourceKind{
+		{
+			Kind: config.Kind{
+				Name:     panko.Kind,
+				Settings: func() any { c := panko.Default(); return &c },
+				Problems: func(s any) []config.Problem { return config.Problems(s.(*panko.Config).Validate()) },
+			},
+			Candidate: pankoCandidate,
+		},
+	}
+}
+
+func pankoCandidate(p event.Provider, settings any, env SourceEnv) collectors.Candidate {
+	cfg := *settings.(*panko.Config)
+	return collectors.Candidate{Kind: panko.Kind, Shards: []collectors.Shard{{
+		Name: panko.Kind,
+		Spec: cfg.Spec(),
+		New: func() (collectors.Source, error) {
+			s, err := panko.New(cfg, panko.Options{Version: env.Version, Hooks: env.Metrics.Panko(p, panko.Kind)})
+			if err != nil {
+				return nil, err
+			}
+			return s, nil
+		},
+	}}}
+}
+
+// candidates are the configured sources of a provider, in order of priority.
+func candidates(p event.Provider, settings *config.Provider, env SourceEnv) []collectors.Candidate {
+	var found []collectors.Candidate
+	for _, kind := range sourceKinds() {
+		if s, configured := settings.Sources[kind.Name]; configured {
+			found = append(found, kind.Candidate(p, s, env))
+		}
+	}
+	if settings.Events == config.EventsNone {
+		found = append(found, none.Candidate())
+	}
+	return found
+}
+
+// Kinds are the kinds of sources as the configuration reader needs them.
+func Kinds() []config.Kind {
+	var kinds []config.Kind
+	for _, kind := range sourceKinds() {
+		kinds = append(kinds, kind.Kind)
+	}
+	return kinds
+}
+
+// IsKind tells whether there is a kind of source of this name.
+func IsKind(name string) bool {
+	return slices.ContainsFunc(Kinds(), func(k config.Kind) bool { return k.Name == name })
+}
+
+// KindList names all kinds of sources, for people.
+func KindList() string {
+	var names []string
+	for _, kind := range Kinds() {
+		names = append(names, kind.Name)
+	}
+	return strings.Join(names, ", ")
+}

@@ -1,0 +1,129 @@
+package app
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"time"
+
+	"stackstream/collectors"
+	"stackstream/event"
+	"stackstream/internal/app/metrics"
+	"stackstream/jetstream"
+	"stackstream/normalizer"
+	"stackstream/publisher"
+)
+
+// watermarkEvery is how often the watermarks are read for the metrics.
+const watermarkEvery = 15 * time.Second
+
+// start makes every part and hands its loop to run. All goroutines of a pipeline begin here.
+func (p *Pipeline) start(
+	c *jetstream.Client, m *metrics.Metrics, run func(name string, loop func(context.Context) error),
+) error {
+	owner := ClientName()
+	bodies := c.Bodies()
+	limits := publisher.Limits{MaxBody: int(c.Conn().MaxPayload()) - publisher.Reserve}
+	writer := func(role event.Role, name event.Provider) publisher.Options {
+		return publisher.Options{Owner: owner, Limits: limits, Hooks: m.Writer(role, name)}
+	}
+
+	if p.Collect {
+		lease := p.lease(c, event.RoleCollector, owner, run)
+		raw := c.Raw()
+		deps := collectors.Deps{
+			NewWriter: func(name event.Provider, s event.Source, fence event.Fence) collectors.Writer {
+				return publisher.NewRaw(raw, bodies, name, s, fence, writer(event.RoleCollector, name))
+			},
+			Memory: c.Memory(), Choices: c.Choices(), Lease: lease,
+			Hooks: m.Collectors(), Log: p.Log, Owner: owner,
+		}
+		for _, name := range p.Config.Providers.Names() {
+			settings := p.Config.Providers[name]
+			collector := &collectors.Collector{
+				Provider: name, Want: settings.Events, Only: p.Kind, Deps: deps,
+				Candidates: candidates(name, settings, SourceEnv{Log: p.Log, Version: p.Version, Metrics: m}),
+			}
+			run("collector "+string(name), collector.Run)
+		}
+	}
+
+	if p.Normalize {
+		lease := p.lease(c, event.RoleNormalizer, owner, run)
+		converters, err := converters(p.Config.Normalizer)
+		if err != nil {
+			return err
+		}
+		normalized := c.Normalized()
+		service, err := normalizer.New(normalizer.Config{
+			Converters: converters,
+			Committer: func(name event.Provider) normalizer.Committer {
+				return publisher.NewNormalized(normalized, bodies, name, writer(event.RoleNormalizer, name))
+			},
+			Feed: feed{c.Feed()}, Bodies: bodies, Lease: lease, Hooks: m.Normalizer(), Log: p.Log,
+		})
+		if err != nil {
+			return err
+		}
+		run("normalizer", func(ctx context.Context) error {
+			return service.Run(ctx, p.Config.Providers.Names()...)
+		})
+	}
+
+	run("watermarks", func(ctx context.Context) error { return p.watchWatermarks(ctx, c, m) })
+	return nil
+}
+
+// lease is what both halves take. Nobody shares the embedded server's work.
+func (p *Pipeline) lease(
+	c *jetstream.Client, role event.Role, owner string, run func(name string, loop func(context.Context) error),
+) collectors.Lease {
+	if p.Config.NATS.UseEmbedded() {
+		return jetstream.NoLease{}
+	}
+	leases := jetstream.NewLeases(c, role, owner)
+	run("leases of the "+string(role), leases.Run)
+	return leases
+}
+
+// watchWatermarks reads the watermarks of the configured providers for the metrics. What can't be read now is read the
+// next time; the loops tell what is wrong.
+func (p *Pipeline) watchWatermarks(ctx context.Context, c *jetstream.Client, m *metrics.Metrics) error {
+	tick := time.NewTicker(watermarkEvery)
+	defer tick.Stop()
+	for {
+		for _, name := range p.Config.Providers.Names() {
+			marks, err := c.Watermarks(ctx, name)
+			if err != nil {
+				p.Log.Debug().Err(err).Str("provider", string(name)).Msg("watermarks not read")
+				continue
+			}
+			m.Watermarks(marks)
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+// feed lets the normalizer see its own Reader in what jetstream returns.
+type feed struct{ *jetstream.Feed }
+
+func (f feed) Open(ctx context.Context, p event.Provider, from event.NormalizedCursor) (normalizer.Reader, error) {
+	r, err := f.Feed.Open(ctx, p, from)
+	if err != nil {
+		return nil, err
+	}
+	return r, nil
+}
+
+// ClientName says to people which process this is: host and pid.
+func ClientName() string {
+	host, err := os.Hostname()
+	if err != nil {
+		host = "unknown"
+	}
+	return fmt.Sprintf("%s/%d", host, os.Getpid())
+}
