@@ -1,0 +1,125 @@
+package subscribe_test
+
+import (
+	"errors"
+	"slices"
+	"testing"
+
+	natsjs "github.com/nats-io/nats.go/jetstream"
+
+	"github.com/google/go-cmp/cmp"
+
+	"stackstream/event"
+	"stackstream/subscribe"
+)
+
+func TestDeletedMessagesAreAGap(t *testing.T) {
+	s := newStand(t)
+	s.events("p", 2)
+	third := s.publish("p", message("p", "t", 3))
+	fourth := s.publish("p", message("p", "t", 4))
+	fifth := s.publish("p", message("p", "t", 5))
+	s.events("q", 1)
+	for _, seq := range []event.StreamSeq{third, fourth} {
+		if err := s.stream().DeleteMsg(within(t), uint64(seq)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want := subscribe.Gap{Provider: "p", From: 3, To: 4, Before: fifth}
+
+	l := newLog()
+	p := start(t, dial(t, s.server.URL()), subscribe.Options{Durable: "strict"}, l.handle)
+	err := p.ended()
+	var gap *subscribe.GapError
+	if !errors.As(err, &gap) || !errors.Is(err, event.Expired) {
+		t.Fatalf("error is %v, want a GapError", err)
+	}
+	if diff := cmp.Diff(want, gap.Gap); diff != "" {
+		t.Errorf("gap differs (-want +got):\n%s", diff)
+	}
+	if got := l.ids(); !slices.Equal(got, []string{"p-1", "p-2"}) {
+		t.Errorf("handled %v before the gap", got)
+	}
+
+	var gaps []subscribe.Gap
+	l = newLog()
+	start(t, dial(t, s.server.URL()), subscribe.Options{
+		Durable: "lenient", OnGap: func(g subscribe.Gap) { gaps = append(gaps, g) },
+	}, l.handle)
+	l.wait(t, 4)
+	if diff := cmp.Diff([]subscribe.Gap{want}, gaps); diff != "" {
+		t.Errorf("gaps differ (-want +got):\n%s", diff)
+	}
+	if got := l.ids(); !slices.Equal(got, []string{"p-1", "p-2", "p-5", "q-1"}) {
+		t.Errorf("handled %v", got)
+	}
+}
+
+func TestWhatTheStreamDroppedWhileNobodyReadIsAGap(t *testing.T) {
+	s := newStand(t)
+	s.events("p", 3)
+	nc := dial(t, s.server.URL())
+	l := newLog()
+	p := start(t, nc, subscribe.Options{Durable: "d"}, l.handle)
+	l.wait(t, 3)
+	s.acked("d")
+	p.stopped()
+	s.events("p", 3)
+	seventh := s.publish("p", message("p", "t", 7))
+	if err := s.stream().Purge(within(t), natsjs.WithPurgeSequence(uint64(seventh))); err != nil {
+		t.Fatal(err)
+	}
+
+	p = start(t, nc, subscribe.Options{Durable: "d"}, l.handle)
+	var gap *subscribe.GapError
+	if err := p.ended(); !errors.As(err, &gap) {
+		t.Fatalf("error is %v, want a GapError", err)
+	}
+	if diff := cmp.Diff(subscribe.Gap{Provider: "p", To: 6, Before: seventh}, gap.Gap); diff != "" {
+		t.Errorf("gap differs (-want +got):\n%s", diff)
+	}
+	// It says so again, until it is told to go on.
+	if err := start(t, nc, subscribe.Options{Durable: "d"}, l.handle).ended(); !errors.As(err, &gap) {
+		t.Fatalf("error of the next run is %v, want a GapError", err)
+	}
+	told := 0
+	start(t, nc, subscribe.Options{Durable: "d", OnGap: func(subscribe.Gap) { told++ }}, l.handle)
+	l.wait(t, 4)
+	if got := l.ids(); told != 1 || got[3] != "p-7" {
+		t.Errorf("told of %d gaps, handled %v", told, got)
+	}
+}
+
+func TestANewDurableOnAnOldStreamHasNoGap(t *testing.T) {
+	s := newStand(t)
+	s.events("p", 3)
+	fourth := s.publish("p", message("p", "t", 4))
+	if err := s.stream().Purge(within(t), natsjs.WithPurgeSequence(uint64(fourth))); err != nil {
+		t.Fatal(err)
+	}
+	l := newLog()
+	start(t, dial(t, s.server.URL()), subscribe.Options{Durable: "d"}, l.handle)
+	l.wait(t, 1)
+	if got := l.ids(); !slices.Equal(got, []string{"p-4"}) {
+		t.Errorf("handled %v", got)
+	}
+}
+
+func TestNumbersThatGoBackStopTheReader(t *testing.T) {
+	s := newStand(t)
+	s.events("p", 3)
+	s.last["p"] = 1
+	s.events("p", 1)
+	p := start(t, dial(t, s.server.URL()), subscribe.Options{Durable: "d"}, newLog().handle)
+	mustBe(t, p.ended(), event.Regressed)
+}
+
+func TestAForeignMessageStopsTheReader(t *testing.T) {
+	s := newStand(t)
+	s.events("p", 1)
+	if _, err := s.js.Publish(within(t), "ingest.normalized.p", []byte("hello")); err != nil {
+		t.Fatal(err)
+	}
+	p := start(t, dial(t, s.server.URL()), subscribe.Options{Durable: "d"}, newLog().handle)
+	mustBe(t, p.ended(), event.Invalid)
+}

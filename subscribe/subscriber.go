@@ -1,0 +1,293 @@
+package subscribe
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"github.com/cenkalti/backoff/v4"
+	"github.com/nats-io/nats.go"
+	natsjs "github.com/nats-io/nats.go/jetstream"
+
+	"stackstream/event"
+)
+
+// Handler takes one event. An error stops the Subscriber, and the event comes again in the next run. It is called by one
+// goroutine at a time.
+type Handler func(ctx context.Context, e Event) error
+
+// Subscriber reads events through a durable.
+type Subscriber struct {
+	nc      *nats.Conn
+	opts    Options
+	types   typeFilter
+	durable durable
+	bodies  bodies
+	running atomic.Bool
+}
+
+// New checks the options; it talks to nobody. The connection stays the caller's; it should have
+// nats.MaxReconnects(-1), for a connection that gives up ends the Subscriber.
+func New(nc *nats.Conn, opts Options) (*Subscriber, error) {
+	if err := opts.validate(); err != nil {
+		return nil, &event.Error{Kind: event.Invalid, Op: "subscribe", Err: err}
+	}
+	js, err := natsjs.New(nc)
+	if err != nil {
+		return nil, fmt.Errorf("subscribe: %w", err)
+	}
+	opts.Providers, opts.Types = slices.Clone(opts.Providers), slices.Clone(opts.Types)
+	s := &Subscriber{nc: nc, opts: opts, types: newTypeFilter(opts.Types), bodies: bodies{js}}
+	s.durable = durable{js: js, nc: nc, name: opts.Durable, subjects: subjects(opts.Providers), opts: &s.opts}
+	return s, nil
+}
+
+// Run hands every event to handle until ctx ends (nil). It waits out whatever passes: servers that restart, connections
+// that break, a stream without a leader. It ends with an error only when
+//
+//   - handle or Options.OnDead returned one, which is wrapped;
+//   - events are missing and there is no Options.OnGap (*GapError);
+//   - another process reads through the durable (ErrTaken);
+//   - the stream is not the one that was read, or ends before the position (event.Regressed);
+//   - the durable, the rights or the data are not what they should be (event.Invalid), or the connection was closed.
+//
+// What was handled before is acknowledged when it returns. One Run at a time.
+func (s *Subscriber) Run(ctx context.Context, handle Handler) error {
+	if !s.running.CompareAndSwap(false, true) {
+		return fmt.Errorf("%w: this Subscriber runs already", ErrTaken)
+	}
+	defer s.running.Store(false)
+	claim, err := newClaim(s.nc, s.opts.Durable)
+	if err != nil {
+		return err
+	}
+	defer claim.release()
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	go func() {
+		select {
+		case <-claim.taken():
+			cancel(claim.err())
+		case <-ctx.Done():
+		}
+	}()
+	r := &reader{Subscriber: s, claim: claim, handle: handle}
+	err = r.run(ctx)
+	if lost := claim.err(); lost != nil {
+		return lost
+	}
+	if ctx.Err() != nil && (err == nil || errors.Is(err, ctx.Err())) {
+		return nil
+	}
+	return err
+}
+
+// errDiscontinuity: what was delivered does not follow what was delivered before. Reading begins again behind the last
+// event that was handled.
+var errDiscontinuity = errors.New("a delivery is missing or was taken by another reader")
+
+// reader is one Run.
+type reader struct {
+	*Subscriber
+	claim  *claim
+	handle Handler
+
+	next    event.StreamSeq // everything below is handled; 0 until the durable's position is known
+	numbers numbers
+	// suspect is the sequence of a message that was seen behind a gap. Seen again after reading anew, the gap is real.
+	suspect event.StreamSeq
+	acks    acks
+}
+
+// run reads until ctx ends or an error that trying again would not mend.
+func (r *reader) run(ctx context.Context) error {
+	retry := backoff.NewExponentialBackOff(
+		backoff.WithInitialInterval(100*time.Millisecond), backoff.WithMaxInterval(5*time.Second), backoff.WithMaxElapsedTime(0),
+	)
+	for {
+		before := r.next
+		err := r.session(ctx)
+		switch {
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case final(err):
+			return err
+		case r.nc.IsClosed():
+			return &event.Error{Kind: event.Unavailable, Op: "read " + event.StreamNormalized, Err: nats.ErrConnectionClosed}
+		}
+		if r.next > before {
+			retry.Reset()
+		}
+		wait := retry.NextBackOff()
+		if r.opts.OnRetry != nil {
+			r.opts.OnRetry(err, wait)
+		}
+		pause := time.NewTimer(wait)
+		select {
+		case <-pause.C:
+		case <-ctx.Done():
+			pause.Stop()
+			return ctx.Err()
+		}
+	}
+}
+
+// final tells errors that end Run from those that pass.
+func final(err error) bool {
+	var stop *stopError
+	switch event.KindOf(err) {
+	case event.Invalid, event.Regressed, event.Expired:
+		return true
+	}
+	return errors.As(err, &stop) || errors.Is(err, ErrTaken)
+}
+
+// stopError carries an error of the caller's through the loop.
+type stopError struct{ err error }
+
+func (e *stopError) Error() string { return e.err.Error() }
+func (e *stopError) Unwrap() error { return e.err }
+
+// session opens the durable behind the last handled event and reads until something is wrong.
+func (r *reader) session(ctx context.Context) error {
+	messages, err := r.open(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		r.acks.flush()
+		messages.Stop()
+	}()
+	for delivery := uint64(1); ; delivery++ {
+		msg, err := messages.Next(natsjs.NextContext(ctx))
+		if err != nil {
+			return fmt.Errorf("read %s: %w", event.StreamNormalized, err)
+		}
+		m, err := parse(msg)
+		if err != nil {
+			return err
+		}
+		if m.delivery != delivery {
+			return errDiscontinuity
+		}
+		if m.sequence >= r.next {
+			if err := r.take(ctx, &m); err != nil {
+				return err
+			}
+			r.next = m.sequence + 1
+		}
+		r.acks.add(&m)
+	}
+}
+
+// open makes sure that nobody else reads, moves the durable behind what is handled, and starts to pull.
+func (r *reader) open(ctx context.Context) (natsjs.MessagesContext, error) {
+	if err := r.claim.ask(ctx); err != nil {
+		return nil, err
+	}
+	first := r.next == 0
+	want := r.next
+	if first && r.opts.After > 0 {
+		want = r.opts.After + 1
+	}
+	state, err := r.durable.stream(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if err := r.within(want, state); err != nil {
+		return nil, err
+	}
+	cons, created, err := r.durable.find(ctx, want)
+	if err != nil {
+		return nil, err
+	}
+	if first {
+		if err := r.durable.unattended(ctx, cons); err != nil {
+			return nil, err
+		}
+	}
+	if want == 0 {
+		want = event.StreamSeq(cons.CachedInfo().AckFloor.Stream + 1)
+		if state, err = r.durable.stream(ctx); err != nil {
+			return nil, err
+		}
+		if want > r.opts.StartSeq {
+			if err := r.within(want, state); err != nil {
+				return nil, err
+			}
+		}
+	}
+	if first {
+		// A consumer's position moves along with the beginning of its stream: one that stands before the first message
+		// may have been moved. A position that the program stored is its own.
+		r.numbers.uncertain = (!created || r.opts.After > 0) && want > 1 && uint64(want) <= state.FirstSeq
+	}
+	if _, err := r.durable.reset(ctx, want); err != nil {
+		return nil, err
+	}
+	r.acks = newAcks(&cons.CachedInfo().Config)
+	messages, err := cons.Messages(
+		natsjs.PullMaxMessagesWithBytesLimit(500, max(16<<20, 2*int(r.nc.MaxPayload()))),
+		natsjs.PullExpiry(pullExpiry), natsjs.PullHeartbeat(pullExpiry/4),
+	)
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", event.StreamNormalized, err)
+	}
+	r.next = want
+	return messages, nil
+}
+
+// within refuses a position that lies beyond the stream: a consumer would stand there and deliver nothing.
+func (r *reader) within(want event.StreamSeq, state natsjs.StreamState) error {
+	if uint64(want) <= state.LastSeq+1 {
+		return nil
+	}
+	return &event.Error{
+		Kind: event.Regressed, Op: "move durable " + r.opts.Durable,
+		Err: fmt.Errorf("%s ends at %d and everything up to %d was handled; it was restored or made anew",
+			event.StreamNormalized, state.LastSeq, want-1),
+	}
+}
+
+// take deals with a message that is new.
+func (r *reader) take(ctx context.Context, m *message) error {
+	if err := r.prove(m); err != nil {
+		return err
+	}
+	switch {
+	case m.dead && r.opts.OnDead != nil:
+		if err := r.opts.OnDead(ctx, m.deadLetter()); err != nil {
+			return &stopError{fmt.Errorf("handle dead letter %d: %w", m.sequence, err)}
+		}
+	case !m.dead && r.types.match(m.eventType()):
+		e, err := m.decode(ctx, &r.bodies)
+		if err != nil {
+			return err
+		}
+		if err := r.handle(ctx, e); err != nil {
+			return &stopError{fmt.Errorf("handle event %d: %w", m.sequence, err)}
+		}
+	}
+	return nil
+}
+
+// prove makes sure that nothing is missing before m, or says so.
+func (r *reader) prove(m *message) error {
+	gap, missing, err := r.numbers.check(m)
+	switch {
+	case err != nil:
+		return err
+	case missing && r.suspect != m.sequence:
+		r.suspect = m.sequence
+		return errDiscontinuity
+	case missing && r.opts.OnGap == nil:
+		return &GapError{gap}
+	case missing:
+		r.opts.OnGap(gap)
+	}
+	r.numbers.take(m)
+	return nil
+}
