@@ -9,21 +9,21 @@ import (
 type Kind int
 
 const (
-	// Fenced: another writer has written since; nothing was stored. Drop the work and read the cursor again.
+	// Fenced means that another writer has written since; nothing was stored. Drop the work and read the cursor again.
 	Fenced Kind = iota + 1
-	// Full: the stream takes no more; nothing was stored. Wait and say so.
+	// Full means that the stream takes no more; nothing was stored. Wait and say so.
 	Full
-	// TooLarge: a message is larger than the server takes; nothing was stored.
+	// TooLarge means that a message is larger than the server takes; nothing was stored.
 	TooLarge
-	// Unknown: the outcome of a write is not known. Read the cursor before anything else.
+	// Unknown means that the outcome of a write is not known. Read the cursor before anything else.
 	Unknown
-	// Unavailable: the other side can't be reached or can't serve now; nothing was stored. Wait and try again.
+	// Unavailable means that the other side can't be reached or can't serve now; nothing was stored. Wait and try again.
 	Unavailable
-	// Invalid: the request, the configuration or the data is wrong; trying again would not help.
+	// Invalid means that the request, the configuration or the data is wrong; trying again would not help.
 	Invalid
-	// Regressed: a stream holds less than the cursor says was there (recreated, restored, tail lost). Stop and say so.
+	// Regressed means that a stream holds less than the cursor says was there (recreated, restored, tail lost). Stop and say so.
 	Regressed
-	// Expired: a stream no longer holds what comes after the cursor. Stop and say so.
+	// Expired means that a stream no longer holds what comes after the cursor. Stop and say so.
 	Expired
 )
 

@@ -73,6 +73,7 @@ func (e *Event) Encode() ([]byte, error) {
 // Reason is why a raw event became a dead letter, one word for counting.
 type Reason string
 
+// The reasons.
 const (
 	ReasonNoConverter Reason = "no-converter" // nothing converts its format
 	ReasonMalformed   Reason = "malformed"    // the body is not what its format says

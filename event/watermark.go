@@ -45,6 +45,7 @@ func NewWatermark(p Provider, s Source, raw RawCursor, norm SourcePosition) Wate
 // Role says which half of the pipeline a Status is about.
 type Role string
 
+// The roles.
 const (
 	RoleCollector  Role = "collector"
 	RoleNormalizer Role = "normalizer"
@@ -53,6 +54,7 @@ const (
 // State is what a collector or a normalizer of one provider is doing.
 type State string
 
+// The states.
 const (
 	StateStarting State = "starting" // choosing a source, reading the cursor
 	StateStandby  State = "standby"  // another process holds the lease

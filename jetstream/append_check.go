@@ -1,7 +1,6 @@
 package jetstream
 
 import (
-	"errors"
 	"fmt"
 	"math"
 	"strings"
@@ -94,8 +93,8 @@ func checkSizes(messages []*nats.Msg, maxPayload int64, maxStream int32) error {
 				i+1, len(messages), header, math.MaxUint16)}
 		}
 		if size := int64(header + len(m.Data)); size > limit {
-			return &event.Error{Kind: event.TooLarge, Err: errors.New(
-				fmt.Sprintf("message %d of %d has %d bytes with its headers: %s is %d", i+1, len(messages), size, which, limit))}
+			return &event.Error{Kind: event.TooLarge, Err: fmt.Errorf(
+				"message %d of %d has %d bytes with its headers: %s is %d", i+1, len(messages), size, which, limit)}
 		}
 	}
 	return nil

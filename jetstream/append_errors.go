@@ -231,7 +231,7 @@ func readError(ctx context.Context, op string, err error) error {
 	case errors.Is(err, nats.ErrBadSubject):
 		return invalid(op, err)
 	case errors.Is(err, natsjs.ErrStreamNotFound):
-		return unavailable(op, fmt.Errorf("%w: provision the streams first", err))
+		return unavailable(op, fmt.Errorf("%w: run stackstream provision first", err))
 	case errors.Is(err, nats.ErrNoResponders), errors.Is(err, natsjs.ErrNoStreamResponse):
 		return unavailable(op, errNoStream)
 	case errors.As(err, &api) && api.Code >= 400 && api.Code < 500 && api.Code != http.StatusTooManyRequests &&

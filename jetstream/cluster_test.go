@@ -3,6 +3,7 @@ package jetstream_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"sync"
@@ -30,7 +31,7 @@ func TestCompetingWritersOnACluster(t *testing.T) {
 		own := cluster.Client(t)
 		group.Go(func() {
 			w := &writer{log: own.Raw(), commits: &commits, fenced: &refusals, unknown: &unknowns}
-			w.run(t, ctx)
+			w.run(ctx, t)
 		})
 	}
 	committed := func(more int64) {
@@ -77,7 +78,7 @@ type writer struct {
 	commits, fenced, unknown *atomic.Int64
 }
 
-func (w *writer) run(t *testing.T, ctx context.Context) {
+func (w *writer) run(ctx context.Context, t *testing.T) {
 	var at event.StreamSeq
 	for ctx.Err() == nil {
 		m, ok, err := w.log.ReadCursor(ctx, event.RawCursorSubject(prov, "panko"), at)
@@ -113,7 +114,7 @@ func (w *writer) run(t *testing.T, ctx context.Context) {
 			switch event.KindOf(err) {
 			case event.Fenced:
 				w.fenced.Add(1)
-				if known, ok := err.(*event.Error); ok && known.Last > at {
+				if known := (*event.Error)(nil); errors.As(err, &known) && known.Last > at {
 					at = known.Last
 				}
 			case event.Unknown:

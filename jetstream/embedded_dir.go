@@ -50,7 +50,7 @@ func allowedFile(dir string, wanted int64) (int64, error) {
 	if err != nil {
 		return 0, fmt.Errorf("ask for used disk space: %w", err)
 	}
-	free := int64(disk.Bavail) * int64(disk.Bsize)
+	free := int64(disk.Bavail) * int64(disk.Bsize) //nolint:unconvert // its type is not the same on every system
 	most := int64(float64(free+used) * diskShare)
 	if wanted > 0 && wanted < most {
 		return wanted, nil

@@ -1,8 +1,8 @@
 package jetstream
 
 import (
-	"errors"
 	"fmt"
+	"strings"
 	"sync"
 
 	"github.com/rs/zerolog"
@@ -21,15 +21,21 @@ type serverLog struct {
 func (l *serverLog) Noticef(format string, v ...any) { l.write(zerolog.DebugLevel, format, v) }
 func (l *serverLog) Debugf(format string, v ...any)  { l.write(zerolog.DebugLevel, format, v) }
 func (l *serverLog) Tracef(format string, v ...any)  { l.write(zerolog.TraceLevel, format, v) }
-func (l *serverLog) Warnf(format string, v ...any)   { l.write(zerolog.WarnLevel, format, v) }
 func (l *serverLog) Errorf(format string, v ...any)  { l.write(zerolog.WarnLevel, format, v) }
+
+// Warnf leaves out the server's advice against our max_payload, which an operator can do nothing about.
+func (l *serverLog) Warnf(format string, v ...any) {
+	if !strings.HasPrefix(format, "Maximum payloads over") {
+		l.write(zerolog.WarnLevel, format, v)
+	}
+}
 
 // Fatalf keeps the line for who starts the server. The server expects the process to end here; it is shut down instead.
 func (l *serverLog) Fatalf(format string, v ...any) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.failed == nil {
-		l.failed = errors.New(fmt.Sprintf(format, v...))
+		l.failed = fmt.Errorf(format, v...)
 	}
 }
 

@@ -2,6 +2,7 @@ package jetstream_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"testing"
 	"time"
@@ -100,7 +101,7 @@ func TestFeedWaitsAndEndsWithTheContext(t *testing.T) {
 	r := open(t, client, event.NormalizedCursor{})
 	ctx, cancel := context.WithCancel(testContext(t))
 	cancel()
-	if batch, err := r.Next(ctx, 10, 1000); err != context.Canceled || batch != nil {
+	if batch, err := r.Next(ctx, 10, 1000); !errors.Is(err, context.Canceled) || batch != nil {
 		t.Fatalf("got %v, %v", batch, err)
 	}
 	mustAppend(t, client.Raw(), rawBatch("panko", 1, 1, 0))

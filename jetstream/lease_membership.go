@@ -133,7 +133,9 @@ func bucketMade(ctx context.Context, bucket natsjs.KeyValue) (time.Time, error) 
 }
 
 // watch reads what a bucket has for the role, and returns what changes from then on.
-func (s *membership) watch(ctx, running context.Context, bucket natsjs.KeyValue, saw func(natsjs.KeyValueEntry)) (<-chan natsjs.KeyValueEntry, error) {
+func (s *membership) watch(
+	ctx, running context.Context, bucket natsjs.KeyValue, saw func(natsjs.KeyValueEntry),
+) (<-chan natsjs.KeyValueEntry, error) {
 	op := "watch bucket " + bucket.Bucket()
 	watcher, err := bucket.Watch(running, string(s.role)+".>")
 	if err != nil {

@@ -145,7 +145,8 @@ type replica struct {
 }
 
 // caughtUp pauses for a moment and tells whether the server has all that its leader has, and how many messages it has
-// for the consumer behind the given delivery, on their way included. It has all when it is the leader, or when the leader has called it current for a while.
+// for the consumer behind the given delivery, on their way included. It has all when it is the leader, or when the
+// leader has called it current for a while.
 func (r *replica) caughtUp(ctx context.Context, delivered uint64) (left uint64, done bool, err error) {
 	select {
 	case <-time.After(50 * time.Millisecond):

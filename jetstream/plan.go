@@ -126,6 +126,7 @@ type field struct {
 	fixed func(have, want natsjs.StreamConfig) bool // whether the server refuses the change; nil: never
 }
 
+//nolint:gochecknoglobals // a table that nobody changes
 var fields = []field{
 	{name: "subjects", vital: true, shown: true, of: func(c *natsjs.StreamConfig) any { return &c.Subjects }},
 	{name: "subject_transform", vital: true, of: func(c *natsjs.StreamConfig) any { return &c.SubjectTransform }},
