@@ -1,0 +1,62 @@
+# make test is everything that continuous integration runs; it installs and starts what it needs.
+# make help lists the rest.
+
+GO    ?= go
+TOOLS := bin/tools
+LINT  := $(TOOLS)/golangci-lint
+VULN  := $(TOOLS)/govulncheck
+# How long each fuzz target runs under make fuzz.
+FUZZTIME ?= 20s
+
+.PHONY: help build test check fmt lint vuln unit fuzz clean compiler
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+build: ## static binaries into bin/
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags='-s -w' -o bin/ ./cmd/...
+
+test: check lint vuln unit ## everything: format, vet, linter, known vulnerabilities, all tests with the race detector
+
+check: ## formatting and go vet
+	@bad=$$(gofmt -l $$(git ls-files '*.go')); if [ -n "$$bad" ]; then echo "gofmt would change: $$bad"; exit 1; fi
+	$(GO) vet ./...
+
+fmt: ## format all Go files
+	gofmt -w $$(git ls-files '*.go')
+
+lint: $(LINT) ## the linter, with the import rules
+	$(LINT) run ./...
+
+# The database of vulnerabilities is on the network. Not reaching it is said and is no failure; a finding is one.
+vuln: $(VULN) ## known vulnerabilities in what we call
+	@if out=$$($(VULN) ./... 2>&1); then echo "$$out"; \
+	elif echo "$$out" | grep -qE 'dial tcp|no such host|connection refused|i/o timeout|TLS handshake|proxyconnect|fetching vulnerabilities'; then \
+		echo "govulncheck: the database of vulnerabilities can't be reached from here: not checked"; \
+	else echo "$$out"; exit 1; fi
+
+unit: compiler ## all tests with the race detector
+	$(GO) test -race -timeout 15m ./...
+
+# The race detector needs a C compiler.
+compiler:
+	@command -v gcc >/dev/null || command -v clang >/dev/null || { \
+		if command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ]; then \
+			apt-get update -qq && apt-get install -y -qq --no-install-recommends gcc libc6-dev; \
+		else echo "go test -race needs a C compiler: install gcc"; exit 1; fi; }
+
+fuzz: ## every fuzz target for FUZZTIME
+	@set -e; for pkg in $$($(GO) list ./...); do \
+		for target in $$($(GO) test -list '^Fuzz' "$$pkg" | grep '^Fuzz' || true); do \
+			echo "$$pkg $$target"; $(GO) test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) "$$pkg"; \
+		done; done
+
+# The tools have a module of their own, so that what they depend on is not what the product depends on.
+$(LINT): tools/go.mod tools/go.sum
+	$(GO) build -modfile=tools/go.mod -o $@ github.com/golangci/golangci-lint/v2/cmd/golangci-lint
+
+$(VULN): tools/go.mod tools/go.sum
+	$(GO) build -modfile=tools/go.mod -o $@ golang.org/x/vuln/cmd/govulncheck
+
+clean: ## remove what was built
+	rm -rf bin
