@@ -71,7 +71,9 @@ func (s *Server) Run(ctx context.Context) error {
 	if err := s.server.Shutdown(grace); err != nil {
 		_ = s.server.Close() // a client that does not let go must not hold up the end
 	}
-	<-served
+	if err := <-served; !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("serve admin address: %w", err)
+	}
 	return nil
 }
 
