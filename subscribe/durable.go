@@ -173,7 +173,7 @@ func (d *durable) failed(op string, err error) error {
 	case errors.As(err, &api) && api.Code >= 400 && api.Code < 500:
 		return &event.Error{Kind: event.Invalid, Op: op, Err: err}
 	}
-	return refused(d.nc, "CONSUMER.", &event.Error{Kind: event.Unavailable, Op: op, Err: err})
+	return refused(d.nc, event.StreamNormalized, &event.Error{Kind: event.Unavailable, Op: op, Err: err})
 }
 
 // refused turns a time-out into event.Invalid if the server has just refused us a subject that contains part: a refused

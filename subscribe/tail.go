@@ -59,7 +59,7 @@ func Tail(ctx context.Context, nc *nats.Conn, opts TailOptions, handle Handler) 
 		if errors.Is(err, natsjs.ErrStreamNotFound) {
 			kind = event.Invalid
 		}
-		return refused(nc, "CONSUMER.", &event.Error{Kind: kind, Op: "tail " + event.StreamNormalized, Err: err})
+		return refused(nc, event.StreamNormalized, &event.Error{Kind: kind, Op: "tail " + event.StreamNormalized, Err: err})
 	}
 	messages, err := cons.Messages(natsjs.PullMaxMessages(500))
 	if err != nil {
