@@ -15,16 +15,16 @@ const askTimeout = 30 * time.Second
 
 // chooser finds out which kind of source collects for a provider, and records it.
 //
-// A choice is kept as long as its kind is configured. A configured kind is written over another choice once in the life
-// of a Collector; if another choice is found after that, somebody made it later, and two processes with different
-// configurations do not take the provider from each other for ever.
+// A choice is kept as long as its kind is configured. One that this process's configuration does not allow is written
+// over once in the life of a Collector; if such a one is found after that, somebody made it later, and two processes
+// with different configurations do not take the provider from each other for ever.
 type chooser struct {
 	*Collector
-	asserted bool // the choice has once been the configured kind
+	asserted bool // the choice has once been one that the configuration allows
 }
 
-// choose returns the choice that holds, recorded, and its candidate. With a configured kind the candidate may be of
-// another kind, which somebody chose later; it has no sources then if it is not configured here.
+// choose returns the choice that holds, recorded, and its candidate. The candidate may be of a kind that the
+// configuration does not allow, which somebody chose later; it has no sources then.
 func (c *chooser) choose(ctx context.Context) (Candidate, event.Choice, error) {
 	for {
 		choice, err := c.Deps.Choices.ReadChoice(ctx, c.Provider)
@@ -55,8 +55,12 @@ func (c *chooser) choose(ctx context.Context) (Candidate, event.Choice, error) {
 func (c *chooser) decide(ctx context.Context, was event.Choice) (Candidate, *event.Choice, error) {
 	chosen, known := c.candidate(was.Kind)
 	if c.Want == Auto {
-		if known {
+		switch {
+		case known:
+			c.asserted = true
 			return chosen, nil, nil
+		case c.asserted && was.Kind != "":
+			return Candidate{Kind: was.Kind}, nil, nil
 		}
 		candidate, why, err := c.ask(ctx)
 		if err != nil {
@@ -76,11 +80,17 @@ func (c *chooser) decide(ctx context.Context, was event.Choice) (Candidate, *eve
 	case was.Kind == c.Want:
 		c.asserted = true
 		return wanted, nil, nil
-	case c.asserted:
+	case c.asserted && was.Kind != "":
 		return Candidate{Kind: was.Kind}, nil, nil
 	default:
 		return wanted, &event.Choice{Kind: c.Want, Why: "configured"}, nil
 	}
+}
+
+// allows tells whether a kind may be run here.
+func (c *chooser) allows(kind string) bool {
+	_, known := c.candidate(kind)
+	return kind == c.Want || c.Want == Auto && known
 }
 
 func (c *chooser) candidate(kind string) (Candidate, bool) {

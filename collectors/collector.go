@@ -96,7 +96,7 @@ func (c *Collector) Run(ctx context.Context) error {
 		}
 		wait.Reset()
 		switch {
-		case c.Want != Auto && candidate.Kind != c.Want:
+		case !chooser.allows(candidate.Kind):
 			say.state("", event.StateStandby, fmt.Sprintf("configured is %s, but %s was chosen since: %s", c.Want,
 				choice.Kind, choice.Why))
 			_ = pause(ctx, lookAgain)

@@ -299,6 +299,62 @@ func TestConfiguredKind(t *testing.T) {
 	})
 }
 
+func TestTwoConfigurationsWithNothingInCommon(t *testing.T) {
+	bubble(t, "do not take the provider from each other for ever", func(t *testing.T) {
+		f := newFleet()
+		stopA := run(t, f.collector("a", collectors.Auto, kind("amqp", emits())))
+		stopB := run(t, f.collector("b", collectors.Auto, kind("panko", emits())))
+		after(time.Minute)
+		first := f.choice(t)
+		after(time.Hour)
+		if now := f.choice(t); now != first || now.Kind != "panko" || now.By != "b" {
+			t.Errorf("the choice was %+v after a minute and is %+v after an hour", first, now)
+		}
+		want := "a/: standby configured is auto, but panko was chosen since: amqp is no longer configured; panko answers"
+		if states := f.states.all(); !slices.Contains(states, want) {
+			t.Errorf("states:\n%s", strings.Join(states, "\n"))
+		}
+		stopA()
+		stopB()
+	})
+}
+
+func TestAStreamThatWasMadeAnewHasNoChoice(t *testing.T) {
+	for _, want := range []string{collectors.Auto, "panko"} {
+		bubble(t, want+" chooses again", func(t *testing.T) {
+			old, anew := newFleet(), newFleet()
+			var now atomic.Pointer[collectorstest.Log]
+			now.Store(old.log)
+			c := old.collector("a", want, kind("panko", emits(collectors.Batch{Events: raws(1, 5)})))
+			c.Deps.NewWriter = func(p event.Provider, s event.Source, fence event.Fence) collectors.Writer {
+				return now.Load().NewWriter(p, s, fence)
+			}
+			c.Deps.Choices = choicesOf{&now}
+			stop := run(t, c)
+			after(time.Minute)
+			now.Store(anew.log)
+			after(5 * time.Minute)
+			if got := anew.choice(t); got.Kind != "panko" {
+				t.Errorf("the choice in the new stream is %+v; states:\n%s", got, strings.Join(old.states.all(), "\n"))
+			}
+			stop()
+		})
+	}
+}
+
+// choicesOf are the choices in whichever log there is now.
+type choicesOf struct {
+	log *atomic.Pointer[collectorstest.Log]
+}
+
+func (c choicesOf) ReadChoice(ctx context.Context, p event.Provider) (event.Choice, error) {
+	return c.log.Load().ReadChoice(ctx, p)
+}
+
+func (c choicesOf) WriteChoice(ctx context.Context, p event.Provider, choice event.Choice) (event.Choice, error) {
+	return c.log.Load().WriteChoice(ctx, p, choice)
+}
+
 func TestOnly(t *testing.T) {
 	bubble(t, "stands by until its kind is chosen", func(t *testing.T) {
 		f := newFleet()

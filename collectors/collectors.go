@@ -52,7 +52,8 @@ type Batch struct {
 	// again, neither after a restart nor with other settings (event.From.Floor brings it back). Zero leaves it where
 	// it was. A source that never sets it is remembered by Spec.Repeats alone.
 	Floor time.Time
-	// Filtered is how many events the source left out by its Filter, for counting only.
+	// Filtered is how many events the source left out by its Filter, for counting only: as far as it can tell without
+	// those that it left out before.
 	Filtered int
 	// Done, if set, is called once the batch is durable, in the order of the batches. It must not block. It is not
 	// called when the run ends before that.
@@ -82,7 +83,8 @@ type Writer interface {
 // Memory reads back which identities RAW holds.
 type Memory interface {
 	// Identities calls yield for the raw events of all of the provider's sources from a stream sequence on, in order,
-	// 0 meaning from the first that is left. It misses none that was durable when it was called.
+	// 0 meaning from the first that is left. It misses none that was durable when it was called. A message that is no
+	// raw event is passed over.
 	Identities(ctx context.Context, p event.Provider, from event.StreamSeq, yield func(event.Seen)) error
 	// Cursors returns the cursor of every source that ever collected for the provider.
 	Cursors(ctx context.Context, p event.Provider) (map[event.Source]event.RawCursor, error)

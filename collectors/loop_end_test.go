@@ -69,6 +69,31 @@ func TestLoopFailures(t *testing.T) {
 		})
 	}
 
+	bubble(t, "of the source while a commit is under way: what is queued is committed too", func(t *testing.T) {
+		b := newBench(collectorstest.NewLog(), failing(failure))
+		fail := b.Source
+		b.Source = &script{run: func(ctx context.Context, from event.From, emit collectors.Emit) error {
+			if err := emit(ctx, collectors.Batch{Events: raws(0, 0), Cursor: number(0)}); err != nil {
+				return err
+			}
+			<-time.After(time.Millisecond) // the loop takes it
+			return fail.Run(ctx, from, emit)
+		}}
+		b.log.Fault = func(context.Context, []event.Raw, event.Progress) (bool, error) {
+			<-time.After(time.Second)
+			return true, nil
+		}
+		b.start(t)
+		if err := <-b.ended; !errors.Is(err, failure) {
+			t.Errorf("Run returns %v", err)
+		}
+		b.wantIDs(t, ids(0, 3))
+		if got := string(b.log.Cursor(cloud, fakeSN).Cursor); got != "4" {
+			t.Errorf("the cursor is %s; want 4", got)
+		}
+		b.cancel()
+	})
+
 	for _, kind := range []event.Kind{event.Fenced, event.Invalid} {
 		bubble(t, "of the writer: "+kind.String(), func(t *testing.T) {
 			log := collectorstest.NewLog()

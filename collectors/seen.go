@@ -50,6 +50,7 @@ type seen struct {
 	head    int
 	pending int
 	swept   int // how many durable ones the last sweep left
+	push    int // how many that only their number decides about may still be pushed out
 }
 
 func newSeen(repeats int, floor time.Time) *seen {
@@ -65,7 +66,7 @@ func (s *seen) recall(e event.Seen) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.insert(identityOf(e.ID), e.Time, e.Sequence) {
-		s.trim(0)
+		s.trim()
 	}
 }
 
@@ -118,7 +119,8 @@ func (s *seen) durable(seqs []event.StreamSeq, floor time.Time) {
 	if !floor.IsZero() {
 		s.floor = max(s.floor, floor.Unix())
 	}
-	s.trim(2 * len(seqs))
+	s.push += 2 * len(seqs)
+	s.trim()
 }
 
 // from returns the smallest stream sequence that is remembered, or else the one after last.
@@ -140,24 +142,14 @@ func (s *seen) size() int {
 
 func (s *seen) durables() int { return len(s.list) - s.head - s.pending }
 
-// trim drops what need not be remembered from the front, at most push of those that only their number decides about.
-// What lies behind one that stays (a time in the future keeps an event for long) is dropped by a sweep, each time the
-// set has doubled.
-func (s *seen) trim(push int) {
-	for n := s.durables(); n > s.repeats; n-- {
-		r := &s.list[s.head]
-		drop, counted := s.droppable(r, n)
-		if !drop || (counted && push == 0) {
-			break
-		}
-		if counted {
-			push--
-		}
-		delete(s.ids, r.id)
+// trim drops what need not be remembered from the front. What lies behind one that stays (a time in the future keeps an
+// event for long) is dropped by a sweep, each time the set has doubled.
+func (s *seen) trim() {
+	for n := s.durables(); n > s.repeats && s.drop(&s.list[s.head], n); n-- {
 		s.head++
 	}
 	if n := s.durables(); n > 2*s.swept+minRemembered {
-		s.sweep(push > 0)
+		s.sweep()
 		s.swept = s.durables()
 	}
 	if s.head > len(s.list)/2 {
@@ -166,26 +158,31 @@ func (s *seen) trim(push int) {
 	}
 }
 
-// droppable tells whether the nth last durable identity may be dropped, and whether only its number says so.
-func (s *seen) droppable(r *remembered, nth int) (drop, counted bool) {
-	if nth <= s.repeats {
-		return false, false
+// drop forgets the nth last durable identity if it need not be remembered, and tells whether it did.
+func (s *seen) drop(r *remembered, nth int) bool {
+	switch {
+	case nth <= s.repeats:
+		return false
+	case r.at != noTime && s.floor != noTime:
+		if r.at >= s.floor {
+			return false
+		}
+	case nth <= minRemembered || s.push == 0:
+		return false
+	default:
+		s.push--
 	}
-	if r.at != noTime && s.floor != noTime {
-		return r.at < s.floor, false
-	}
-	return nth > minRemembered, true
+	delete(s.ids, r.id)
+	return true
 }
 
-func (s *seen) sweep(counts bool) {
+func (s *seen) sweep() {
 	n := s.durables()
 	kept := s.list[s.head:s.head]
 	for i, r := range s.list[s.head:] {
-		if drop, counted := s.droppable(&r, n-i); drop && (counts || !counted) {
-			delete(s.ids, r.id)
-			continue
+		if !s.drop(&r, n-i) {
+			kept = append(kept, r)
 		}
-		kept = append(kept, r)
 	}
 	s.list = s.list[:s.head+len(kept)]
 }

@@ -177,6 +177,21 @@ func TestSeenKeepsWhatWasReadBack(t *testing.T) {
 	}
 }
 
+// What the first new events push out is bounded also where something that stays stands in front of it.
+func TestSeenKeepsWhatWasReadBackBehindOneThatStays(t *testing.T) {
+	s := newSeen(0, epoch)
+	s.recall(event.Seen{ID: "stays", Time: epoch.Add(time.Hour), Sequence: 1})
+	n := 1
+	for ; n < 2*s.swept+minRemembered || s.swept == 0; n++ { // the next one makes it sweep
+		s.recall(event.Seen{ID: event.ID(fmt.Sprint("old", n)), Sequence: event.StreamSeq(n + 1)})
+	}
+	s.add("new", time.Time{})
+	s.durable([]event.StreamSeq{event.StreamSeq(n + 1)}, time.Time{})
+	if got, want := s.size(), n+1-2; got < want {
+		t.Errorf("%d of %d identities are left after a single new event; want at least %d", got, n+1, want)
+	}
+}
+
 func TestSeenDropsBelowTheFloorWhileReadingBack(t *testing.T) {
 	s := newSeen(10, epoch.Add(time.Hour))
 	s.recall(event.Seen{ID: "future", Time: epoch.Add(1e6 * time.Second), Sequence: 1})

@@ -28,6 +28,7 @@ type page struct {
 	asked    int // how many events it was asked for
 	odd      oddities
 	bytes    int64
+	date     time.Time // of the answer, by Panko's clock in whole seconds; zero if it did not say
 }
 
 // maxRetryAfter bounds what Panko may ask for: a wrong date must not silence us for a year.
@@ -146,7 +147,8 @@ func (s *Source) read(ctx context.Context, resp *http.Response, asked int) (page
 	if err != nil {
 		return page{}, wrong(fmt.Errorf("%w (is this the events service? see endpoint)", err))
 	}
-	return page{elements: elements, asked: asked, odd: odd, bytes: int64(len(body))}, nil
+	date, _ := http.ParseTime(resp.Header.Get("Date"))
+	return page{elements: elements, asked: asked, odd: odd, bytes: int64(len(body)), date: date}, nil
 }
 
 // refusal makes an error of any answer but 200.

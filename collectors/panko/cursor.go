@@ -15,7 +15,13 @@ type cursor struct {
 	// From is the time from which the next run reads: no event older than this is handed over again. It is kept, not
 	// reckoned from Generated, so that a larger overlap in the configuration does not reach back behind what was promised.
 	From time.Time `json:"from,omitzero"`
+	// Moved is when Generated last moved, by the clock that the run went by.
+	Moved time.Time `json:"moved,omitzero"`
 }
+
+// quietAfter is how long there must be nothing new until the overlap is not read back any more. It is more than any
+// clock or time zone is wrong by, and less than RAW keeps events if nobody set it to less than that.
+const quietAfter = 24 * time.Hour
 
 // resume finds where a run begins. fresh is set when that was decided just now and stands in no durable cursor yet.
 func (c Config) resume(from event.From, now time.Time) (at cursor, fresh bool, err error) {
@@ -29,7 +35,7 @@ func (c Config) resume(from event.From, now time.Time) (at cursor, fresh bool, e
 		if now.Before(at.Generated) {
 			at.Generated = now
 		}
-		at.From, fresh = at.Generated.Add(-c.Overlap), true
+		at.From, at.Moved, fresh = at.Generated.Add(-c.Overlap), now, true
 	case c.SkipHistory || c.Start.now:
 		at, fresh = cursor{Generated: now, From: now}, true
 	case !c.Start.at.IsZero():
@@ -51,9 +57,20 @@ func (at *cursor) advance(generated, start time.Time, overlap time.Duration) {
 	if !generated.After(at.Generated) {
 		return
 	}
-	at.Generated = generated.UTC()
+	at.Generated, at.Moved = generated.UTC(), start.UTC()
 	if from := at.Generated.Add(-overlap).Truncate(time.Microsecond); from.After(at.From) {
 		at.From = from
+	}
+}
+
+// rest ends the overlap behind the newest event when nothing new has come for long: RAW forgets events in the end, and
+// then nobody would know any more that the last ones, read back, are no new ones.
+func (at *cursor) rest(start time.Time, overlap time.Duration) {
+	if at.Moved.IsZero() || start.Sub(at.Moved) <= overlap+quietAfter {
+		return
+	}
+	if behind := at.Generated.Truncate(time.Microsecond).Add(time.Microsecond); behind.After(at.From) {
+		at.From = behind
 	}
 }
 

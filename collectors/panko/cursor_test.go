@@ -23,18 +23,18 @@ func TestWhereARunBegins(t *testing.T) {
 		fresh  bool
 	}{
 		{name: "at the beginning"},
-		{name: "now", change: func(c *Config) { c.Start = StartNow() }, want: cursor{noon, noon}, fresh: true},
-		{name: "without history", change: func(c *Config) { c.SkipHistory = true }, want: cursor{noon, noon}, fresh: true},
+		{name: "now", change: func(c *Config) { c.Start = StartNow() }, want: cursor{Generated: noon, From: noon}, fresh: true},
+		{name: "without history", change: func(c *Config) { c.SkipHistory = true }, want: cursor{Generated: noon, From: noon}, fresh: true},
 		{name: "at a time", change: func(c *Config) { c.Start = StartAt(earlier) }, want: cursor{From: earlier}, fresh: true},
 		{name: "at the newest event of RAW, whatever the start", change: func(c *Config) { c.Start = StartNow() },
-			from: event.From{Newest: earlier}, want: cursor{earlier, earlier.Add(-30 * time.Second)}, fresh: true},
+			from: event.From{Newest: earlier}, want: cursor{Generated: earlier, From: earlier.Add(-30 * time.Second)}, fresh: true},
 		{name: "newest event of RAW is in the future", from: event.From{Newest: noon.Add(time.Hour)},
-			want: cursor{noon, noon.Add(-30 * time.Second)}, fresh: true},
+			want: cursor{Generated: noon, From: noon.Add(-30 * time.Second)}, fresh: true},
 		{name: "newest event of RAW, a floor above the overlap", from: event.From{Newest: earlier, Floor: earlier.Add(-time.Second)},
-			want: cursor{earlier, earlier.Add(-time.Second)}, fresh: true},
+			want: cursor{Generated: earlier, From: earlier.Add(-time.Second)}, fresh: true},
 		{name: "at the cursor, whatever the rest", change: func(c *Config) { c.SkipHistory, c.Overlap = true, time.Hour },
 			from: event.From{Cursor: stored, Newest: noon},
-			want: cursor{earlier.Add(500 * time.Millisecond), earlier.Add(-29500 * time.Millisecond)}},
+			want: cursor{Generated: earlier.Add(500 * time.Millisecond), From: earlier.Add(-29500 * time.Millisecond)}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			cfg := Default()

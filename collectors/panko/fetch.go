@@ -17,12 +17,16 @@ const (
 	pageTries = 4
 	// markerTries is how often a run may begin again because Panko forgot the marker.
 	markerTries = 3
+	// minSkew and maxSkew bound by how much Panko's clock may be behind ours for us to go by it: HTTP tells whole
+	// seconds, and what is further off than the latter is no clock.
+	minSkew = 2 * time.Second
+	maxSkew = 24 * time.Hour
 )
 
 // run is one reading of everything after a cursor.
 type run struct {
 	*Source
-	start  time.Time // when it began; nothing it promises lies after this
+	start  time.Time // when it began, by the earlier of our clock and Panko's; nothing it promises lies after this
 	at     cursor
 	emit   collectors.Emit
 	limit  int // of the next page
@@ -31,6 +35,9 @@ type run struct {
 	markers  map[string]bool
 	previous map[event.ID]bool // identities on the last page
 	newest   time.Time
+	reached  cursor    // where the cursor would be if all pages came in order
+	disorder bool      // they did not: older events may follow, so the cursor stays until all is read
+	known    time.Time // events up to here were there in an earlier run
 }
 
 // fetch is one run. It returns nil when Panko showed that there is nothing more.
@@ -61,21 +68,25 @@ func (s *Source) fetch(ctx context.Context, from event.From, emit collectors.Emi
 func (r *run) pages(ctx context.Context) error {
 	from := r.at.From
 	r.marker, r.markers, r.previous, r.newest = "", map[string]bool{}, nil, time.Time{}
+	r.reached, r.disorder, r.known = r.at, false, r.at.Generated
 	for {
 		p, err := r.page(ctx, pageRequest{from: from, marker: r.marker, limit: r.limit})
 		if err != nil {
 			return err
 		}
+		if behind := r.start.Sub(p.date); behind >= minSkew && behind <= maxSkew {
+			r.start = p.date
+		}
 		if len(p.elements) == 0 {
 			return r.complete(ctx)
 		}
-		if err := r.take(ctx, p); err != nil {
+		if err := r.take(ctx, p, from); err != nil {
 			return err
 		}
 		// Order says that whatever was there when the run began has been read once a page reaches beyond that time. On
 		// a busy cloud the run would otherwise chase single new events without end.
 		short := len(p.elements) < p.asked
-		if last := p.elements[len(p.elements)-1].raw.Time; short && last.After(r.start) {
+		if last := p.elements[len(p.elements)-1].raw.Time; short && !r.disorder && last.After(r.start) {
 			return r.complete(ctx)
 		}
 		done, err := r.follow(p)
@@ -124,29 +135,39 @@ func mayPass(err error) bool {
 	return errors.Is(err, event.Unavailable) && !errors.As(err, &asked) && !errors.As(err, &gone)
 }
 
-// take hands over the events of a page.
-func (r *run) take(ctx context.Context, p page) error {
+// take hands over the events of a page that was asked for from a time on.
+func (r *run) take(ctx context.Context, p page, from time.Time) error {
 	r.odd("no-id", p.odd.noID)
 	r.odd("no-time", p.odd.noTime)
 	r.odd("not-json", p.odd.notJSON)
 	events := make([]event.Raw, 0, len(p.elements))
-	disorder, before := 0, r.newest
+	disorder, early, filtered := 0, 0, 0
 	for _, e := range p.elements {
-		if !e.raw.Time.IsZero() {
-			if e.raw.Time.Before(before) {
-				disorder++
-			}
-			if e.raw.Time.After(r.newest) {
-				r.newest = e.raw.Time
-			}
-			r.at.advance(e.raw.Time, r.start, r.cfg.Overlap)
+		at := e.raw.Time
+		if !at.IsZero() && at.Before(from) {
+			early++ // the loop may have forgotten it: it was promised that it does not come again
+			continue
 		}
-		if r.filter.Keep(e.eventType) {
+		if !at.IsZero() && at.Before(r.newest) {
+			disorder++
+		}
+		if at.After(r.newest) {
+			r.newest = at
+		}
+		r.reached.advance(at, r.start, r.cfg.Overlap)
+		switch {
+		case r.filter.Keep(e.eventType):
 			events = append(events, e.raw)
+		case at.IsZero() || at.After(r.known):
+			filtered++
 		}
 	}
 	r.odd("disorder", disorder)
-	return r.hand(ctx, events, len(p.elements)-len(events), time.Time{})
+	r.odd("too-early", early)
+	if r.disorder = r.disorder || disorder > 0; !r.disorder {
+		r.at = r.reached
+	}
+	return r.hand(ctx, events, filtered, time.Time{})
 }
 
 // follow sets the marker behind a page; done says that nothing can follow.
@@ -184,6 +205,8 @@ func wrongPaging(format string, args ...any) error {
 
 // complete says that everything up to the beginning of the run was read.
 func (r *run) complete(ctx context.Context) error {
+	r.at = r.reached
+	r.at.rest(r.start, r.cfg.Overlap)
 	return r.hand(ctx, nil, 0, r.start.Add(-r.cfg.Overlap))
 }
 

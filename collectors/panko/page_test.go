@@ -121,11 +121,14 @@ func TestRefusesWhatIsNoPage(t *testing.T) {
 
 // FuzzDecodePage: whatever is a list of objects to encoding/json is split in the same way, and nothing panics.
 func FuzzDecodePage(f *testing.F) {
+	// Whole pages are left out: the fuzzing engine shrinks whatever it makes of a seed before it goes on, for up to a
+	// minute each, and does nothing else meanwhile.
 	for _, x := range standin.Recorded() {
-		if len(x.Response.Body) < 4000 {
+		if len(x.Response.Body) < 400 {
 			f.Add([]byte(x.Response.Body))
 		}
 	}
+	f.Add([]byte(`[{"message_id": "a", "event_type": "b", "generated": "2026-11-22T06:06:06.755824", "traits": [["c", 1]]}]`))
 	f.Add([]byte(`[{"message_id":"a","generated":"2026-01-02 03:04:05+00:00","v":NaN}, {}]`))
 	f.Add([]byte(`[{"a":"\\\"]}"},{"b":[{}]}`))
 	f.Fuzz(func(t *testing.T, body []byte) {

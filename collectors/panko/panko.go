@@ -5,8 +5,13 @@
 // out of order. What shows later than Overlap after its time is not seen. The same events therefore come again with
 // every run; the loop in package collectors removes them by their identity, message_id.
 //
-// The cursor of a batch never lies behind an event that was not handed over, nor after the moment the run began, so that
-// an event dated in the future does not hide those that come before it. Every batch is good to go on from.
+// The cursor of a batch never lies behind an event that was not handed over, nor after the moment the run began (by the
+// earlier of our clock and Panko's), so that an event dated in the future does not hide those that come before it. Every
+// batch is good to go on from. Should pages not come in order, the cursor waits until the last one.
+//
+// When nothing new has come for a day the overlap ends behind the newest event. An event dated further in the future
+// than RAW keeps events comes again when the collector is restarted after RAW has dropped it; so do the last events before
+// a pause of the collector that was longer than that.
 //
 // An event's body is the element of Panko's list, byte for byte. A page that is cut short, is no list, or belongs to
 // another service is an error and never taken for the end. An element that is no proper event is handed over all the
@@ -41,7 +46,8 @@ type Hooks struct {
 	// when Panko no longer knew the marker, "size" when the page was larger than max_body.
 	Retry func(why string)
 	// Odd counts what Panko should not send: "no-id" an event without message_id, "no-time" one whose generated is
-	// missing or no time, "not-json" one that is no JSON, "disorder" one that is older than what a page before it had.
+	// missing or no time, "not-json" one that is no JSON, "disorder" one that is older than one before it, "too-early"
+	// one from before the time that was asked for, which is left out.
 	Odd func(what string, n int)
 }
 
