@@ -3,6 +3,7 @@ package normalizer
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -141,6 +142,42 @@ func TestReaderThatLosesItsPlaceIsOpenedAnew(t *testing.T) {
 			t.Error(err)
 		}
 		if diff := cmp.Diff([]string{"panko 3 4"}, w.gaps); diff != "" {
+			t.Error(diff)
+		}
+		if diff := cmp.Diff([]string{"starting", "live"}, w.states()); diff != "" {
+			t.Errorf("a gap that is none was reported: %s", diff)
+		}
+	})
+}
+
+// A gap that turned out to be none says nothing about the next one, hours of good work later.
+func TestReaderThatLosesItsPlaceAgainIsOpenedAnewAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.onNext = func(next []event.Stored) ([]event.Stored, error) {
+			if len(next) == 3 {
+				return slices.Delete(next, 1, 2), nil
+			}
+			return next, nil
+		}
+		addThree := func() {
+			for range 3 {
+				w.numbers["panko"]++
+				n := w.numbers["panko"]
+				r := event.Raw{ID: event.ID(fmt.Sprint(n)), Received: time.Now(), Format: "test", Body: []byte("a")}
+				w.store(r.Message(testProvider, "panko", n, event.BodyRef{}))
+			}
+		}
+		w.note(addThree)
+		w.run(w.service(nil), func(ctx context.Context) {
+			w.await(ctx, "the first events", w.allDone)
+			w.note(addThree)
+			w.await(ctx, "the end", w.allDone)
+		})
+		if err := w.check(); err != nil {
+			t.Error(err)
+		}
+		if diff := cmp.Diff([]string{"panko 2 3", "panko 5 6"}, w.gaps); diff != "" {
 			t.Error(diff)
 		}
 		if diff := cmp.Diff([]string{"starting", "live"}, w.states()); diff != "" {

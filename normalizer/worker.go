@@ -83,7 +83,7 @@ func (w *worker) work(ctx context.Context) {
 		if s.progress {
 			pause.Reset()
 			stopped.Reset()
-			stuck = nil
+			missing, stuck = false, nil
 		}
 		before := missing
 		kind := event.KindOf(err)

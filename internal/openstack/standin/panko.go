@@ -112,16 +112,6 @@ func (q query) compare(a, b Event) int {
 	return order
 }
 
-func (st *store) find(id string) (Event, bool) {
-	st.mu.RLock()
-	defer st.mu.RUnlock()
-	at := slices.IndexFunc(st.sorted, func(e Event) bool { return e.ID == id })
-	if at < 0 {
-		return Event{}, false
-	}
-	return st.sorted[at], true
-}
-
 // show answers GET /v2/events/<message_id>.
 func (s *Service) show(w http.ResponseWriter, id string) {
 	e, known := s.events.find(id)

@@ -196,6 +196,22 @@ func TestTenants(t *testing.T) {
 	}
 }
 
+func TestAnEventIsPutOnce(t *testing.T) {
+	s := New(Options{})
+	e := RecordedEvents()[0]
+	again := e
+	again.Generated = e.Generated.Add(time.Second)
+	s.Put(e, again)
+	if got := s.Events(); len(got) != 1 || !got[0].Generated.Equal(e.Generated) {
+		t.Errorf("there are %d events with one id", len(got))
+	}
+	s.Remove(e.ID)
+	s.Put(again)
+	if got := s.Events(); len(got) != 1 || !got[0].Generated.Equal(again.Generated) {
+		t.Errorf("after the first was removed there are %d", len(got))
+	}
+}
+
 func TestGenerateMakesFreshEvents(t *testing.T) {
 	s := New(Options{Seed: 7})
 	at := time.Date(2031, 5, 6, 7, 8, 9, 123456789, time.UTC)

@@ -59,6 +59,7 @@ func compareEvents(a, b Event) int {
 type store struct {
 	mu     sync.RWMutex
 	sorted []Event
+	ids    map[string]time.Time // of the events in it, with their times
 }
 
 // Put adds events; one whose id is there already is ignored, as Panko does.
@@ -68,6 +69,7 @@ func (s *Service) Put(events ...Event) { s.events.put(events) }
 func (s *Service) Remove(id string) {
 	s.events.mu.Lock()
 	defer s.events.mu.Unlock()
+	delete(s.events.ids, id)
 	s.events.sorted = slices.DeleteFunc(s.events.sorted, func(e Event) bool { return e.ID == id })
 }
 
@@ -81,12 +83,27 @@ func (s *Service) Events() []Event {
 func (st *store) put(events []Event) {
 	st.mu.Lock()
 	defer st.mu.Unlock()
-	for _, e := range events {
-		at, found := slices.BinarySearchFunc(st.sorted, e, compareEvents)
-		if !found {
-			st.sorted = slices.Insert(st.sorted, at, e)
-		}
+	if st.ids == nil {
+		st.ids = map[string]time.Time{}
 	}
+	for _, e := range events {
+		if _, there := st.ids[e.ID]; there {
+			continue
+		}
+		st.ids[e.ID] = e.Generated
+		at, _ := slices.BinarySearchFunc(st.sorted, e, compareEvents)
+		st.sorted = slices.Insert(st.sorted, at, e)
+	}
+}
+
+func (st *store) find(id string) (Event, bool) {
+	st.mu.RLock()
+	defer st.mu.RUnlock()
+	at, there := slices.BinarySearchFunc(st.sorted, Event{ID: id, Generated: st.ids[id]}, compareEvents)
+	if !there {
+		return Event{}, false
+	}
+	return st.sorted[at], true
 }
 
 // visible returns the events that show now and that keep takes, in Panko's order.
