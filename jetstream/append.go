@@ -111,6 +111,7 @@ func (l *Log) Append(ctx context.Context, b event.Batch) (event.StreamSeq, error
 	for try := 0; ; try++ {
 		var ack pubAck
 		if ack, err = l.send(ctx, messages); err == nil {
+			l.c.known.wrote(b.Cursor.Subject, event.StreamSeq(ack.Sequence))
 			return event.StreamSeq(ack.Sequence), nil
 		}
 		if !errors.Is(err, errInProcess) || try == 12 {

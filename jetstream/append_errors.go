@@ -143,7 +143,7 @@ func apiError(api *natsjs.APIError, at phase) error {
 	case codeWrongLast:
 		return &event.Error{Kind: event.Fenced, Last: lastSequence(api.Description), Err: api}
 	case codeWrongLastConstant:
-		return definite(event.Fenced, errors.Join(errInProcess, api))
+		return definite(event.Unavailable, errors.Join(errInProcess, api))
 	case codeStoreFailed:
 		return storeFailed(api, at)
 	case codeAccountResources, codeServerResources, codeMemoryResources, codeStorageResources, codeNoLimits:

@@ -18,7 +18,7 @@ func TestAnswersOfTheServerHaveTheRightKind(t *testing.T) {
 		open, commit event.Kind
 	}{
 		"another cursor":          {natsjs.APIError{Code: 400, ErrorCode: 10071, Description: "wrong last sequence: 7"}, event.Fenced, event.Fenced},
-		"a write in process":      {natsjs.APIError{Code: 400, ErrorCode: 10164, Description: "wrong last sequence"}, event.Fenced, event.Fenced},
+		"a write in process":      {natsjs.APIError{Code: 400, ErrorCode: 10164, Description: "wrong last sequence"}, event.Unavailable, event.Unavailable},
 		"stream full":             {natsjs.APIError{Code: 503, ErrorCode: 10077, Description: "maximum bytes exceeded"}, event.Full, event.Full},
 		"too many messages":       {natsjs.APIError{Code: 503, ErrorCode: 10077, Description: "maximum messages exceeded"}, event.Full, event.Full},
 		"message too large":       {natsjs.APIError{Code: 400, ErrorCode: 10054, Description: "message size exceeds maximum allowed"}, event.TooLarge, event.TooLarge},

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/cenkalti/backoff/v4"
 	natsjs "github.com/nats-io/nats.go/jetstream"
 
 	"stackstream/event"
@@ -59,7 +60,8 @@ func (b *Bodies) PutBody(ctx context.Context, ref event.BodyRef, body []byte) er
 }
 
 // GetBody returns the object's content, checked against its name and size. event.Expired: it is gone, or is not what its
-// name says, and will not be again.
+// name says, and will not be again. A replica answers, which may lag; with more than one that verdict has to stand for a
+// while.
 func (b *Bodies) GetBody(ctx context.Context, ref event.BodyRef) ([]byte, error) {
 	op := "read body " + ref.Object
 	store, ctx, cancel, err := b.open(ctx, op)
@@ -67,6 +69,40 @@ func (b *Bodies) GetBody(ctx context.Context, ref event.BodyRef) ([]byte, error)
 		return nil, err
 	}
 	defer cancel()
+	return getBody(ctx, store, op, ref)
+}
+
+func getBody(ctx context.Context, store natsjs.ObjectStore, op string, ref event.BodyRef) ([]byte, error) {
+	pause := backoff.NewExponentialBackOff(backoff.WithInitialInterval(10*time.Millisecond),
+		backoff.WithMaxInterval(250*time.Millisecond), backoff.WithMaxElapsedTime(0))
+	for began := time.Now(); ; {
+		body, err := readBody(ctx, store, op, ref)
+		if event.KindOf(err) != event.Expired || time.Since(began) > settle {
+			return body, err
+		}
+		status, failed := store.Status(ctx)
+		if failed != nil {
+			return nil, readError(ctx, op, failed)
+		}
+		if !replicated(status) {
+			return nil, err
+		}
+		select {
+		case <-time.After(pause.NextBackOff()):
+		case <-ctx.Done():
+			return nil, readError(ctx, op, ctx.Err())
+		}
+	}
+}
+
+// replicated tells whether more than one server may answer.
+func replicated(status natsjs.ObjectStoreStatus) bool {
+	of, ok := status.(*natsjs.ObjectBucketStatus)
+	return !ok || of.StreamInfo().Cluster != nil && len(of.StreamInfo().Cluster.Replicas) > 0
+}
+
+// readBody is one try at GetBody.
+func readBody(ctx context.Context, store natsjs.ObjectStore, op string, ref event.BodyRef) ([]byte, error) {
 	info, err := store.GetInfo(ctx, ref.Object)
 	if err != nil {
 		return nil, bodyError(ctx, op, err)

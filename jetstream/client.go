@@ -23,6 +23,7 @@ type Client struct {
 	hooks Hooks
 
 	refusals refusals
+	known    knownCursors
 	first    chan error    // what there is to say about the first server
 	closed   chan struct{} // closed when the connection is
 
@@ -36,8 +37,8 @@ type Client struct {
 
 // Hooks are told how the connection fares. Any of them may be nil. They are called one at a time and must not block.
 type Hooks struct {
-	// Connected is called with every change: true when there is a connection that can be used.
-	Connected func(connected bool)
+	// Connected is called with every change: nil when there is a connection that can be used, else why there is none.
+	Connected func(problem error)
 	// Reconnected is called after each reconnection.
 	Reconnected func()
 	// Refused is called for each publish or subscribe that the server's permissions do not allow.
@@ -98,13 +99,16 @@ func (c *Client) setIll(nc *nats.Conn, err error) {
 	c.ill, c.server = err, server
 	c.mu.Unlock()
 
-	if (was == nil) != (err == nil) && c.hooks.Connected != nil {
-		c.hooks.Connected(err == nil)
+	if c.hooks.Connected != nil && text(was) != text(err) {
+		c.hooks.Connected(err)
 	}
 	switch {
 	case err == nil && was != nil:
-		c.log.Info().Str("server", server).Str("version", nc.ConnectedServerVersion()).
-			Str("url", nc.ConnectedUrlRedacted()).Msg("connected to NATS")
+		line := c.log.Info().Str("server", server).Str("version", nc.ConnectedServerVersion())
+		if nc.Opts.InProcessServer == nil {
+			line.Str("url", nc.ConnectedUrlRedacted())
+		}
+		line.Msg("connected to NATS")
 	case err != nil && c.closing.Load():
 		c.log.Debug().Msg("connection to NATS closed")
 	case err != nil && event.KindOf(err) != event.KindOf(was):
@@ -112,6 +116,14 @@ func (c *Client) setIll(nc *nats.Conn, err error) {
 	case err != nil:
 		c.log.Debug().Err(err).Msg("still no usable connection to NATS")
 	}
+}
+
+// text is what an error says, "" for none.
+func text(err error) string {
+	if err == nil {
+		return ""
+	}
+	return err.Error()
 }
 
 func unavailable(op string, err error) error {

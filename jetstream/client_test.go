@@ -84,8 +84,14 @@ func TestOldServersAreRefusedByNameAndVersion(t *testing.T) {
 
 	old.version.Store("2.15.0-beta.1")
 	var states []bool // the callbacks run one at a time
+	var tooOld bool
 	c, err := jetstream.Connect(testContext(t), jetstream.Config{URLs: url}, zerolog.Nop(), jetstream.Hooks{
-		Connected: func(connected bool) { states = append(states, connected) },
+		Connected: func(problem error) {
+			if connected := problem == nil; len(states) == 0 || states[len(states)-1] != connected {
+				states = append(states, connected)
+			}
+			tooOld = tooOld || event.KindOf(problem) == event.Invalid
+		},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -105,6 +111,9 @@ func TestOldServersAreRefusedByNameAndVersion(t *testing.T) {
 	<-c.Closed()
 	if want := []bool{true, false, true, false}; !slices.Equal(states, want) {
 		t.Errorf("the hook was told %v, want %v", states, want)
+	}
+	if !tooOld {
+		t.Error("the hook was not told that the server is too old")
 	}
 }
 

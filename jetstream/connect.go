@@ -103,6 +103,9 @@ func (c *Client) dial(ctx context.Context, op string, cfg Config, options []nats
 	}, backoff.WithContext(wait, ctx), func(err error, _ time.Duration) {
 		if last == nil || last.Error() != err.Error() {
 			c.log.Warn().Err(err).Strs("urls", cfg.URLs).Msg("no connection to NATS yet, trying on")
+			if c.hooks.Connected != nil {
+				c.hooks.Connected(unavailable(op, err))
+			}
 		}
 		last = err
 	})

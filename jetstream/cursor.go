@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/cenkalti/backoff/v4"
@@ -20,10 +21,25 @@ const settle = 2 * time.Second
 
 // ReadCursor returns the last message on a cursor's subject; ok is false if there is none. A replica answers, which may
 // lag: while what it has on the subject is older than atLeast, it is asked again until the leader says that the stream
-// is at atLeast and the answer has stayed the same for a while. A stream whose leader says for as long that it ends
-// before atLeast is event.Regressed: it was made again, or has lost its tail. All other errors are event.Unavailable or
-// event.Invalid; nothing was changed.
-func (l *Log) ReadCursor(ctx context.Context, subject string, atLeast event.StreamSeq) (m event.Stored, ok bool, err error) {
+// is at atLeast, and for a while after. A stream whose leader says for as long that it ends before atLeast is
+// event.Regressed: it was made again, or has lost its tail. All other errors are event.Unavailable or event.Invalid;
+// nothing was changed.
+//
+// Nor does the answer go back behind what this Client has read or written on the subject before, as long as the stream
+// has not been made again.
+func (l *Log) ReadCursor(ctx context.Context, subject string, atLeast event.StreamSeq) (event.Stored, bool, error) {
+	known := l.c.known.at(subject)
+	m, ok, err := l.readCursor(ctx, subject, max(atLeast, known))
+	if known > atLeast && event.KindOf(err) == event.Regressed {
+		m, ok, err = l.readCursor(ctx, subject, atLeast)
+	}
+	if err == nil {
+		l.c.known.read(subject, known, m.Sequence)
+	}
+	return m, ok, err
+}
+
+func (l *Log) readCursor(ctx context.Context, subject string, atLeast event.StreamSeq) (m event.Stored, ok bool, err error) {
 	op := "read " + subject
 	if err := checkSubject(subject); err != nil {
 		return m, false, invalid(op, err)
@@ -66,6 +82,29 @@ func (l *Log) ReadCursor(ctx context.Context, subject string, atLeast event.Stre
 		case <-time.After(pause.NextBackOff()):
 		case <-ctx.Done():
 			return event.Stored{}, false, readError(ctx, op, ctx.Err())
+		}
+	}
+}
+
+// knownCursors remembers the last message that was read or written on each cursor's subject. The zero value is empty.
+type knownCursors struct{ seqs sync.Map } // of event.StreamSeq, by subject
+
+func (k *knownCursors) at(subject string) event.StreamSeq {
+	seq, _ := k.seqs.Load(subject)
+	known, _ := seq.(event.StreamSeq)
+	return known
+}
+
+// wrote takes the sequence of a message that was stored.
+func (k *knownCursors) wrote(subject string, seq event.StreamSeq) { k.seqs.Store(subject, seq) }
+
+// read takes the sequence of a message that was read. known is what was known before; if that has changed meanwhile,
+// only a larger sequence counts.
+func (k *knownCursors) read(subject string, known, seq event.StreamSeq) {
+	for {
+		was, loaded := k.seqs.LoadOrStore(subject, seq)
+		if at := was.(event.StreamSeq); !loaded || at == seq || at != known && at > seq || k.seqs.CompareAndSwap(subject, at, seq) {
+			return
 		}
 	}
 }

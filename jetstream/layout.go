@@ -49,7 +49,8 @@ type Layout struct {
 type StreamLimits struct {
 	// MaxBytes; 0 takes a share of the Budget.
 	MaxBytes int64 `yaml:"max_bytes,size"`
-	// MaxAge after which messages are dropped; 0 is the default.
+	// MaxAge after which messages are dropped; 0 is the default, for bodies what raw events and then the messages made
+	// of them need.
 	MaxAge time.Duration `yaml:"max_age"`
 }
 
@@ -66,14 +67,21 @@ func DefaultLayout(replicas int) Layout {
 		Raw:        StreamLimits{MaxAge: 7 * day},
 		Normalized: StreamLimits{MaxAge: 30 * day},
 		Dead:       StreamLimits{MaxAge: 90 * day},
-		Bodies:     StreamLimits{MaxAge: 97 * day}, // longer than any message that refers to a body
 	}
 }
 
-// Within returns the layout with a Budget that fits a server that takes most bytes on disk in all.
+// Within returns the layout with a Budget that fits a server that takes most bytes on disk in all. A Budget that fits
+// stays as it is: what the streams do not take is there for one that has to grow.
 func (l Layout) Within(most int64) Layout {
 	room := max(most-2*bucketBytes, 1)
-	if l.Budget == 0 || l.Budget > room {
+	needed := l.Budget
+	if needed == 0 {
+		sizes, _ := l.sizes() // fails only with a Budget
+		for _, size := range sizes {
+			needed += size
+		}
+	}
+	if needed > room {
 		l.Budget = room
 	}
 	return l
@@ -98,10 +106,9 @@ func (l Layout) Validate() []Problem {
 			add(s.field+".max_age", "is negative")
 		}
 	}
-	full := l.withAges()
-	if oldest := max(full.Raw.MaxAge, full.Normalized.MaxAge, full.Dead.MaxAge); full.Bodies.MaxAge < oldest {
-		add("bodies.max_age", "is %s; bodies must be kept as long as the messages that refer to them, %s",
-			full.Bodies.MaxAge, oldest)
+	if full := l.withAges(); full.Bodies.MaxAge < full.oldestUse() {
+		add("bodies.max_age", "is %s; bodies must be kept as long as the messages that refer to them: as raw events "+
+			"and then as dead letters, %s", full.Bodies.MaxAge, full.oldestUse())
 	}
 	if l.Budget < 0 {
 		add("budget", "is negative")
@@ -115,13 +122,22 @@ func (l Layout) Validate() []Problem {
 func (l Layout) withAges() Layout {
 	defaults := DefaultLayout(l.Replicas)
 	for own, standard := range map[*StreamLimits]StreamLimits{
-		&l.Raw: defaults.Raw, &l.Normalized: defaults.Normalized, &l.Dead: defaults.Dead, &l.Bodies: defaults.Bodies,
+		&l.Raw: defaults.Raw, &l.Normalized: defaults.Normalized, &l.Dead: defaults.Dead,
 	} {
 		if own.MaxAge == 0 {
 			own.MaxAge = standard.MaxAge
 		}
 	}
+	if l.Bodies.MaxAge == 0 {
+		l.Bodies.MaxAge = l.oldestUse()
+	}
 	return l
+}
+
+// oldestUse is how old a body may be when a message still refers to it: a raw event may be at the end of its age when
+// a dead letter is made of it, which refers to the same body.
+func (l Layout) oldestUse() time.Duration {
+	return l.Raw.MaxAge + max(l.Normalized.MaxAge, l.Dead.MaxAge)
 }
 
 // limits lists the file streams with the share of the budget, in hundredths, that each may take.

@@ -25,11 +25,12 @@ func (c *Client) Memory() *Memory { return &Memory{raw: c.Raw()} }
 
 // Identities calls yield for the raw events of all sources of a provider, in stream order, from a stream sequence on to
 // what the stream holds when it is called. Bodies are not read. A message that was not written by stackstream has no
-// identity: it is passed over, and after all others were yielded an event.Invalid error names the first such message
-// and their number. Every other error leaves the account incomplete.
+// identity: it is passed over, and the log says so. An error leaves the account incomplete.
 //
 // The server that reads the stream for us may lag behind its leader. It is read on until the last event that each
-// source's cursor speaks of was seen, or, where that one may come before from, until the server has caught up.
+// source's cursor speaks of was seen, or, where that one may come before from, until the server has caught up. A cursor
+// is never one from before what this Client has read of it, so that a writer that has read its own is told of everything
+// before it; a writer whose cursor was out of date is refused by the stream.
 func (m *Memory) Identities(ctx context.Context, p event.Provider, from event.StreamSeq, yield func(event.Seen)) error {
 	op := "read the identities of " + string(p)
 	handle, err := m.raw.streamHandle(ctx)
@@ -83,7 +84,8 @@ func (m *Memory) Identities(ctx context.Context, p event.Provider, from event.St
 		}
 	}
 	if r.foreign != nil {
-		return invalid(op, fmt.Errorf("%d messages were not written by stackstream: %w", r.foreigners, r.foreign))
+		m.raw.c.log.Warn().Err(r.foreign).Int("messages", r.foreigners).Str("provider", string(p)).
+			Msg("raw messages that stackstream did not write were passed over")
 	}
 	return nil
 }

@@ -84,8 +84,10 @@ func TestIdentitiesPassOverForeignMessages(t *testing.T) {
 	}
 	mustAppend(t, client.Raw(), rawBatch("panko", 2, 1, cursor))
 	var ids []event.ID
-	err := client.Memory().Identities(testContext(t), prov, 0, func(s event.Seen) { ids = append(ids, s.ID) })
-	wantKind(t, err, event.Invalid, "2 messages were not written by stackstream: read raw message 3")
+	// They must not keep the collector from starting: the normalizer makes dead letters of them.
+	if err := client.Memory().Identities(testContext(t), prov, 0, func(s event.Seen) { ids = append(ids, s.ID) }); err != nil {
+		t.Fatal(err)
+	}
 	if want := []event.ID{"panko-1", "panko-2"}; !slices.Equal(ids, want) {
 		t.Errorf("identities are %v, want %v", ids, want)
 	}

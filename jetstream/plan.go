@@ -69,6 +69,20 @@ func (p Plan) stuck() error {
 		"change the streams", "the server can't change it; nothing was changed")
 }
 
+// smallerFirst lists the streams, those first that are to take less: what they give up may be what others need.
+func (p Plan) smallerFirst() []StreamPlan {
+	shrinks := func(s StreamPlan) bool { return !s.Missing && s.adopt().MaxBytes < s.have.MaxBytes }
+	var first, rest []StreamPlan
+	for _, s := range p.Streams {
+		if shrinks(s) {
+			first = append(first, s)
+		} else {
+			rest = append(rest, s)
+		}
+	}
+	return append(first, rest...)
+}
+
 func (p Plan) complain(about func(Change) bool, op, why string) error {
 	var found []string
 	for _, s := range p.Streams {

@@ -39,7 +39,7 @@ func (c *Client) Plan(ctx context.Context, layout Layout) (Plan, error) {
 	if problems := layout.Validate(); len(problems) > 0 {
 		return Plan{}, invalid(op, errors.New(problems[0].String()))
 	}
-	account, err := c.js.AccountInfo(ctx)
+	account, err := ask(ctx, c.js.AccountInfo)
 	if err != nil {
 		if off := noJetStream(c.nc.ConnectedServerName(), err); off != nil {
 			return Plan{}, off
@@ -117,7 +117,7 @@ func (c *Client) provision(ctx context.Context, layout Layout, mode Mode, done m
 			return plan, err
 		}
 	}
-	for _, s := range plan.Streams {
+	for _, s := range plan.smallerFirst() {
 		switch {
 		case s.Missing:
 			_, err = c.js.CreateStream(ctx, s.want)
@@ -151,7 +151,7 @@ func isStreamRequest(subject string) bool {
 
 func (c *Client) planStream(ctx context.Context, t target) (StreamPlan, error) {
 	plan := StreamPlan{Name: t.config.Name, want: t.config}
-	stream, err := c.js.Stream(ctx, t.config.Name)
+	stream, err := ask(ctx, func(ctx context.Context) (natsjs.Stream, error) { return c.js.Stream(ctx, t.config.Name) })
 	switch {
 	case err == nil:
 		plan.have = stream.CachedInfo().Config
@@ -164,20 +164,37 @@ func (c *Client) planStream(ctx context.Context, t target) (StreamPlan, error) {
 	return plan, c.checkForeign(ctx, t.config)
 }
 
+// ask repeats a request that changes nothing until there is an answer or ctx ends: nobody answers one that was under way
+// when a connection broke, nor while the servers of a cluster have not agreed who leads them.
+func ask[T any](ctx context.Context, request func(context.Context) (T, error)) (T, error) {
+	pause := backoff.NewExponentialBackOff(backoff.WithInitialInterval(50*time.Millisecond),
+		backoff.WithMaxInterval(time.Second), backoff.WithMaxElapsedTime(0))
+	return backoff.RetryWithData(func() (T, error) {
+		brief, cancel := context.WithTimeout(ctx, readTimeout)
+		defer cancel()
+		answer, err := request(brief)
+		if err != nil && brief.Err() == nil {
+			err = backoff.Permanent(err)
+		}
+		return answer, err
+	}, backoff.WithContext(pause, ctx))
+}
+
 // checkForeign refuses to create a stream when another one listens on its subjects.
 func (c *Client) checkForeign(ctx context.Context, want natsjs.StreamConfig) error {
 	op := "create stream " + want.Name
 	for _, subject := range want.Subjects {
-		names := c.js.StreamNames(ctx, natsjs.WithStreamListSubject(subject))
-		var foreign []string
-		for name := range names.Name() {
-			if name != want.Name {
-				foreign = append(foreign, name)
+		names, err := ask(ctx, func(ctx context.Context) (names []string, err error) {
+			list := c.js.StreamNames(ctx, natsjs.WithStreamListSubject(subject))
+			for name := range list.Name() {
+				names = append(names, name)
 			}
-		}
-		if err := names.Err(); err != nil {
+			return names, list.Err()
+		})
+		if err != nil {
 			return provisionError(ctx, op, err)
 		}
+		foreign := slices.DeleteFunc(names, func(name string) bool { return name == want.Name })
 		if len(foreign) > 0 {
 			slices.Sort(foreign)
 			return invalid(op, fmt.Errorf("its subject %s is taken by the stream %s, which is not ours; "+

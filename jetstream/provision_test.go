@@ -147,6 +147,21 @@ func TestProvisionComparesSizesOnlyWhenSet(t *testing.T) {
 	}
 }
 
+// A server that has nothing left to give lets a stream that is full grow by what another gives up, in one go.
+func TestProvisionMovesRoomFromOneStreamToAnother(t *testing.T) {
+	ctx := testContext(t)
+	client := jetstreamtest.Server(t, jetstreamtest.Bare()).Client(t)
+	layout := jetstream.DefaultLayout(1).Within(8 << 30) // all that the test server has
+	layout.Raw.MaxBytes, layout.Bodies.MaxBytes = 1<<30, 2<<30
+	if _, err := client.Provision(ctx, layout, jetstream.CreateMissing); err != nil {
+		t.Fatal(err)
+	}
+	layout.Raw.MaxBytes, layout.Bodies.MaxBytes = 2<<30, 1<<30
+	if _, err := client.Provision(ctx, layout, jetstream.Apply); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestProvisionRefusesWhatTheServerCannotChange(t *testing.T) {
 	ctx := testContext(t)
 	client := jetstreamtest.Server(t, jetstreamtest.Bare()).Client(t)
