@@ -24,7 +24,7 @@ type Log interface {
 	// error without a kind, is not.
 	Append(ctx context.Context, b event.Batch) (event.StreamSeq, error)
 	// ReadCursor returns the last message on a cursor's subject; ok is false if there is none. It waits until it sees
-	// the stream at atLeast or later: a replica that lags is asked again.
+	// the stream at atLeast or later: a replica that lags is asked again. Regressed: the stream ends before atLeast.
 	ReadCursor(ctx context.Context, subject string, atLeast event.StreamSeq) (m event.Stored, ok bool, err error)
 }
 

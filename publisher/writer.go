@@ -199,8 +199,9 @@ type state struct {
 	sequence event.StreamSeq
 }
 
-// reread reads the cursor until there is an answer. It does not insist on seeing w.expect: where that is gone, because
-// the stream was made anew, it would wait for ever; a new attempt decides that case, and the one of a lagging replica.
+// reread reads the cursor until there is an answer. It does not insist on seeing w.expect, nor on atLeast once the stream
+// is known to end before it: where those are gone, because the stream was made anew, it would wait for ever; a new
+// attempt decides that case, and the one of a lagging replica.
 func (w *writer) reread(ctx context.Context, atLeast event.StreamSeq, mine []string) (whose, state, error) {
 	for {
 		w.hooks.reread()
@@ -221,8 +222,11 @@ func (w *writer) reread(ctx context.Context, atLeast event.StreamSeq, mine []str
 		if ctx.Err() != nil {
 			return 0, state{}, ctx.Err()
 		}
-		if event.KindOf(err) == event.Invalid {
+		switch event.KindOf(err) {
+		case event.Invalid:
 			return 0, state{}, fmt.Errorf("read %s: %w", w.subject, err)
+		case event.Regressed:
+			return nobody, state{}, nil
 		}
 		if err := w.wait(ctx, err); err != nil {
 			return 0, state{}, err

@@ -223,6 +223,29 @@ func TestRereadAsksForWhatTheRefusalSaw(t *testing.T) {
 	}
 }
 
+// A stream that was made anew between the refusal and the look at the cursor never gets to where the refusal saw it.
+func TestRereadOfAStreamMadeAnewEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+		defer cancel()
+		raw := NewRaw(fakeLog{
+			append: func(context.Context, event.Batch) (event.StreamSeq, error) {
+				return 0, &event.Error{Kind: event.Fenced, Last: 41}
+			},
+			readCursor: func(_ context.Context, _ string, atLeast event.StreamSeq) (event.Stored, bool, error) {
+				if atLeast > 0 {
+					return event.Stored{}, false, kind(event.Regressed)
+				}
+				return event.Stored{}, false, nil
+			},
+		}, newBodies(), provider, source, event.Fence{}, Options{})
+		open(t, raw)
+		if _, err := raw.Commit(ctx, nil, event.Progress{}); event.KindOf(err) != event.Fenced {
+			t.Errorf("commit: %v", err)
+		}
+	})
+}
+
 func TestBrokenCursorIsInvalid(t *testing.T) {
 	s := &stream{}
 	s.put(event.Message{Subject: event.RawCursorSubject(provider, source), Body: []byte("{")})
