@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/cenkalti/backoff/v4"
 	natsjs "github.com/nats-io/nats.go/jetstream"
 
 	"stackstream/event"
@@ -130,14 +131,23 @@ func (m *message) deadLetter() Dead {
 // bodies reads the object store of bodies that are too large for a message.
 type bodies struct{ js natsjs.JetStream }
 
+// bodyTimeout is how long one body may take to be read; the client library's own limit is far too short for a large one
+// over a slow network.
+const bodyTimeout = 2 * time.Minute
+
+// bodySettles is how long an object may be missing before it counts as gone: a replica answers, which may lag.
+const bodySettles = 2 * time.Second
+
 // get returns the object's content, checked against its name. A missing one is event.Expired.
 func (b *bodies) get(ctx context.Context, ref event.BodyRef) ([]byte, error) {
 	op := "read body " + ref.Object
+	ctx, cancel := context.WithTimeout(ctx, bodyTimeout)
+	defer cancel()
 	store, err := b.js.ObjectStore(ctx, event.BucketBodies)
 	if err != nil {
 		return nil, &event.Error{Kind: event.Unavailable, Op: op, Err: err}
 	}
-	body, err := store.GetBytes(ctx, ref.Object)
+	body, err := readBody(ctx, store, ref.Object)
 	switch {
 	case errors.Is(err, natsjs.ErrObjectNotFound):
 		return nil, &event.Error{Kind: event.Expired, Op: op, Err: err}
@@ -147,4 +157,17 @@ func (b *bodies) get(ctx context.Context, ref event.BodyRef) ([]byte, error) {
 		return nil, &event.Error{Kind: event.Unavailable, Op: op, Err: fmt.Errorf("its %d bytes are not what its name says", len(body))}
 	}
 	return body, nil
+}
+
+// readBody asks for an object again for as long as it may merely not have reached the replica that answers.
+func readBody(ctx context.Context, store natsjs.ObjectStore, name string) ([]byte, error) {
+	pause := backoff.NewExponentialBackOff(backoff.WithInitialInterval(10*time.Millisecond),
+		backoff.WithMaxInterval(250*time.Millisecond), backoff.WithMaxElapsedTime(bodySettles))
+	return backoff.RetryWithData(func() ([]byte, error) {
+		body, err := store.GetBytes(ctx, name)
+		if err != nil && !errors.Is(err, natsjs.ErrObjectNotFound) {
+			err = backoff.Permanent(err)
+		}
+		return body, err
+	}, backoff.WithContext(pause, ctx))
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -89,6 +90,10 @@ func (s *Subscriber) Run(ctx context.Context, handle Handler) error {
 // event that was handled.
 var errDiscontinuity = errors.New("a delivery is missing or was taken by another reader")
 
+// errReconnected: what was on its way when the connection broke is lost. The server would deliver it again only when it
+// has missed the acknowledgement for long enough, which may be long.
+var errReconnected = errors.New("the connection was made again")
+
 // reader is one Run.
 type reader struct {
 	*Subscriber
@@ -153,6 +158,8 @@ func (e *stopError) Unwrap() error { return e.err }
 
 // session opens the durable behind the last handled event and reads until something is wrong.
 func (r *reader) session(ctx context.Context) error {
+	connected := r.nc.StatusChanged(nats.CONNECTED)
+	defer r.nc.RemoveStatusListener(connected)
 	messages, err := r.open(ctx)
 	if err != nil {
 		return err
@@ -161,9 +168,23 @@ func (r *reader) session(ctx context.Context) error {
 		r.acks.flush()
 		messages.Stop()
 	}()
+	reading, stop := context.WithCancelCause(ctx)
+	var watching sync.WaitGroup
+	watching.Go(func() {
+		select {
+		case <-connected:
+			stop(errReconnected)
+		case <-reading.Done():
+		}
+	})
+	defer watching.Wait()
+	defer stop(nil)
 	for delivery := uint64(1); ; delivery++ {
-		msg, err := messages.Next(natsjs.NextContext(ctx))
+		msg, err := messages.Next(natsjs.NextContext(reading))
 		if err != nil {
+			if reading.Err() != nil {
+				err = context.Cause(reading)
+			}
 			return fmt.Errorf("read %s: %w", event.StreamNormalized, err)
 		}
 		m, err := parse(msg)
