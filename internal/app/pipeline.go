@@ -20,6 +20,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
@@ -101,6 +102,9 @@ func (p *Pipeline) Run(ctx context.Context) (err error) {
 		nats.Embedded, layout = server, layout.Within(server.MaxFile())
 	}
 	client, err := jetstream.Connect(ctx, nats, p.Log, m.NATS())
+	if err != nil && len(nats.URLs) > 0 {
+		err = fmt.Errorf("%s: %w", strings.Join(nats.URLs, ", "), err)
+	}
 	if err != nil {
 		return unlessEnded(ctx, err)
 	}
@@ -167,6 +171,7 @@ func (p *Pipeline) announce(m *metrics.Metrics) {
 		}
 		if p.Normalize {
 			starting(event.RoleNormalizer, name)
+			m.Expect(name)
 		}
 	}
 }

@@ -24,8 +24,11 @@ func (p *Pipeline) start(
 	owner := ClientName()
 	bodies := c.Bodies()
 	limits := publisher.Limits{MaxBody: int(c.Conn().MaxPayload()) - publisher.Reserve}
-	writer := func(role event.Role, name event.Provider) publisher.Options {
-		return publisher.Options{Owner: owner, Limits: limits, Hooks: m.Writer(role, name)}
+	writer := func(role event.Role, name event.Provider, source event.Source) publisher.Options {
+		part := event.Status{Role: role, Provider: name, Source: source}
+		return publisher.Options{
+			Owner: owner, Limits: limits, Hooks: showWaiting(m.Writer(role, name), part, m.Status, p.Log),
+		}
 	}
 
 	if p.Collect {
@@ -33,7 +36,7 @@ func (p *Pipeline) start(
 		raw := c.Raw()
 		deps := collectors.Deps{
 			NewWriter: func(name event.Provider, s event.Source, fence event.Fence) collectors.Writer {
-				return publisher.NewRaw(raw, bodies, name, s, fence, writer(event.RoleCollector, name))
+				return publisher.NewRaw(raw, bodies, name, s, fence, writer(event.RoleCollector, name, s))
 			},
 			Memory: c.Memory(), Choices: c.Choices(), Lease: lease,
 			Hooks: m.Collectors(), Log: p.Log, Owner: owner,
@@ -58,7 +61,7 @@ func (p *Pipeline) start(
 		service, err := normalizer.New(normalizer.Config{
 			Converters: converters,
 			Committer: func(name event.Provider) normalizer.Committer {
-				return publisher.NewNormalized(normalized, bodies, name, writer(event.RoleNormalizer, name))
+				return publisher.NewNormalized(normalized, bodies, name, writer(event.RoleNormalizer, name, ""))
 			},
 			Feed: feed{c.Feed()}, Bodies: bodies, Lease: lease, Hooks: m.Normalizer(), Log: p.Log,
 		})

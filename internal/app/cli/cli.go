@@ -10,7 +10,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"strings"
 
 	"github.com/rs/zerolog"
@@ -63,7 +62,7 @@ func (p Program) execute(ctx context.Context, root *cobra.Command) int {
 	root.CompletionOptions.HiddenDefaultCmd = false
 	markRan(root)
 	ran, err := root.ExecuteContextC(ctx)
-	if err == nil {
+	if err == nil || errors.Is(err, errNoReader) {
 		return exitOK
 	}
 	var (
@@ -114,7 +113,7 @@ func (p Program) colour(w io.Writer) bool {
 }
 
 func isTerminal(w io.Writer) bool {
-	f, ok := w.(*os.File)
+	f, ok := w.(interface{ Fd() uintptr })
 	return ok && term.IsTerminal(int(f.Fd()))
 }
 

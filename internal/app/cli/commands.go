@@ -173,8 +173,8 @@ nothing and exits 1 when something would have to be done.`,
 		},
 	}
 	nats.add(cmd)
-	cmd.Flags().IntVar(&replicas, "replicas", 1,
-		"copies of every stream, `N` servers of a cluster; default: the configuration's, else 1")
+	cmd.Flags().IntVar(&replicas, "replicas", 0,
+		"keep every stream on `N` servers of a cluster; default: what the configuration says, else 1")
 	cmd.Flags().BoolVar(&apply, "apply", false, "also change streams that exist and differ")
 	cmd.Flags().BoolVar(&dryRun, "dry-run", false, "change nothing; exit 1 if something would have to be done")
 	cmd.MarkFlagsMutuallyExclusive("apply", "dry-run")

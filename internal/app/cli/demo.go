@@ -38,7 +38,7 @@ collected and normalized. It runs until it is interrupted, or until --events hav
 			return p.demo(cmd.Context(), demoOptions{events: uint64(events), json: asJSON, keep: keep, listen: listen})
 		},
 	}
-	cmd.Flags().Var(&events, "events", "end after this many events")
+	cmd.Flags().Var(&events, "events", "end after `N` events")
 	cmd.Flags().BoolVar(&asJSON, "json", false,
 		"print one canonical event per line, as JSON, and nothing else on standard output")
 	cmd.Flags().BoolVar(&keep, "keep", false, "keep the directory with the streams and say where it is")

@@ -111,8 +111,8 @@ func (p Program) run(ctx context.Context, cfg *config.Config, pipeline *app.Pipe
 	if err != nil {
 		return err
 	}
-	pipeline.Config, pipeline.Log, pipeline.Version = cfg, log, versionLine()
-	log.Info().Str("version", pipeline.Version).Int("providers", len(cfg.Providers)).Msg("starting")
+	pipeline.Config, pipeline.Log, pipeline.Version = cfg, log, versionShort()
+	log.Info().Str("version", versionLine()).Int("providers", len(cfg.Providers)).Msg("starting")
 	if err := pipeline.Run(ctx); err != nil {
 		return err
 	}
@@ -160,7 +160,10 @@ func (p Program) connect(ctx context.Context, settings jetstream.Config) (*jetst
 		return nil, fmt.Errorf("no NATS server answers at %s (is `stackstream up` or the cluster running? "+
 			"--nats names another): %w", strings.Join(settings.URLs, ", "), err)
 	}
-	return client, err
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", strings.Join(settings.URLs, ", "), err)
+	}
+	return client, nil
 }
 
 // close ends a command's connection. What it has to say no longer matters to the command's result.

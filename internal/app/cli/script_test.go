@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
@@ -15,6 +16,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -48,6 +50,7 @@ const patience = 60 * time.Second
 //	start NAME PROGRAM ARG…  runs a program beside the script
 //	await NAME REGEXP [VAR…] waits until its standard output or error matches, and keeps the groups in variables
 //	stop NAME [CODE]         interrupts it and checks its exit code, 0 unless given
+//	head N PROGRAM ARG…      runs a program whose output is read for N lines only; it must end well
 //	exits CODE PROGRAM ARG…  runs a program to its end and checks its exit code; stdout and stderr look at its output
 //	get URL STATUS REGEXP    asks until the answer has the status and matches
 //	events FILE COUNT        checks that a file has so many canonical events, each of its own id
@@ -64,7 +67,7 @@ func TestScripts(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"cloud": startCloud, "nats": startNATS, "start": startProgram, "await": await, "stop": stopProgram,
-			"get": get, "events": countEvents, "exits": exits,
+			"get": get, "events": countEvents, "exits": exits, "head": head,
 		},
 	})
 }
@@ -145,19 +148,26 @@ func (o *output) read() (string, <-chan struct{}) {
 // passedOn are the variables of the script's environment that a started program sees.
 var passedOn = []string{"PATH", "HOME", "TMPDIR", "KEYSTONE", "NATS_URL", "STAND_IN_PASSWORD", "PASSWORD", "ADMIN"}
 
+// command is a program in the directory and with the environment of the script.
+func command(ts *testscript.TestScript, args []string) *exec.Cmd {
+	// testscript puts the directory with the programs first.
+	bin, _, _ := strings.Cut(ts.Getenv("PATH"), string(os.PathListSeparator))
+	cmd := exec.Command(filepath.Join(bin, args[0]), args[1:]...)
+	cmd.Dir = ts.MkAbs(".")
+	for _, name := range passedOn {
+		if value := ts.Getenv(name); value != "" {
+			cmd.Env = append(cmd.Env, name+"="+value)
+		}
+	}
+	return cmd
+}
+
 func startProgram(ts *testscript.TestScript, neg bool, args []string) {
 	if len(args) < 2 || programs[args[1]] == nil {
 		ts.Fatalf("usage: start NAME PROGRAM ARG…")
 	}
-	// testscript puts the directory with the programs first.
-	bin, _, _ := strings.Cut(ts.Getenv("PATH"), string(os.PathListSeparator))
-	p := &process{cmd: exec.Command(filepath.Join(bin, args[1]), args[2:]...), ended: make(chan struct{})}
-	p.cmd.Dir, p.cmd.Stdout, p.cmd.Stderr = ts.MkAbs("."), &p.stdout, &p.stderr
-	for _, name := range passedOn {
-		if value := ts.Getenv(name); value != "" {
-			p.cmd.Env = append(p.cmd.Env, name+"="+value)
-		}
-	}
+	p := &process{cmd: command(ts, args[1:]), ended: make(chan struct{})}
+	p.cmd.Stdout, p.cmd.Stderr = &p.stdout, &p.stderr
 	ts.Check(p.cmd.Start())
 	go func() {
 		defer close(p.ended)
@@ -224,7 +234,11 @@ func stopProgram(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Fatalf("%s has ended by itself with %d", args[0], p.cmd.ProcessState.ExitCode())
 	default:
 	}
+	// Twice, as timeout(1) does: the process, and then its group.
 	ts.Check(p.cmd.Process.Signal(os.Interrupt))
+	if err := p.cmd.Process.Signal(syscall.SIGTERM); !errors.Is(err, os.ErrProcessDone) {
+		ts.Check(err)
+	}
 	select {
 	case <-p.ended:
 	case <-time.After(patience):
@@ -253,6 +267,30 @@ func exits(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	if strconv.Itoa(code) != args[0] {
 		ts.Fatalf("%s ended with %d, want %s", strings.Join(args[1:], " "), code, args[0])
+	}
+}
+
+func head(ts *testscript.TestScript, neg bool, args []string) {
+	if len(args) < 2 || programs[args[1]] == nil {
+		ts.Fatalf("usage: head N PROGRAM ARG…")
+	}
+	n, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	cmd := command(ts, args[1:])
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	pipe, err := cmd.StdoutPipe()
+	ts.Check(err)
+	ts.Check(cmd.Start())
+	lines := bufio.NewScanner(pipe)
+	for range n {
+		if !lines.Scan() {
+			ts.Fatalf("%s printed fewer than %d lines: %v\n%s", args[1], n, cmd.Wait(), stderr.String())
+		}
+	}
+	ts.Check(pipe.Close())
+	if err := cmd.Wait(); err != nil {
+		ts.Fatalf("%s: %v\n%s", strings.Join(args[1:], " "), err, stderr.String())
 	}
 }
 

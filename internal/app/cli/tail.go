@@ -61,8 +61,8 @@ so on standard error. Without --since it begins with the next event.`,
 	cmd.Flags().StringVar(&provider, "provider", "", "only events of this `PROVIDER`")
 	cmd.Flags().StringArrayVar(&o.types, "type", nil,
 		"only events of types like this `GLOB`, such as 'compute.instance.*'; may be repeated")
-	cmd.Flags().Var(&since, "since", "begin this long ago (1h, 7d) or at this time (RFC 3339)")
-	cmd.Flags().Var(&count, "count", "end after this many events")
+	cmd.Flags().Var(&since, "since", "begin at this `TIME` (RFC 3339), or so long ago (1h, 7d)")
+	cmd.Flags().Var(&count, "count", "end after `N` events")
 	cmd.Flags().BoolVar(&o.json, "json", false, "print one canonical event per line, as JSON")
 	return cmd
 }

@@ -53,6 +53,32 @@ func TestGood(t *testing.T) {
 	}
 }
 
+// A file that is no configuration is refused before anything takes it apart.
+func TestHugeFile(t *testing.T) {
+	for name, content := range map[string][]byte{
+		"mappings": bytes.Repeat([]byte("a: b\n"), 1<<20), "brackets": bytes.Repeat([]byte("["), 1<<20+1),
+	} {
+		t.Run(name, func(t *testing.T) {
+			file := filepath.Join(t.TempDir(), "huge.yaml")
+			if err := os.WriteFile(file, content, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			_, err := reader().File(file)
+			if want := file + ": can't be read: it has more than 1048576 bytes, which no configuration needs"; err == nil ||
+				err.Error() != want {
+				t.Errorf("error is %v, want %s", err, want)
+			}
+		})
+	}
+}
+
+// Some editors put a mark at the beginning of a file.
+func TestByteOrderMark(t *testing.T) {
+	if _, err := reader().Bytes("marked.yaml", []byte("\xef\xbb\xbfproviders: {lab: {events: none}}\n")); err != nil {
+		t.Errorf("refused: %v", err)
+	}
+}
+
 // TestBad compares every mistake that is told about a file with the file's .want.
 func TestBad(t *testing.T) {
 	for _, file := range fixtures(t, "testdata/bad/*.yaml") {
@@ -127,6 +153,7 @@ func TestExampleShowsTheDefaults(t *testing.T) {
 
 	want := config.Default()
 	want.Streams.Replicas, want.Streams.Budget = 1, 32<<30
+	want.Streams.Bodies.MaxAge = 97 * 24 * time.Hour
 	want.NATS.Embedded.Listen = "127.0.0.1:4222"
 	want.NATS.Embedded.MaxMemory = 64 << 20
 	want.Normalizer.EventGroups = rules.Table{
@@ -217,4 +244,13 @@ func FuzzReader(f *testing.F) {
 			t.Errorf("a secret is shown: %v", err)
 		}
 	})
+}
+
+// The YAML parser needs gigabytes for a file of a few kilobytes that is nothing but brackets.
+func TestNestingIsBounded(t *testing.T) {
+	_, err := config.Reader{}.Bytes("deep.yaml", []byte("nats:\n  url: "+strings.Repeat("[", 100_000)))
+	want := "deep.yaml:2:1: has brackets more than 50 deep in one another, which no configuration needs"
+	if err == nil || err.Error() != want {
+		t.Errorf("got %v, want %s", err, want)
+	}
 }

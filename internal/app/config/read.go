@@ -1,8 +1,10 @@
 package config
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"reflect"
 	"strings"
@@ -23,10 +25,14 @@ type Reader struct {
 	Kinds []Kind
 }
 
+// maxFile is the most bytes of a configuration, enough for thousands of clouds. What is larger is another file, and the
+// YAML parser's stack and memory grow with it without a bound.
+const maxFile = 1 << 20
+
 // File reads and validates a file. The error, if any, is a check.Findings with every mistake of the file in it, in the
 // order of the file.
 func (r Reader) File(path string) (*Config, error) {
-	data, err := os.ReadFile(path)
+	data, err := readFile(path)
 	if err != nil {
 		var cause *os.PathError
 		if errors.As(err, &cause) {
@@ -39,8 +45,51 @@ func (r Reader) File(path string) (*Config, error) {
 	return r.Bytes(path, data)
 }
 
+// readFile reads no more than a configuration may have, also of what never ends.
+func readFile(path string) (data []byte, err error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	data, err = io.ReadAll(io.LimitReader(f, maxFile+1))
+	if err == nil && len(data) > maxFile {
+		err = fmt.Errorf("it has more than %d bytes, which no configuration needs", maxFile)
+	}
+	return data, err
+}
+
+// maxNesting is how deep brackets may stand in one another. What the YAML parser takes grows with the square of that.
+const maxNesting = 50
+
+// tooDeep tells whether brackets stand deeper in one another than any setting does, and in which line. It does not know
+// of quotes; a text with that many brackets open is none of ours.
+func tooDeep(data []byte) (line int, deep bool) {
+	line, depth := 1, 0
+	for _, c := range data {
+		switch c {
+		case '\n':
+			line++
+		case '[', '{':
+			depth++
+		case ']', '}':
+			depth = max(depth-1, 0)
+		}
+		if depth > maxNesting {
+			return line, true
+		}
+	}
+	return 0, false
+}
+
 // Bytes is File for a file that was read already; name stands for it in what is found.
 func (r Reader) Bytes(name string, data []byte) (*Config, error) {
+	if line, deep := tooDeep(data); deep {
+		return nil, check.Findings{{
+			Severity: check.Mistake, Position: check.Position{File: name, Line: line, Column: 1},
+			Message: fmt.Sprintf("has brackets more than %d deep in one another, which no configuration needs", maxNesting),
+		}}
+	}
 	d := &decoder{file: name, env: r.Env, kinds: r.Kinds, positions: map[string]check.Position{}}
 	cfg := Default()
 	if d.document(data, reflect.ValueOf(cfg).Elem()) {
@@ -92,6 +141,7 @@ func (d *decoder) document(data []byte, into reflect.Value) bool {
 
 // parse reads YAML. The library's parser is not proof against every input: what makes it panic is not YAML either.
 func parse(data []byte) (file *ast.File, err error) {
+	data = bytes.TrimPrefix(data, []byte("\xef\xbb\xbf")) // the mark that some editors put at the beginning
 	defer func() {
 		if r := recover(); r != nil {
 			file, err = nil, fmt.Errorf("the YAML reader gave up: %v", r)

@@ -109,11 +109,11 @@ func (m *Metrics) Writer(role event.Role, p event.Provider) publisher.Hooks {
 // NATS is what the connection reports to.
 func (m *Metrics) NATS() jetstream.Hooks {
 	return jetstream.Hooks{
-		Connected: func(connected bool) {
-			m.connected.Set(truth(connected))
+		Connected: func(problem error) {
+			m.connected.Set(truth(problem == nil))
 			s := event.Status{Role: admin.RoleNATS, State: event.StateLive}
-			if !connected {
-				s.State, s.Reason = event.StateBackoff, "no usable connection, trying on"
+			if problem != nil {
+				s.State, s.Reason = event.StateBackoff, problem.Error()
 			}
 			m.Status(s)
 		},

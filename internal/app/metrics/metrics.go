@@ -170,10 +170,22 @@ func (m *Metrics) Status(s event.Status) {
 	}
 }
 
+// Expect shows the counters of a provider's normalizer before there is anything to count. A series that begins with its
+// first event has not increased, as Prometheus sees it, and no alert would tell of that event.
+func (m *Metrics) Expect(p event.Provider) {
+	for _, reason := range []event.Reason{
+		event.ReasonNoConverter, event.ReasonMalformed, event.ReasonPanic, event.ReasonBodyLost, event.ReasonTooMany,
+		event.ReasonUnwritable,
+	} {
+		m.dead.WithLabelValues(string(p), string(reason))
+	}
+}
+
 // Watermarks shows where the sources stand, whoever collected and normalized.
 func (m *Metrics) Watermarks(marks []event.Watermark) {
 	for _, w := range marks {
 		labels := []string{string(w.Provider), string(w.Source)}
+		m.gaps.WithLabelValues(labels...) // see Expect
 		m.collectedPosition.WithLabelValues(labels...).Set(float64(w.Collected))
 		m.normalizedPosition.WithLabelValues(labels...).Set(float64(w.Normalized))
 		m.lagEvents.WithLabelValues(labels...).Set(float64(w.LagEvents))

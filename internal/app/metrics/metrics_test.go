@@ -56,7 +56,7 @@ func TestHooksAreCounted(t *testing.T) {
 	w.Reread()
 	w.Waiting(nil)
 	m.NATS().Reconnected()
-	m.NATS().Connected(true)
+	m.NATS().Connected(nil)
 	m.Panko("prod", "panko").Odd("no-id", 4)
 	m.Watermarks([]event.Watermark{{
 		Provider: "prod", Source: "panko", Collected: 9, Normalized: 7, LagEvents: 2, Lag: time.Second, NormalizedTime: watermark,
@@ -123,6 +123,21 @@ func TestStatusShowsStateAndLease(t *testing.T) {
 	}
 	if parts := board.Parts(); len(parts) != 1 || parts[0].State != event.StateStandby {
 		t.Errorf("board shows %v", parts)
+	}
+}
+
+// What alerts look at with increase is there from the start, at 0.
+func TestCountersOfAlertsBeginAtZero(t *testing.T) {
+	m := New(admin.NewBoard(), "v1")
+	m.Expect("prod")
+	m.Watermarks([]event.Watermark{{Provider: "prod", Source: "panko"}})
+	if got := value(t, m, "stackstream_sequence_gaps_total", "prod", "panko"); got != 0 {
+		t.Errorf("%v gaps are counted", got)
+	}
+	for _, reason := range []event.Reason{event.ReasonMalformed, event.ReasonTooMany, event.ReasonUnwritable} {
+		if got := value(t, m, "stackstream_dead_letters_total", "prod", string(reason)); got != 0 {
+			t.Errorf("%v dead letters are counted as %s", got, reason)
+		}
 	}
 }
 
