@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net/http/httptest"
@@ -20,7 +21,7 @@ type cloud struct {
 	url string
 
 	mu     sync.Mutex
-	handed map[string]bool // ids of all events put so far
+	handed map[string]time.Time // when each event put so far began to show, by id
 }
 
 // newCloud starts a cloud whose tokens last three seconds and whose event service answers one request in twelve with a
@@ -31,7 +32,7 @@ func newCloud(t *testing.T, seed uint64) *cloud {
 	s.SetFaults(standin.Faults{ErrorRate: 1.0 / 12, ShortPages: true})
 	server := httptest.NewServer(s)
 	t.Cleanup(server.Close)
-	return &cloud{Service: s, url: server.URL, handed: map[string]bool{}}
+	return &cloud{Service: s, url: server.URL, handed: map[string]time.Time{}}
 }
 
 // emit puts n events over about the given time: several share a timestamp, so that page borders fall between equals,
@@ -51,10 +52,7 @@ func (c *cloud) emit(ctx context.Context, n int, over time.Duration, seed uint64
 			if random.IntN(20) == 0 {
 				e.Visible = time.Now().Add(time.Duration(random.Int64N(int64(4 * time.Second))))
 			}
-			c.mu.Lock()
-			c.handed[e.ID] = true
-			c.mu.Unlock()
-			c.Put(e)
+			c.put(e)
 		}
 		select {
 		case <-tick.C:
@@ -62,6 +60,18 @@ func (c *cloud) emit(ctx context.Context, n int, over time.Duration, seed uint64
 			return
 		}
 	}
+}
+
+// put shows an event and keeps from when on.
+func (c *cloud) put(e standin.Event) {
+	c.Put(e)
+	shows := time.Now()
+	if e.Visible.After(shows) {
+		shows = e.Visible
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.handed[e.ID] = shows
 }
 
 func btoi(b bool) int {
@@ -80,6 +90,34 @@ func (c *cloud) ids() map[string]bool {
 		out[id] = true
 	}
 	return out
+}
+
+// checkWatermarks finds fault if a watermark that RAW or NORMALIZED carries says more than is true: whatever showed up to
+// that time must be there by then.
+func (c *cloud) checkWatermarks(got []entry) error {
+	place := make(map[string]int, len(got))
+	for i, e := range got {
+		place[e.id] = i
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var problems []error
+	marks := 0
+	for i, e := range got {
+		if e.watermark.IsZero() {
+			continue
+		}
+		marks++
+		for id, shows := range c.handed {
+			if at, there := place[id]; shows.Before(e.watermark) && (!there || at > i) {
+				problems = append(problems, fmt.Errorf("%s showed at %v, comes after the watermark %v of %s", id, shows, e.watermark, e.id))
+			}
+		}
+	}
+	if marks == 0 {
+		problems = append(problems, errors.New("no event carries a watermark"))
+	}
+	return summary(problems)
 }
 
 // configFile writes a configuration for one provider that watches the cloud. nats is the content of the nats section.
@@ -107,7 +145,8 @@ providers:
         project: admin
       every: 300ms
       jitter: 0s
-      limit: 50
+      overlap: 10s
+      limit: 100
 `, nats, c.url, secret)
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		t.Fatal(err)

@@ -2,8 +2,10 @@ package e2e
 
 import (
 	"context"
+	"fmt"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/nats-io/nats.go"
 
@@ -12,15 +14,18 @@ import (
 
 // durable is a downstream program that uses package subscribe and keeps what it was given.
 type durable struct {
-	mu  sync.Mutex
-	all []entry
+	mu      sync.Mutex
+	all     []entry
+	retries []string // what went wrong meanwhile, and was waited out
 }
+
+const durableName = "e2e"
 
 // durableSubscriber runs one until the test ends.
 func durableSubscriber(t *testing.T, nc *nats.Conn) *durable {
 	t.Helper()
 	d := &durable{}
-	s, err := subscribe.New(nc, subscribe.Options{Durable: "e2e"})
+	s, err := subscribe.New(nc, subscribe.Options{Durable: durableName, OnRetry: d.retried})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -41,6 +46,20 @@ func durableSubscriber(t *testing.T, nc *nats.Conn) *durable {
 		}
 	})
 	return d
+}
+
+func (d *durable) retried(err error, _ time.Duration) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.retries = append(d.retries, time.Now().Format("15:04:05.000 ")+err.Error())
+}
+
+// String says what it was given and what went wrong last.
+func (d *durable) String() string {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return fmt.Sprintf("was handed %d events, tried again %d times, at last because of %q", len(d.all), len(d.retries),
+		d.retries[max(0, len(d.retries)-3):])
 }
 
 func (d *durable) len() int {

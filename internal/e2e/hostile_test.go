@@ -20,8 +20,7 @@ func TestHostileEventsLoseNothing(t *testing.T) {
 	at := time.Now().Add(-time.Minute)
 	put := func(id, body string) {
 		at = at.Add(time.Second)
-		sky.Put(standin.Event{ID: id, Generated: at, Body: []byte(body)})
-		sky.handed[id] = true
+		sky.put(standin.Event{ID: id, Generated: at, Body: []byte(body)})
 	}
 	when := func() string { return at.Add(time.Second).UTC().Format("2006-01-02T15:04:05.000000") }
 	bad := map[string]string{
@@ -49,7 +48,7 @@ func TestHostileEventsLoseNothing(t *testing.T) {
 	nc := connect(t, "nats://"+addr)
 	durable := durableSubscriber(t, nc)
 	want := len(sky.handed) - len(bad)
-	eventually(t, time.Minute, "all good events", func() bool { return durable.len() >= want })
+	waitForAll(t, time.Minute, nc, durable, want, running)
 
 	all := dump(t, nc, event.StreamNormalized, "events.normalized.*", "events.dead.*")
 	expect(t, "NORMALIZED", checkContiguous(all))
@@ -74,7 +73,7 @@ func TestHostileEventsLoseNothing(t *testing.T) {
 		case strings.HasPrefix(e.id, "odd") && !bytes.Contains(ev.Payload, []byte(":123456789012345678901234567890")):
 			t.Errorf("the number lost digits: %s", ev.Payload)
 		}
-		if !sky.handed[e.id] {
+		if sky.handed[e.id].IsZero() {
 			t.Errorf("%q was never handed out", e.id)
 		}
 	}

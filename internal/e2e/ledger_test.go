@@ -23,6 +23,8 @@ type entry struct {
 	stream   uint64 // stream sequence
 	previous uint64 // Nats-Last-Sequence, where the message says it
 	body     []byte
+	// watermark is that of the source behind a raw event, where the message says it.
+	watermark time.Time
 }
 
 // dump reads everything a stream holds on the given subjects, in order.
@@ -74,6 +76,7 @@ func newEntry(h nats.Header, body []byte, stream uint64) entry {
 	}
 	e.seq, _ = strconv.ParseUint(first(h, event.HeaderSeq), 10, 64)
 	e.previous, _ = strconv.ParseUint(first(h, "Nats-Last-Sequence"), 10, 64)
+	e.watermark, _ = time.Parse(time.RFC3339Nano, first(h, event.HeaderWatermark))
 	return e
 }
 

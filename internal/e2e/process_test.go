@@ -3,7 +3,6 @@ package e2e
 import (
 	"bytes"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -14,7 +13,7 @@ import (
 	"time"
 )
 
-// bin is the folder of the binaries under test, built once with the race detector.
+// bin is the folder of the binaries: ours with the race detector, and nats-server.
 var bin string
 
 func TestMain(m *testing.M) {
@@ -25,12 +24,16 @@ func TestMain(m *testing.M) {
 			return 1
 		}
 		defer os.RemoveAll(dir)
-		build := exec.Command("go", "build", "-race", "-o", dir,
-			"stackstream/cmd/collector", "stackstream/cmd/normalizer", "stackstream/cmd/stackstream")
-		build.Stderr = os.Stderr
-		if err := build.Run(); err != nil {
-			fmt.Fprintln(os.Stderr, "build the programs:", err)
-			return 1
+		for _, args := range [][]string{
+			{"-race", "-o", dir, "stackstream/cmd/collector", "stackstream/cmd/normalizer", "stackstream/cmd/stackstream"},
+			{"-o", dir + string(filepath.Separator), "github.com/nats-io/nats-server/v2"},
+		} {
+			build := exec.Command("go", append([]string{"build"}, args...)...)
+			build.Stderr = os.Stderr
+			if err := build.Run(); err != nil {
+				fmt.Fprintln(os.Stderr, "build the programs:", err)
+				return 1
+			}
 		}
 		bin = dir
 		return m.Run()
@@ -53,6 +56,7 @@ func start(t *testing.T, program string, args ...string) *process {
 		log: &lockedBuffer{}, done: make(chan struct{}),
 	}
 	p.cmd.Stdout, p.cmd.Stderr = p.log, p.log
+	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} // so that a test that panics leaves none behind
 	if err := p.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -70,6 +74,18 @@ func start(t *testing.T, program string, args ...string) *process {
 		}
 	})
 	return p
+}
+
+// pause stops the process where it stands, as an overloaded or migrated machine does; it does not notice.
+func (p *process) pause() { _ = p.cmd.Process.Signal(syscall.SIGSTOP) }
+
+// resume lets it go on.
+func (p *process) resume() { _ = p.cmd.Process.Signal(syscall.SIGCONT) }
+
+// wait waits until the process has ended by itself, and says how it exited.
+func (p *process) wait() int {
+	<-p.done
+	return p.cmd.ProcessState.ExitCode()
 }
 
 // kill ends the process with SIGKILL and waits until it is gone.
@@ -91,19 +107,8 @@ func (p *process) stop(t *testing.T) int {
 	return p.cmd.ProcessState.ExitCode()
 }
 
-// freeAddr is a loopback address that was free a moment ago.
-func freeAddr(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
-}
-
-// eventually waits until check says true, and fails the test if it does not within limit.
-func eventually(t *testing.T, limit time.Duration, what string, check func() bool) {
+// eventually waits until check says true, and fails the test if it does not within limit, with what explain says then.
+func eventually(t *testing.T, limit time.Duration, what string, check func() bool, explain ...func() string) {
 	t.Helper()
 	deadline := time.NewTimer(limit)
 	defer deadline.Stop()
@@ -112,6 +117,9 @@ func eventually(t *testing.T, limit time.Duration, what string, check func() boo
 	for !check() {
 		select {
 		case <-deadline.C:
+			for _, more := range explain {
+				what += "\n" + more()
+			}
 			t.Fatalf("waited %v for: %s", limit, what)
 		case <-tick.C:
 		}

@@ -8,8 +8,6 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
-
-	"stackstream/event"
 )
 
 const seed = 20261123
@@ -45,20 +43,10 @@ func TestUpSurvivesKill(t *testing.T) {
 	}
 	<-emitted
 	want := sky.ids()
-	eventually(t, time.Minute, "all events with the durable subscriber", func() bool { return durable.len() >= len(want) })
+	waitForAll(t, 2*time.Minute, nc, durable, len(want), running)
+	expectReady(t, running)
 
-	raw := dump(t, nc, event.StreamRaw, "events.raw.>")
-	normalized := dump(t, nc, event.StreamNormalized, "events.normalized.*", "events.dead.*")
-	expect(t, "RAW", checkOnce(want, raw))
-	expect(t, "RAW", checkContiguous(raw))
-	expect(t, "NORMALIZED", checkOnce(want, normalized))
-	expect(t, "NORMALIZED", checkContiguous(normalized))
-	expect(t, "NORMALIZED after RAW", checkSameOrder(raw, normalized))
-	expect(t, "NORMALIZED", checkCanonical(normalized))
-	expect(t, "durable subscriber", checkOnce(want, durable.seen()))
-	expect(t, "durable subscriber", checkSameOrder(normalized, durable.seen()))
-	expect(t, "plain subscriber", checkSameOrder(normalized, plain.seen()))
-	expect(t, "plain subscriber", checkGapsTold(normalized, plain.seen()))
+	verify(t, sky, want, nc, plain, durable)
 	if code := running.stop(t); code != 0 {
 		t.Errorf("up exits with %d on SIGTERM", code)
 	}

@@ -1,0 +1,69 @@
+package e2e
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// servers is a cluster of three nats-server processes, which can be killed and stopped as a machine would do it.
+type servers struct {
+	t       *testing.T
+	urls    []string
+	configs []string
+	running [3]*process
+}
+
+// startServers starts three servers that sync what they acknowledge, and creates the streams with the real command.
+func startServers(t *testing.T, config func(nats string) string) (s *servers, file string) {
+	t.Helper()
+	s = &servers{t: t}
+	dir := t.TempDir()
+	addrs := freeAddrs(t, 6)
+	routes := "nats://" + strings.Join(addrs[:3], ", nats://")
+	for i := range s.running {
+		text := fmt.Sprintf(`server_name: node-%d
+listen: "%s"
+max_payload: 8454144
+jetstream { store_dir: "%s", max_file_store: 64GB, max_memory_store: 256MB, sync_interval: always }
+cluster { name: e2e, listen: "%s", routes: [%s] }
+`, i, addrs[3+i], filepath.Join(dir, fmt.Sprint("node-", i)), addrs[i], routes)
+		config := filepath.Join(dir, fmt.Sprintf("node-%d.conf", i))
+		if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		s.urls = append(s.urls, "nats://"+addrs[3+i])
+		s.configs = append(s.configs, config)
+		s.start(i)
+	}
+	file = config("  url: [" + strings.Join(s.urls, ", ") + "]")
+	if code := start(t, "stackstream", "provision", "-c", file).wait(); code != 0 {
+		t.Fatalf("provision exits with %d", code)
+	}
+	return s, file
+}
+
+func (s *servers) start(i int) {
+	s.t.Helper()
+	s.running[i] = start(s.t, "nats-server", "-c", s.configs[i])
+}
+
+// freeAddrs are loopback addresses that were free a moment ago.
+func freeAddrs(t *testing.T, n int) []string {
+	t.Helper()
+	var addrs []string
+	for range n {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close() // all at the end, so that none is found twice
+		addrs = append(addrs, l.Addr().String())
+	}
+	return addrs
+}
+
+func freeAddr(t *testing.T) string { t.Helper(); return freeAddrs(t, 1)[0] }
