@@ -92,12 +92,28 @@ func (l *Loop) open(ctx context.Context) (*run, event.From, error) {
 		wroteAt: time.Now(), committed: make(chan written, 1),
 	}
 	r.queue = newQueue(r.opt.QueueBytes)
-	if cursor.Sequence > 0 || len(cursors) > 0 {
-		if err := l.Memory.Identities(ctx, l.Provider, cursor.DedupeFrom, r.seen.recall); err != nil {
-			return nil, event.From{}, fmt.Errorf("read identities: %w", err)
+	ahead := cursor.Position
+	err = l.Memory.Identities(ctx, l.Provider, cursor.DedupeFrom, func(e event.Seen) {
+		if e.Source == l.Name {
+			ahead = max(ahead, e.Seq)
 		}
+		r.seen.recall(e)
+	})
+	if err != nil {
+		return nil, event.From{}, fmt.Errorf("read identities: %w", err)
+	}
+	if ahead > cursor.Position {
+		return nil, event.From{}, aheadError(cursor.Position, ahead)
 	}
 	return r, from, nil
+}
+
+// aheadError says that RAW has events which the cursor does not know of. Going on would give their numbers to others,
+// which the normalizer would take for repeats. Mostly another writer is at work, and the next look finds its cursor; should
+// a server have stored a batch without the cursor at its end, the source stays stopped and says so.
+func aheadError(cursor, ahead event.Seq) error {
+	return &event.Error{Kind: event.Fenced, Op: "open cursor", Err: fmt.Errorf(
+		"it stands at event %d, and the stream has event %d: another writer is at work, or a batch lost its cursor", cursor, ahead)}
 }
 
 func later(a, b time.Time) time.Time {

@@ -147,3 +147,49 @@ func TestLoopWritesTheCursorOfEmptyBatches(t *testing.T) {
 		}
 	})
 }
+
+// aheadOf is a Memory that has one event more of a source than its cursor says.
+type aheadOf struct {
+	collectors.Memory
+	seq event.Seq
+}
+
+func (m aheadOf) Identities(ctx context.Context, p event.Provider, from event.StreamSeq, yield func(event.Seen)) error {
+	yield(event.Seen{ID: "ahead", Source: fakeSN, Seq: m.seq, Sequence: 1000})
+	yield(event.Seen{ID: "other", Source: "other", Seq: 99, Sequence: 1001})
+	return m.Memory.Identities(ctx, p, from, yield)
+}
+
+// Numbers that the stream has already must not be given to other events: the normalizer would take those for repeats.
+func TestLoopDoesNotStartBehindItsOwnEvents(t *testing.T) {
+	for _, test := range []struct {
+		name string
+		seq  event.Seq
+		want event.Kind
+	}{
+		{"the cursor's own event", 3, 0},
+		{"one that the cursor does not know", 4, event.Fenced},
+	} {
+		bubble(t, test.name, func(t *testing.T) {
+			log := collectorstest.NewLog()
+			b := newBench(log, emits(collectors.Batch{Events: raws(1, 3)}))
+			b.start(t)
+			after(time.Second)
+			b.stop(t)
+
+			b = newBench(log, emits(collectors.Batch{Events: raws(4, 4)}))
+			b.Memory = aheadOf{log, test.seq}
+			b.start(t)
+			after(time.Second)
+			if test.want == 0 {
+				b.stop(t)
+				b.wantIDs(t, ids(1, 4))
+				return
+			}
+			if err := <-b.ended; event.KindOf(err) != test.want {
+				t.Errorf("Run returns %v", err)
+			}
+			b.wantIDs(t, ids(1, 3))
+		})
+	}
+}

@@ -99,5 +99,6 @@ type Seen struct {
 	ID       ID
 	Source   Source
 	Time     time.Time // zero where the source gave none
+	Seq      Seq
 	Sequence StreamSeq
 }

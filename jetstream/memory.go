@@ -124,7 +124,7 @@ func (r *recollection) read(ctx context.Context, left uint64) error {
 			continue
 		}
 		r.last[raw.Source] = raw.Seq
-		r.yield(event.Seen{ID: raw.ID, Source: raw.Source, Time: raw.Time, Sequence: raw.Sequence})
+		r.yield(event.Seen{ID: raw.ID, Source: raw.Source, Time: raw.Time, Seq: raw.Seq, Sequence: raw.Sequence})
 	}
 	return nil
 }

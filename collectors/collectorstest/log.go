@@ -136,7 +136,7 @@ func (l *Log) Identities(
 ) error {
 	for _, e := range l.Events(p) {
 		if e.Sequence >= from {
-			yield(event.Seen{ID: e.ID, Source: e.Source, Time: e.Time, Sequence: e.Sequence})
+			yield(event.Seen{ID: e.ID, Source: e.Source, Time: e.Time, Seq: e.Seq, Sequence: e.Sequence})
 		}
 	}
 	return ctx.Err()
