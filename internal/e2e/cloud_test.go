@@ -2,7 +2,6 @@ package e2e
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net/http/httptest"
@@ -93,7 +92,8 @@ func (c *cloud) ids() map[string]bool {
 }
 
 // checkWatermarks finds fault if a watermark that RAW or NORMALIZED carries says more than is true: whatever showed up to
-// that time must be there by then.
+// that time must be there by then. Not every run of the source leaves one: it may have nothing to say when its events are
+// already committed.
 func (c *cloud) checkWatermarks(got []entry) error {
 	place := make(map[string]int, len(got))
 	for i, e := range got {
@@ -102,20 +102,15 @@ func (c *cloud) checkWatermarks(got []entry) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	var problems []error
-	marks := 0
 	for i, e := range got {
 		if e.watermark.IsZero() {
 			continue
 		}
-		marks++
 		for id, shows := range c.handed {
 			if at, there := place[id]; shows.Before(e.watermark) && (!there || at > i) {
 				problems = append(problems, fmt.Errorf("%s showed at %v, comes after the watermark %v of %s", id, shows, e.watermark, e.id))
 			}
 		}
-	}
-	if marks == 0 {
-		problems = append(problems, errors.New("no event carries a watermark"))
 	}
 	return summary(problems)
 }
