@@ -25,8 +25,8 @@ import (
 	"strings"
 
 	"stackstream/event"
+	"stackstream/internal/rawjson"
 	"stackstream/normalizer"
-	"stackstream/normalizer/rawjson"
 	"stackstream/normalizer/rules"
 )
 

@@ -5,7 +5,7 @@ import (
 	"fmt"
 
 	"stackstream/event"
-	"stackstream/normalizer/rawjson"
+	"stackstream/internal/rawjson"
 )
 
 // traits are the values of an event by name, in the order in which the names came.

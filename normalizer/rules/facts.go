@@ -4,7 +4,7 @@ import (
 	"strings"
 
 	"stackstream/event"
-	"stackstream/normalizer/rawjson"
+	"stackstream/internal/rawjson"
 )
 
 // facts looks things up in what is known of one event.

@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"strings"
 
-	"stackstream/normalizer/rawjson"
+	"stackstream/internal/rawjson"
 )
 
 // Redacted stands in place of a secret.

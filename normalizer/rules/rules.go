@@ -9,7 +9,7 @@ import (
 	"errors"
 
 	"stackstream/event"
-	"stackstream/normalizer/rawjson"
+	"stackstream/internal/rawjson"
 )
 
 // Config is what an operator may change of the rules. The zero Config means the defaults.

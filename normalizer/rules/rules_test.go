@@ -8,7 +8,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"stackstream/event"
-	"stackstream/normalizer/rawjson"
+	"stackstream/internal/rawjson"
 )
 
 func defaults(t testing.TB) *Rules {

@@ -5,7 +5,7 @@ import (
 	"strings"
 
 	"stackstream/event"
-	"stackstream/normalizer/rawjson"
+	"stackstream/internal/rawjson"
 )
 
 // lookup says that identifiers at any of the paths name things of a kind. All paths count.
