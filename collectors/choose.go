@@ -142,7 +142,7 @@ func (c *chooser) available(ctx context.Context, candidate Candidate) error {
 	for _, s := range candidate.Shards {
 		c.Deps.Hooks.beat(c.Provider, "", askTimeout)
 		err := guard(func() error {
-			source, err := s.New()
+			source, err := s.New(func(bool, string) {})
 			if err != nil {
 				return err
 			}

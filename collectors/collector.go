@@ -1,9 +1,11 @@
 package collectors
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -27,6 +29,9 @@ const Auto = "auto"
 type Candidate struct {
 	Kind   string
 	Shards []Shard
+	// Former, if set, returns sources of this kind that are no longer configured and, by the cursors they left, have
+	// something to finish. They are run beside Shards. It is given the cursors of all of the provider's sources.
+	Former func(map[event.Source]event.RawCursor) []Shard
 }
 
 // Shard is one source of a kind. The shards of a kind run in parallel, each with a lease, a cursor and a loop of its
@@ -34,8 +39,9 @@ type Candidate struct {
 type Shard struct {
 	Name event.Source
 	Spec Spec
-	// New makes the source. It is called for each run, and to ask whether the service is available.
-	New func() (Source, error)
+	// New makes the source. It is called for each run, and to ask whether the service is available: report, which is
+	// never nil, is then not listened to.
+	New func(report Report) (Source, error)
 }
 
 // Deps is what a Collector needs of the outside.
@@ -85,6 +91,10 @@ func (c *Collector) Run(ctx context.Context) error {
 	say.state("", event.StateStarting, "")
 	for ctx.Err() == nil {
 		candidate, choice, err := chooser.choose(ctx)
+		var shards []Shard
+		if err == nil {
+			shards, err = c.shards(ctx, candidate)
+		}
 		switch {
 		case ctx.Err() != nil:
 			return nil
@@ -108,7 +118,7 @@ func (c *Collector) Run(ctx context.Context) error {
 			_ = pause(ctx, lookAgain)
 		default:
 			say.state("", event.StateLive, choice.Why)
-			if err := c.collect(ctx, candidate, choice, say); err != nil || ctx.Err() != nil {
+			if err := c.collect(ctx, shards, choice, say); err != nil || ctx.Err() != nil {
 				return err
 			}
 			say.forget()
@@ -117,11 +127,23 @@ func (c *Collector) Run(ctx context.Context) error {
 	return nil
 }
 
+// shards are the sources of the chosen kind: those that are configured, and those that still have something to finish.
+func (c *Collector) shards(ctx context.Context, kind Candidate) ([]Shard, error) {
+	if kind.Former == nil {
+		return kind.Shards, nil
+	}
+	cursors, err := c.Deps.Memory.Cursors(ctx, c.Provider)
+	if err != nil {
+		return nil, fmt.Errorf("read cursors: %w", err)
+	}
+	return slices.Concat(kind.Shards, kind.Former(cursors)), nil
+}
+
 // collect runs the sources of the chosen kind until ctx ends or another choice is made. The error is Run's.
-func (c *Collector) collect(ctx context.Context, kind Candidate, choice event.Choice, say *reporter) error {
+func (c *Collector) collect(ctx context.Context, shards []Shard, choice event.Choice, say *reporter) error {
 	group, groupCtx := errgroup.WithContext(ctx)
-	for i := range kind.Shards {
-		s := &shard{Collector: c, Shard: kind.Shards[i], choice: choice, say: say}
+	for i := range shards {
+		s := &shard{Collector: c, Shard: shards[i], choice: choice, say: say}
 		group.Go(func() error { return s.run(groupCtx) })
 	}
 	group.Go(func() error { return c.watch(groupCtx, choice) })
@@ -142,7 +164,7 @@ func (c *Collector) collect(ctx context.Context, kind Candidate, choice event.Ch
 	case <-ended:
 		return nil
 	case <-limit.C:
-		return fmt.Errorf("stop collecting for %s: a source of kind %s does not return", c.Provider, kind.Kind)
+		return fmt.Errorf("stop collecting for %s: a source of kind %s does not return", c.Provider, choice.Kind)
 	}
 }
 
@@ -169,10 +191,16 @@ type shard struct {
 	choice   event.Choice
 	say      *reporter
 	progress bool // the loop has committed events since it was started
+
+	mu      sync.Mutex
+	live    bool // the loop has said so
+	trouble bool // what the source reports
+	what    string
 }
 
 func (s *shard) run(ctx context.Context) error {
-	wait := newBackOff(maxPause)
+	longest := cmp.Or(s.Spec.MaxPause, maxPause)
+	wait := newBackOff(longest)
 	s.say.state(s.Name, event.StateStarting, "")
 	for {
 		start := time.Now()
@@ -186,7 +214,7 @@ func (s *shard) run(ctx context.Context) error {
 		case errors.Is(err, event.Fenced) && s.chosenAnew(ctx, s.choice):
 			return errChosenAnew
 		}
-		if s.progress || time.Since(start) > 2*maxPause {
+		if s.progress || time.Since(start) > 2*longest {
 			wait.Reset()
 		}
 		s.failed(err)
@@ -199,7 +227,8 @@ func (s *shard) run(ctx context.Context) error {
 // loop is the work that the lease is held for.
 func (s *shard) loop(ctx context.Context) error {
 	var source Source
-	if err := guard(func() (err error) { source, err = s.New(); return err }); err != nil {
+	s.report(false, "")
+	if err := guard(func() (err error) { source, err = s.New(s.report); return err }); err != nil {
 		return fmt.Errorf("make the source: %w", err)
 	}
 	hooks := s.Deps.Hooks
@@ -212,9 +241,39 @@ func (s *shard) loop(ctx context.Context) error {
 		Provider: s.Provider, Name: s.Name, Source: source, Spec: s.Spec,
 		Writer: s.Deps.NewWriter(s.Provider, s.Name, fence), Memory: s.Deps.Memory,
 		Options: s.Options, Hooks: hooks, Log: s.Deps.Log,
-		Report: func(state event.State, reason string) { s.say.state(s.Name, state, reason) },
+		Report: s.state,
 	}
+	defer s.state(event.StateStarting, "")
 	return loop.Run(ctx)
+}
+
+// state is what the loop reports; while it is live, what the source reports is part of it.
+func (s *shard) state(state event.State, reason string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.live = state == event.StateLive; s.live {
+		s.sayLive()
+	} else if state != event.StateStarting {
+		s.say.state(s.Name, state, reason)
+	}
+}
+
+// report is the source's Report.
+func (s *shard) report(trouble bool, what string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.trouble, s.what = trouble && what != "", what
+	if s.live {
+		s.sayLive()
+	}
+}
+
+func (s *shard) sayLive() {
+	state := event.StateLive
+	if s.trouble {
+		state = event.StateDegraded
+	}
+	s.say.state(s.Name, state, s.what)
 }
 
 func (s *shard) holding(held bool, by string) {
@@ -281,7 +340,7 @@ func (r *reporter) set(status event.Status) {
 	}
 	r.last[status.Source] = status
 	level := zerolog.InfoLevel
-	if status.State == event.StateBackoff {
+	if status.State == event.StateBackoff || status.State == event.StateDegraded {
 		level = zerolog.WarnLevel
 	}
 	line := r.log.WithLevel(level).Str("provider", string(r.provider)).Str("state", string(status.State))

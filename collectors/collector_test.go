@@ -80,7 +80,7 @@ func (f *fleet) wantStates(t *testing.T, want ...string) {
 func kind(name string, source collectors.Source) collectors.Candidate {
 	return collectors.Candidate{Kind: name, Shards: []collectors.Shard{{
 		Name: event.Source(name), Spec: collectors.Spec{Repeats: 100},
-		New: func() (collectors.Source, error) { return source, nil },
+		New: func(collectors.Report) (collectors.Source, error) { return source, nil },
 	}}}
 }
 
@@ -110,7 +110,7 @@ func TestAutoChooses(t *testing.T) {
 			"nothing else is configured"},
 		{"a source that can't be made does not answer, nor one that panics", "", []collectors.Candidate{
 			{Kind: "amqp", Shards: []collectors.Shard{{
-				Name: "amqp", New: func() (collectors.Source, error) { return nil, errors.New("no such file") },
+				Name: "amqp", New: func(collectors.Report) (collectors.Source, error) { return nil, errors.New("no such file") },
 			}}},
 			kind("panko", &script{available: func(context.Context) error { panic("nil map") }}),
 			kind("http", emits()),

@@ -52,6 +52,10 @@ type Batch struct {
 	// again, neither after a restart nor with other settings (event.From.Floor brings it back). Zero leaves it where
 	// it was. A source that never sets it is remembered by Spec.Repeats alone.
 	Floor time.Time
+	// Urgent has the cursor written at once, also where there are no events.
+	Urgent bool
+	// Retired, with a Cursor, says that there is nothing left to read, and that nothing will come.
+	Retired bool
 	// Filtered is how many events the source left out by its Filter, for counting only: as far as it can tell without
 	// those that it left out before.
 	Filtered int
@@ -67,7 +71,15 @@ type Spec struct {
 	// Quiet is the longest time in which a healthy source hands over nothing, not even an empty batch. A source that
 	// stays silent for three times as long is ended and run again. Zero: it is never taken for silent.
 	Quiet time.Duration
+	// MaxPause bounds the growing pauses between tries (60 s), but for a service that asks for a longer one. A source
+	// that loses events while it is away wants short ones.
+	MaxPause time.Duration
 }
+
+// Report is how a source tells people about itself while it runs on: nothing (""), something worth knowing, or trouble,
+// which makes it count as not ready. Each call replaces what was said before. It may be called at any time, by any
+// goroutine.
+type Report func(trouble bool, what string)
 
 // Writer makes events durable. It is fenced: only one writer of a provider's source gets through.
 type Writer interface {

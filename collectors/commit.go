@@ -37,6 +37,11 @@ type written struct {
 func (r *run) emit(ctx context.Context, b Batch) error {
 	r.busy.enter()
 	defer r.busy.leave()
+	if len(b.Events) > 0 {
+		if r.forgetting = r.remember(ctx); r.forgetting != nil {
+			return r.forgetting
+		}
+	}
 	it, hashed := r.admit(b)
 	if err := r.queue.put(ctx, it); err != nil {
 		r.seen.takeBack(len(it.events))
@@ -51,7 +56,10 @@ func (r *run) emit(ctx context.Context, b Batch) error {
 // admit completes the events of a batch and removes those that are known, without touching the batch's slice: a batch
 // that finds no room stays the source's.
 func (r *run) admit(b Batch) (it item, hashed int) {
-	it = item{cursor: b.Cursor, watermark: b.Watermark, floor: b.Floor, done: b.Done, bytes: overhead + len(b.Cursor)}
+	it = item{
+		cursor: b.Cursor, watermark: b.Watermark, floor: b.Floor, done: b.Done, urgent: b.Urgent, retired: b.Retired,
+		bytes: overhead + len(b.Cursor),
+	}
 	now := time.Now()
 	it.events = make([]event.Raw, 0, len(b.Events))
 	for _, e := range b.Events {
@@ -97,7 +105,9 @@ func (r *run) commitNext(ctx context.Context) {
 			r.write(ctx, events)
 			return
 		}
-		r.callDone(!r.moved())
+		moved := r.moved()
+		r.urgent = r.urgent && moved
+		r.callDone(!moved)
 		if len(items) == 0 {
 			return
 		}
@@ -115,8 +125,9 @@ func (r *run) fold(items []item) []event.Raw {
 			events = append(events, it.events...)
 		}
 		if it.cursor != nil {
-			r.next.Cursor = it.cursor
+			r.next.Cursor, r.next.Retired = it.cursor, it.retired
 		}
+		r.urgent = r.urgent || it.urgent
 		r.next.Watermark = later(r.next.Watermark, it.watermark)
 		r.next.Newest = later(r.next.Newest, it.newest)
 		r.next.Floor = later(r.next.Floor, it.floor)
@@ -133,7 +144,7 @@ func (r *run) fold(items []item) []event.Raw {
 
 func (r *run) moved() bool {
 	return !bytes.Equal(r.next.Cursor, r.saved.Cursor) || !r.next.Watermark.Equal(r.saved.Watermark) ||
-		!r.next.Floor.Equal(r.saved.Floor)
+		!r.next.Floor.Equal(r.saved.Floor) || r.next.Retired != r.saved.Retired
 }
 
 // due tells whether a cursor that moved without events is to be written now.
@@ -144,14 +155,16 @@ func (r *run) due(queueEmpty bool) bool {
 	case r.phase != reading:
 		return queueEmpty
 	default:
-		return !r.exists || len(r.waiting) >= maxWaiting || time.Since(r.wroteAt) >= r.opt.Heartbeat
+		return !r.exists || r.urgent || len(r.waiting) >= maxWaiting || time.Since(r.wroteAt) >= r.opt.Heartbeat
 	}
 }
 
 func (r *run) write(ctx context.Context, events []event.Raw) {
 	w := written{events: events, progress: r.next}
-	w.progress.DedupeFrom = r.seen.from(r.last)
-	r.writing = true
+	if r.remembers.Load() {
+		w.progress.DedupeFrom = r.seen.from(r.last)
+	}
+	r.writing, r.urgent = true, false
 	start := time.Now()
 	go func() {
 		w.seqs, w.err = r.Writer.Commit(ctx, w.events, w.progress)

@@ -68,11 +68,7 @@ func (l *Loop) Run(ctx context.Context) error {
 	return err
 }
 
-// open reads where the source stands and what RAW has of what it may show again.
-//
-// Identities are read from the source's own DedupeFrom on, those of all the provider's sources: its set had them all
-// when the cursor was written, and what other sources collected since lies behind it. A source that never collected
-// has no such bound, and reads all that RAW has of the provider, once.
+// open reads where the source stands.
 func (l *Loop) open(ctx context.Context) (*run, event.From, error) {
 	cursor, err := l.Writer.Open(ctx)
 	if err != nil {
@@ -82,30 +78,44 @@ func (l *Loop) open(ctx context.Context) (*run, event.From, error) {
 	if err != nil {
 		return nil, event.From{}, fmt.Errorf("read cursors: %w", err)
 	}
-	from := event.From{Cursor: cursor.Cursor, Newest: cursor.Newest, Floor: cursor.Floor}
+	from := event.From{Cursor: cursor.Cursor, Newest: cursor.Newest, Floor: cursor.Floor, Watermark: cursor.Watermark}
 	for _, c := range cursors {
 		from.Newest = later(from.Newest, c.Newest)
 	}
 	r := &run{
 		Loop: l, opt: l.Options.withDefaults(), seen: newSeen(l.Spec.Repeats, cursor.Floor),
 		saved: cursor.Progress, next: cursor.Progress, last: cursor.Sequence, exists: cursor.Sequence > 0,
-		wroteAt: time.Now(), committed: make(chan written, 1),
+		wroteAt: time.Now(), committed: make(chan written, 1), position: cursor.Position,
 	}
 	r.queue = newQueue(r.opt.QueueBytes)
-	ahead := cursor.Position
-	err = l.Memory.Identities(ctx, l.Provider, cursor.DedupeFrom, func(e event.Seen) {
-		if e.Source == l.Name {
+	return r, from, nil
+}
+
+// remember reads what RAW has of what the source may show again. It is called before the first events are taken, and
+// not earlier: a source that can't reach its service tries again and again, and this may be much to read.
+//
+// Identities are read from the source's own DedupeFrom on, those of all the provider's sources: its set had them all
+// when the cursor was written, and what other sources collected since lies behind it. A source that never collected
+// has no such bound, and reads all that RAW has of the provider, once.
+func (r *run) remember(ctx context.Context) error {
+	if r.remembers.Load() {
+		return nil
+	}
+	ahead := r.position
+	err := r.Memory.Identities(ctx, r.Provider, r.next.DedupeFrom, func(e event.Seen) {
+		if e.Source == r.Name {
 			ahead = max(ahead, e.Seq)
 		}
 		r.seen.recall(e)
 	})
 	if err != nil {
-		return nil, event.From{}, fmt.Errorf("read identities: %w", err)
+		return fmt.Errorf("read identities: %w", err)
 	}
-	if ahead > cursor.Position {
-		return nil, event.From{}, aheadError(cursor.Position, ahead)
+	if ahead > r.position {
+		return aheadError(r.position, ahead)
 	}
-	return r, from, nil
+	r.remembers.Store(true)
+	return nil
 }
 
 // aheadError says that RAW has events which the cursor does not know of. Going on would give their numbers to others,

@@ -26,6 +26,8 @@ type item struct {
 	floor     time.Time
 	newest    time.Time
 	done      func()
+	urgent    bool
+	retired   bool
 	settled   bool // all its events were duplicates: nothing of it has to become durable
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"stackstream/event"
@@ -42,8 +43,13 @@ type run struct {
 	live         bool      // the source has handed over something
 	reported     bool      // as stuck
 
+	position   event.Seq   // at the start
+	remembers  atomic.Bool // the set has what RAW holds
+	forgetting error       // why it could not be read; the source's goroutine sets it
+
 	saved     event.Progress  // what is durable
 	next      event.Progress  // what the next commit will say
+	urgent    bool            // it is not to wait
 	exists    bool            // the cursor was written, now or earlier
 	last      event.StreamSeq // newest sequence in RAW known to be the source's
 	wroteAt   time.Time
@@ -115,6 +121,8 @@ func (r *run) sourceEnded(ctx context.Context, err error) {
 	switch {
 	case ctx.Err() != nil:
 		r.end(stopping, nil)
+	case r.forgetting != nil:
+		r.end(finishing, r.forgetting)
 	case err == nil:
 		r.end(finishing, errors.New("the source ended by itself"))
 	default:

@@ -19,6 +19,8 @@ type From struct {
 	// Floor is what the source last promised with a durable batch: no event older than this is handed over again. A
 	// source that reads back behind its cursor does not read further than this, whatever its settings say now.
 	Floor time.Time
+	// Watermark is the last one that the source handed over with a batch that became durable.
+	Watermark time.Time
 }
 
 // Progress is what a committed batch says about its source.
@@ -33,6 +35,8 @@ type Progress struct {
 	// DedupeFrom is the stream sequence in RAW from which identities must be remembered, because the source may show
 	// those events again. 0 means from the beginning.
 	DedupeFrom StreamSeq `json:"dedupe_from,omitempty"`
+	// Retired: the source has nothing left to read and is no longer configured.
+	Retired bool `json:"retired,omitempty"`
 }
 
 // RawCursor stands behind the raw events of one source, written in the same atomic batch as they are.

@@ -18,6 +18,8 @@ type Watermark struct {
 	// WrittenAt is when the collector last wrote its cursor, by its clock.
 	WrittenAt time.Time `json:"written_at,omitzero"`
 	Owner     string    `json:"owner,omitempty"`
+	// Retired: the source has nothing left to read, and does not collect any more.
+	Retired bool `json:"retired,omitempty"`
 }
 
 // NewWatermark compares the two cursors. A source that was never normalized has a zero SourcePosition.
@@ -26,7 +28,7 @@ func NewWatermark(p Provider, s Source, raw RawCursor, norm SourcePosition) Wate
 		Provider: p, Source: s,
 		Collected: raw.Position, Normalized: norm.Position,
 		CollectedTime: raw.Watermark, NormalizedTime: norm.Watermark,
-		WrittenAt: raw.WrittenAt, Owner: raw.Owner,
+		WrittenAt: raw.WrittenAt, Owner: raw.Owner, Retired: raw.Retired,
 	}
 	if norm.Position >= raw.Position {
 		// Nothing lies between: what is collected is normalized, up to the same time.
@@ -59,6 +61,7 @@ const (
 	StateStarting State = "starting" // choosing a source, reading the cursor
 	StateStandby  State = "standby"  // another process holds the lease
 	StateLive     State = "live"     // working
+	StateDegraded State = "degraded" // working, but something is wrong that the reason tells
 	StateBackoff  State = "backoff"  // something refused or failed; trying again
 	StateStopped  State = "stopped"  // can't go on without an operator (raw-expired, raw-regressed)
 	StateIdle     State = "idle"     // nothing to do by configuration (source none)
