@@ -96,4 +96,5 @@ type Outcome struct {
 	Dead      *DeadLetter
 	Converter string // name/version
 	Redacted  int    // fields whose value was redacted
+	Mended    int    // values that were no JSON and became strings or part of one
 }

@@ -23,6 +23,7 @@ const (
 	HeaderRawEvtSeq   = "Evt-Raw-Evt-Seq"  // Seq it has in RAW
 	HeaderConverter   = "Evt-Converter"    // name/version of the converter
 	HeaderRedacted    = "Evt-Redacted"     // number of fields whose value was redacted; absent when 0
+	HeaderMended      = "Evt-Mended"       // number of values that were no JSON (NaN, Infinity, no UTF-8); absent when 0
 	HeaderReason      = "Evt-Reason"       // of a dead letter: one word for counting
 	HeaderDetail      = "Evt-Detail"       // of a dead letter: the error
 	HeaderRedriven    = "Evt-Redriven"     // marks an event that was a dead letter before

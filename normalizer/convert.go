@@ -33,7 +33,7 @@ func (w *worker) convert(raw event.StoredRaw, body []byte) event.Outcome {
 	case err != nil:
 		o = dead(raw, event.ReasonMalformed, err.Error())
 	default:
-		o = event.Outcome{Raw: raw, Events: converted.Events, Redacted: converted.Redacted}
+		o = event.Outcome{Raw: raw, Events: converted.Events, Redacted: converted.Redacted, Mended: converted.Mended}
 	}
 	o.Converter = converter.Name()
 	return o

@@ -29,6 +29,8 @@ type Converted struct {
 	Events []event.Event
 	// Redacted is how many fields had their value redacted.
 	Redacted int
+	// Mended is how many values were no JSON (NaN, Infinity, bytes that are no UTF-8) and became strings or part of one.
+	Mended int
 }
 
 // Committer makes outcomes durable. It is fenced: only one writer of a provider gets through.

@@ -173,13 +173,16 @@ func (n *Normalized) addEvents(p *piece, o *event.Outcome, maxBody int) error {
 		if err != nil {
 			return fmt.Errorf("encode event %d: %w", i+1, err)
 		}
-		h := event.NewHeaders(18)
+		h := event.NewHeaders(19)
 		h.Set(event.HeaderSeq, n.following(p))
 		cloudEvent(h, n.provider, o, i)
 		origin(h, &o.Raw)
 		h.Set(event.HeaderConverter, event.EncodeHeader(o.Converter))
 		if o.Redacted > 0 {
 			h.Set(event.HeaderRedacted, strconv.Itoa(o.Redacted))
+		}
+		if o.Mended > 0 {
+			h.Set(event.HeaderMended, strconv.Itoa(o.Mended))
 		}
 		m := event.Message{Subject: event.NormalizedSubject(n.provider), Header: h.Header, Body: body}
 		if len(body) > maxBody {

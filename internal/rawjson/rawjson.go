@@ -34,22 +34,46 @@ type Object []Member
 // become strings, bytes that are no UTF-8 become U+FFFD, and a byte order mark is dropped. The result may share memory
 // with body.
 func Parse(body []byte) (Value, error) {
+	v, _, err := ParseMended(body)
+	return v, err
+}
+
+// ParseMended is Parse, and says how many values it changed: the bare words, and the places with bytes that are no
+// UTF-8. A byte order mark is not counted: no value is another without it.
+func ParseMended(body []byte) (v Value, mended int, err error) {
 	text := bytes.TrimPrefix(body, []byte("\xef\xbb\xbf"))
 	if !utf8.Valid(text) {
+		mended = invalidRuns(text)
 		text = bytes.ToValidUTF8(text, []byte("\uFFFD"))
 	}
 	if !json.Valid(text) {
-		if mended := quoteNonFinite(text); json.Valid(mended) {
-			text = mended
-		} else {
-			return nil, syntaxError(text)
+		quoted, words := quoteNonFinite(text)
+		if !json.Valid(quoted) {
+			return nil, 0, syntaxError(text)
 		}
+		text = quoted
+		mended += words
 	}
-	v := Value(bytes.TrimSpace(text))
+	v = Value(bytes.TrimSpace(text))
 	if depth(v) > MaxDepth {
-		return nil, fmt.Errorf("nested deeper than %d", MaxDepth)
+		return nil, 0, fmt.Errorf("nested deeper than %d", MaxDepth)
 	}
-	return v, nil
+	return v, mended, nil
+}
+
+// invalidRuns counts the runs of bytes that bytes.ToValidUTF8 replaces.
+func invalidRuns(text []byte) int {
+	runs, inside := 0, false
+	for len(text) > 0 {
+		r, size := utf8.DecodeRune(text)
+		invalid := r == utf8.RuneError && size == 1
+		if invalid && !inside {
+			runs++
+		}
+		inside = invalid
+		text = text[size:]
+	}
+	return runs
 }
 
 // syntaxError says where text stops being JSON.
@@ -68,8 +92,8 @@ func syntaxError(text []byte) error {
 	return err
 }
 
-// quoteNonFinite puts NaN, Infinity and -Infinity between quotes where they stand outside of strings.
-func quoteNonFinite(text []byte) []byte {
+// quoteNonFinite puts NaN, Infinity and -Infinity between quotes where they stand outside of strings, and counts them.
+func quoteNonFinite(text []byte) (quoted []byte, words int) {
 	out := make([]byte, 0, len(text)+16)
 	for i := 0; i < len(text); {
 		if text[i] == '"' {
@@ -91,8 +115,9 @@ func quoteNonFinite(text []byte) []byte {
 		}
 		out = append(append(append(out, '"'), word...), '"')
 		i += len(word)
+		words++
 	}
-	return out
+	return out, words
 }
 
 func depth(v Value) int {
@@ -138,10 +163,16 @@ func (v Value) IsEmpty() bool {
 
 // Text returns the content of a string.
 func (v Value) Text() (s string, ok bool) {
+	text, ok := v.TextBytes()
+	return string(text), ok
+}
+
+// TextBytes is Text without a copy where there is nothing to decode: the result may share memory with the value.
+func (v Value) TextBytes() (text []byte, ok bool) {
 	if len(v) < 2 || v[0] != '"' {
-		return "", false
+		return nil, false
 	}
-	return unquote(v), true
+	return unquoteBytes(v), true
 }
 
 // ID returns the text of a string or of a number, "" for anything else: services write identifiers as either.

@@ -92,6 +92,79 @@ func TestEmptyAndID(t *testing.T) {
 	}
 }
 
+func TestMended(t *testing.T) {
+	for _, c := range []struct {
+		name, in string
+		want     int
+	}{
+		{"nothing", `{"a":"NaN","b":1}`, 0},
+		{"a byte order mark is no value", "\xef\xbb\xbf[1]", 0},
+		{"bare words", `[NaN,-Infinity,{"a":Infinity},"Infinity"]`, 3},
+		{"each run of bytes that are no UTF-8", "[\"\xff\xfe a \xff\",\"\u00e9\",\"\xc3\"]", 3},
+		{"U+FFFD that was sent", "[\"\uFFFD\"]", 0},
+		{"both", "[NaN,\"\xff\"]", 2},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			v, mended, err := ParseMended([]byte(c.in))
+			if err != nil || mended != c.want {
+				t.Errorf("%d, %v; want %d", mended, err, c.want)
+			}
+			if runs := bytes.Count(v, []byte("\uFFFD")) - strings.Count(c.in, "\uFFFD"); runs > mended {
+				t.Errorf("%d runs were replaced in %s", runs, v)
+			}
+		})
+	}
+}
+
+func TestText(t *testing.T) {
+	for in, want := range map[string]string{
+		`""`: "", `"plain é"`: "plain é", `"\b\f\n\r\t\"\\\/"`: "\b\f\n\r\t\"\\/", `"a\u00e9\u00E9z"`: "aééz",
+		`"\ud83d\uDC31!"`: "🐱!", `"\ud83d"`: "\uFFFD", `"\udc31\ud83d"`: "\uFFFD\uFFFD", `"\ud83dx"`: "\uFFFDx",
+		`"\ud83d\u0041"`: "\uFFFDA", `"\ud83d\n"`: "\uFFFD\n", `"\ud83d\ud83d\udc31"`: "\uFFFD🐱", `"\u0000"`: "\x00",
+	} {
+		var reference string
+		if err := json.Unmarshal([]byte(in), &reference); err != nil || reference != want {
+			t.Errorf("%s: the test wants %q, encoding/json makes %q, %v", in, want, reference, err)
+		}
+		if got, ok := Value(in).Text(); !ok || got != want {
+			t.Errorf("%s: %q, want %q", in, got, want)
+		}
+	}
+	for _, in := range []string{``, `1`, `null`, `["a"]`, `{"a":"b"}`} {
+		if got, ok := Value(in).Text(); ok || got != "" {
+			t.Errorf("%s: %q", in, got)
+		}
+	}
+}
+
+func TestTokens(t *testing.T) {
+	v, err := Parse([]byte(` { "a" : [ 1.50 , "x:" , null ] , "b\u0063" :{} , "d":true } `))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for token := range v.Tokens() {
+		text := string(v[token.Start:token.End])
+		if token.Kind == Name {
+			text = "name " + string(v.NameOf(token))
+		}
+		got = append(got, text)
+	}
+	want := []string{"{", "name a", "[", "1.50", `"x:"`, "null", "]", "name bc", "{", "}", "name d", "true", "}"}
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("got %q", got)
+	}
+	for token := range v.Tokens() {
+		if token.Kind != OpenObject {
+			t.Error("went on")
+		}
+		break
+	}
+	for token := range Value(nil).Tokens() {
+		t.Errorf("a token in nothing: %v", token)
+	}
+}
+
 func TestIsNumber(t *testing.T) {
 	for s, want := range map[string]bool{
 		"0": true, "-0": true, "1.50": true, "1e5": true, "1E-400": true, "123456789012345678901234567890": true,
@@ -119,6 +192,7 @@ func FuzzParse(f *testing.F) {
 			t.Fatalf("not valid: %s", v)
 		}
 		checkParts(t, v)
+		checkTokens(t, v)
 		all, n := v.ReplaceMembers(func([]byte) bool { return true }, func(Value) []byte { return []byte("0") })
 		if !json.Valid(all) || n == 0 && !bytes.Equal(all, v) {
 			t.Fatalf("replacing made %s of %s", all, v)
@@ -128,6 +202,26 @@ func FuzzParse(f *testing.F) {
 			t.Fatalf("replacing nothing made %s of %s", none, v)
 		}
 	})
+}
+
+// checkTokens puts the tokens together again.
+func checkTokens(t *testing.T, v Value) {
+	var whole []byte
+	before := Kind(0)
+	for token := range v.Tokens() {
+		closes := token.Kind == CloseObject || token.Kind == CloseArray
+		if before != 0 && before != OpenObject && before != OpenArray && before != Name && !closes {
+			whole = append(whole, ',')
+		}
+		whole = append(whole, v[token.Start:token.End]...)
+		if before = token.Kind; before == Name {
+			whole = append(whole, ':')
+		}
+	}
+	var compact bytes.Buffer
+	if err := json.Compact(&compact, v); err != nil || !bytes.Equal(whole, compact.Bytes()) {
+		t.Fatalf("the tokens of %s make %s", v, whole)
+	}
 }
 
 // checkParts compares what Members and Elements find with encoding/json.

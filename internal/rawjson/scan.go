@@ -3,6 +3,8 @@ package rawjson
 import (
 	"bytes"
 	"encoding/json"
+	"unicode/utf16"
+	"unicode/utf8"
 )
 
 // stringEnd returns the index behind the string that begins at i.
@@ -71,14 +73,75 @@ func unquoteBytes(quoted []byte) []byte {
 		return nil
 	}
 	inner := quoted[1 : len(quoted)-1]
-	if bytes.IndexByte(inner, '\\') < 0 {
+	next := bytes.IndexByte(inner, '\\')
+	if next < 0 {
 		return inner
 	}
-	var s string
-	if err := json.Unmarshal(quoted, &s); err != nil {
-		return inner
+	out := make([]byte, 0, len(inner))
+	for next >= 0 && next+1 < len(inner) {
+		out = append(out, inner[:next]...)
+		c := inner[next+1]
+		inner = inner[next+2:]
+		if c == 'u' {
+			var r rune
+			r, inner = escapedRune(inner)
+			out = utf8.AppendRune(out, r)
+		} else {
+			out = append(out, escaped(c))
+		}
+		next = bytes.IndexByte(inner, '\\')
 	}
-	return []byte(s)
+	return append(out, inner...)
+}
+
+// escaped is what a backslash and c stand for.
+func escaped(c byte) byte {
+	switch c {
+	case 'b':
+		return '\b'
+	case 'f':
+		return '\f'
+	case 'n':
+		return '\n'
+	case 'r':
+		return '\r'
+	case 't':
+		return '\t'
+	}
+	return c // a quote, a backslash, a slash
+}
+
+// escapedRune decodes four hexadecimal digits, and the second half of a surrogate pair if they are the first. It returns
+// what comes behind.
+func escapedRune(s []byte) (rune, []byte) {
+	r, s := hexRune(s)
+	if !utf16.IsSurrogate(r) {
+		return r, s
+	}
+	if len(s) >= 6 && s[0] == '\\' && s[1] == 'u' {
+		low, rest := hexRune(s[2:])
+		if pair := utf16.DecodeRune(r, low); pair != utf8.RuneError {
+			return pair, rest
+		}
+	}
+	return utf8.RuneError, s
+}
+
+func hexRune(s []byte) (rune, []byte) {
+	var r rune
+	n := min(4, len(s))
+	for _, c := range s[:n] {
+		switch {
+		case c >= 'a':
+			c -= 'a' - 10
+		case c >= 'A':
+			c -= 'A' - 10
+		default:
+			c -= '0'
+		}
+		r = r<<4 | rune(c)
+	}
+	return r, s[n:]
 }
 
 // AppendQuoted appends s as a JSON string.

@@ -50,7 +50,7 @@ func (*Converter) Name() string { return "ceilometer/1" }
 // at which the event was received. Without a message_id the event has the identity of the raw event. An error says
 // that the body is not such an event: not JSON, no event_type, or a part that is not what it should be.
 func (c *Converter) Convert(raw event.Raw) (normalizer.Converted, error) {
-	body, err := rawjson.Parse(raw.Body)
+	body, mended, err := rawjson.ParseMended(raw.Body)
 	if err != nil {
 		return normalizer.Converted{}, fmt.Errorf("body: %w", err)
 	}
@@ -59,63 +59,18 @@ func (c *Converter) Convert(raw event.Raw) (normalizer.Converted, error) {
 		return normalizer.Converted{}, errors.New("body: not an object")
 	}
 	var e event.Event
-	if err := identify(&e, members, raw); err != nil {
+	if err := rules.Identify(&e, raw, members, "generated"); err != nil {
 		return normalizer.Converted{}, err
 	}
 	t, err := readTraits(members.Get("traits"))
 	if err != nil {
 		return normalizer.Converted{}, err
 	}
-	payload := t.payload(others(members))
+	payload, redacted := c.rules.Redact(t.payload(others(members)))
 	e.Payload = []byte(payload)
-	redacted := c.rules.Apply(&e, describe(&e, payload, members.Get("raw"))...)
-	return normalizer.Converted{Events: []event.Event{e}, Redacted: redacted}, nil
-}
-
-// identify reads what every event has: an identity, a type and a time.
-func identify(e *event.Event, members rawjson.Object, raw event.Raw) error {
-	if id := members.Get("message_id"); !id.IsEmpty() {
-		if e.MessageID = id.ID(); e.MessageID == "" {
-			return errors.New("message_id: not a string")
-		}
-	} else {
-		e.MessageID = string(raw.ID)
-	}
-	if e.MessageID == "" {
-		return errors.New("message_id: missing")
-	}
-	var ok bool
-	if e.EventType, ok = members.Get("event_type").Text(); !ok || e.EventType == "" {
-		return errors.New("event_type: missing or not a string")
-	}
-	return stamp(e, members.Get("generated"), raw)
-}
-
-func stamp(e *event.Event, generated rawjson.Value, raw event.Raw) error {
-	if generated.IsNull() {
-		return stampReceived(e, raw)
-	}
-	text, ok := generated.Text()
-	if !ok {
-		return errors.New("generated: not a string")
-	}
-	if strings.TrimSpace(text) == "" {
-		return stampReceived(e, raw)
-	}
-	at, err := event.ParseTimestamp(text)
-	if err != nil {
-		return fmt.Errorf("generated: %w", err)
-	}
-	e.Timestamp = at
-	return nil
-}
-
-func stampReceived(e *event.Event, raw event.Raw) error {
-	if raw.Received.IsZero() {
-		return errors.New("generated: missing, and so is the time of receipt")
-	}
-	e.Timestamp = event.NewTimestamp(raw.Received)
-	return nil
+	notification, _ := c.rules.Redact(members.Get("raw"))
+	c.rules.Apply(&e, describe(&e, payload, notification)...)
+	return normalizer.Converted{Events: []event.Event{e}, Redacted: redacted, Mended: mended}, nil
 }
 
 // others returns the members that are not part of every event and have something in them. Of members with one name the
@@ -149,14 +104,14 @@ func describe(e *event.Event, payload, notification rawjson.Value) []rawjson.Obj
 	details, _ := whole.Get("payload").Members()
 	initiator, _ := details.Get("initiator").Members()
 
-	e.PublisherID = text(traits.Get("service"), whole.Get("publisher_id"))
-	e.Priority = strings.ToLower(text(traits.Get("priority"), whole.Get("priority")))
-	e.Message = text(traits.Get("message"), details.Get("message"))
+	e.PublisherID = rules.Text(traits.Get("service"), whole.Get("publisher_id"))
+	e.Priority = strings.ToLower(rules.Text(traits.Get("priority"), whole.Get("priority")))
+	e.Message = rules.Text(traits.Get("message"), details.Get("message"))
 	context := event.Context{
-		RequestID: text(ctxt.Get("request_id"), traits.Get("request_id"), initiator.Get("request_id")),
-		UserID:    text(ctxt.Get("user_id"), initiator.Get("user_id"), traits.Get("user_id")),
-		UserName:  text(ctxt.Get("user_name"), initiator.Get("username"), traits.Get("user_name"), traits.Get("username")),
-		ProjectID: text(ctxt.Get("project_id"), ctxt.Get("tenant_id"), initiator.Get("project_id"),
+		RequestID: rules.Text(ctxt.Get("request_id"), traits.Get("request_id"), initiator.Get("request_id")),
+		UserID:    rules.Text(ctxt.Get("user_id"), initiator.Get("user_id"), traits.Get("user_id")),
+		UserName:  rules.Text(ctxt.Get("user_name"), initiator.Get("username"), traits.Get("user_name"), traits.Get("username")),
+		ProjectID: rules.Text(ctxt.Get("project_id"), ctxt.Get("tenant_id"), initiator.Get("project_id"),
 			traits.Get("project_id"), traits.Get("tenant_id")),
 	}
 	if context.UserID == context.ProjectID {
@@ -166,14 +121,4 @@ func describe(e *event.Event, payload, notification rawjson.Value) []rawjson.Obj
 		e.Context = &context
 	}
 	return []rawjson.Object{traits, details}
-}
-
-// text returns the first string or number that is not empty.
-func text(values ...rawjson.Value) string {
-	for _, v := range values {
-		if s := v.ID(); s != "" {
-			return s
-		}
-	}
-	return ""
 }

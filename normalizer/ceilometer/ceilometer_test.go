@@ -12,11 +12,9 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/santhosh-tekuri/jsonschema/v6"
 
 	"stackstream/event"
-	"stackstream/normalizer"
-	"stackstream/normalizer/rules"
+	"stackstream/normalizer/normalizertest"
 )
 
 var update = flag.Bool("update", false, "write the golden files anew")
@@ -25,17 +23,11 @@ var update = flag.Bool("update", false, "write the golden files anew")
 type result struct {
 	Events   []json.RawMessage `json:"events,omitempty"`
 	Redacted int               `json:"redacted,omitempty"`
+	Mended   int               `json:"mended,omitempty"`
 	Error    string            `json:"error,omitempty"`
 }
 
-func newConverter(t testing.TB) *Converter {
-	t.Helper()
-	r, err := rules.New(rules.Config{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return New(r)
-}
+func newConverter(t testing.TB) *Converter { return New(normalizertest.Rules(t)) }
 
 func rawEvent(body []byte) event.Raw {
 	return event.Raw{
@@ -44,44 +36,12 @@ func rawEvent(body []byte) event.Raw {
 	}
 }
 
-// encode writes the events as the service would.
-func encode(t testing.TB, events []event.Event) []json.RawMessage {
-	t.Helper()
-	var out []json.RawMessage
-	for _, e := range events {
-		e.Provider, e.Source = "cloud", "panko"
-		body, err := e.Encode()
-		if err != nil {
-			t.Fatalf("encode: %v", err)
-		}
-		out = append(out, body)
-	}
-	return out
-}
-
-func canonicalSchema(t testing.TB) *jsonschema.Schema {
-	t.Helper()
-	doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(normalizer.Schema()))
-	if err != nil {
-		t.Fatal(err)
-	}
-	c := jsonschema.NewCompiler()
-	if err := c.AddResource("event.schema.json", doc); err != nil {
-		t.Fatal(err)
-	}
-	schema, err := c.Compile("event.schema.json")
-	if err != nil {
-		t.Fatal(err)
-	}
-	return schema
-}
-
 func TestGolden(t *testing.T) {
 	cases, err := filepath.Glob("testdata/*/*/raw.json")
 	if err != nil || len(cases) < 40 {
 		t.Fatalf("found %d cases, %v", len(cases), err)
 	}
-	converter, schema := newConverter(t), canonicalSchema(t)
+	converter, schema := newConverter(t), normalizertest.NewSchema(t)
 	for _, path := range cases {
 		dir := filepath.Dir(path)
 		t.Run(strings.TrimPrefix(dir, "testdata/"), func(t *testing.T) {
@@ -94,29 +54,17 @@ func TestGolden(t *testing.T) {
 			if !bytes.Equal(body, kept) {
 				t.Error("the converter changed the raw body")
 			}
-			got := result{Events: encode(t, converted.Events), Redacted: converted.Redacted}
+			got := result{
+				Events: schema.Encode(t, "panko", converted.Events), Redacted: converted.Redacted, Mended: converted.Mended,
+			}
 			if err != nil {
 				got.Error = err.Error()
 			}
 			if wantError := strings.Contains(dir, "error-"); wantError != (err != nil) {
 				t.Errorf("error %v", err)
 			}
-			for _, e := range got.Events {
-				checkSchema(t, schema, e)
-			}
 			golden(t, filepath.Join(dir, "want.json"), got)
 		})
-	}
-}
-
-func checkSchema(t testing.TB, schema *jsonschema.Schema, body []byte) {
-	t.Helper()
-	doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(body))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := schema.Validate(doc); err != nil {
-		t.Errorf("against the schema: %v", err)
 	}
 }
 
@@ -188,7 +136,7 @@ func FuzzConvert(f *testing.F) {
 			f.Add(body)
 		}
 	}
-	converter, schema := newConverter(f), canonicalSchema(f)
+	converter, schema := newConverter(f), normalizertest.NewSchema(f)
 	f.Fuzz(func(t *testing.T, body []byte) {
 		first, err := converter.Convert(rawEvent(body))
 		if err != nil {
@@ -197,13 +145,12 @@ func FuzzConvert(f *testing.F) {
 		if len(first.Events) != 1 {
 			t.Fatalf("%d events", len(first.Events))
 		}
-		once := encode(t, first.Events)
-		checkSchema(t, schema, once[0])
+		once := schema.Encode(t, "panko", first.Events)
 		second, err := converter.Convert(rawEvent(body))
 		if err != nil {
 			t.Fatal(err)
 		}
-		if again := encode(t, second.Events); !bytes.Equal(once[0], again[0]) {
+		if again := schema.Encode(t, "panko", second.Events); !bytes.Equal(once[0], again[0]) {
 			t.Fatalf("%s\n%s", once[0], again[0])
 		}
 	})

@@ -51,7 +51,7 @@ func eachIn(v rawjson.Value, rest string, nested bool, yield func(id string) boo
 		return true
 	}
 	if !nested {
-		id := strings.TrimSpace(v.ID())
+		id := strings.TrimSpace(Text(v))
 		return id == "" || yield(id)
 	}
 	members, ok := v.Members()

@@ -12,13 +12,15 @@ import (
 // Redacted stands in place of a secret.
 const Redacted = "***"
 
-// DefaultSecretKeys are the keys under which event services were seen to send secrets, or may.
+// DefaultSecretKeys are the keys under which event services were seen to send secrets, or may. user_data and
+// injected_files are what a user has put into an instance; passwords are often among it, and no event is about them.
 func DefaultSecretKeys() []string {
 	return []string{
 		"*auth_token", "x_subject_token", "x_service_token", "service_token", "access_token", "refresh_token",
-		"id_token", "token",
-		"*password", "*passwd", "*passphrase", "admin_pass", "root_pass",
-		"secret", "*secret_key", "client_secret", "access_key", "private_key", "ssh_key_private", "credential_blob",
+		"id_token", "token", "*secret_token",
+		"*password", "*passwd", "*passphrase", "admin_pass", "root_pass", "new_pass", "sys_pswd", "psk",
+		"secret", "*secret_key", "client_secret", "access_key", "private_key", "ssh_key_private", "encrypted_key",
+		"fernet_key", "ssl_key", "temp_url_key", "credential_blob", "provider_auth", "user_data", "injected_files",
 	}
 }
 

@@ -1,8 +1,9 @@
 // Package rules has what all converters do alike, once an event's payload is known: which things the event touched,
 // which operation it belongs to, which group and level it has, and which fields must not be shown.
 //
-// A converter calls Apply as its last step. The rules are the same whichever way an event came, so that a
-// subscriber reads an instance's creation the same way from Panko and from RabbitMQ.
+// A converter calls Identify, then Redact, so that nothing is taken from a field that must not be shown, and Apply as its
+// last step. The rules are the same whichever way an event came, so that a subscriber reads an instance's creation the
+// same way from Panko and from RabbitMQ.
 package rules
 
 import (
@@ -48,17 +49,16 @@ func New(c Config) (*Rules, error) {
 	return &Rules{subjects: newSubjects(), parts: newParts(), table: t, redactor: r}, nil
 }
 
-// Apply fills in Targets, ChainID, Group and Level of e and redacts its payload; it returns the number of fields
-// redacted. Everything else of e must be set, and Payload must be valid JSON. docs are what the rules look things up in,
-// the most trustworthy first: the members of the payload, and what else the source told.
-func (r *Rules) Apply(e *event.Event, docs ...rawjson.Object) int {
+// Redact returns v with the values of secret keys replaced, and their number. See Redactor.
+func (r *Rules) Redact(v rawjson.Value) (rawjson.Value, int) { return r.redactor.Redact(v) }
+
+// Apply fills in Targets, ChainID, Group and Level of e. Everything else of e must be set. docs are what the rules look
+// things up in, the most trustworthy first: the members of the redacted payload, and what else the source told.
+func (r *Rules) Apply(e *event.Event, docs ...rawjson.Object) {
 	f := &facts{event: e, docs: docs}
 	e.Targets = f.targets(r.subjects, r.parts)
 	e.ChainID = f.chainID()
 	e.Group, e.Level = r.table.lookUp(e.EventType, e.Priority)
-	payload, redacted := r.redactor.Redact(rawjson.Value(e.Payload))
-	e.Payload = []byte(payload)
-	return redacted
 }
 
 // chainID joins the events of one operation: nova's reservation where there is one, else the API request.

@@ -29,6 +29,18 @@ func parse(t testing.TB, text string) rawjson.Value {
 	return v
 }
 
+// targetsOf applies the rules to an event with the payload and returns its targets as text.
+func targetsOf(t *testing.T, e event.Event, payload string) string {
+	t.Helper()
+	members, _ := parse(t, payload).Members()
+	defaults(t).Apply(&e, members)
+	var out []string
+	for _, target := range e.Targets {
+		out = append(out, target.Kind+" "+target.ID)
+	}
+	return strings.Join(out, ", ")
+}
+
 func TestTargets(t *testing.T) {
 	for _, c := range []struct{ eventType, publisher, payload, want string }{
 		{"compute.instance.create.end", "compute.h1",
@@ -43,12 +55,30 @@ func TestTargets(t *testing.T) {
 		{"keypair.create.end", "api.h1", `{"tenant_id": "p", "user_id": "u", "key_name": "k"}`, "keypair k, project p"},
 		{"aggregate.create.end", "aggregate.1", `{"name": "a", "aggregate_id": 1}`, "aggregate 1"},
 		{"aggregate.create.end", "nova-api:h1", `{"id": 1, "uuid": "x"}`, "aggregate 1"},
+		{"aggregate.create.start", "aggregate.gold", `{"name": "gold"}`, ""},
+		{"aggregate.updateprop.end", "aggregate.7", `{"name": "gold", "aggregate_id": 7}`, "aggregate 7"},
+		{"aggregate.addhost.end", "aggregate.7", `{"aggregate_id": 7, "host_name": "h1"}`, "aggregate 7, host h1"},
 		{"aggregate.addhost.end", "aggregate.7", `{"host": "h1"}`, "aggregate 7, host h1"},
 		{"servergroup.create", "servergroup.api", `{"server_group_id": "g"}`, "server_group g"},
+		{"servergroup.addmember", "servergroup.api", `{"server_group_id": "g", "instance_uuids": ["i", "j"]}`,
+			"server_group g, instance i, instance j"},
+		{"instance.create.end", "nova-compute:h1", `{"uuid": "i", "host_name": "vm", "key_name": "k"}`, "instance i"},
+		{"service.update", "nova-compute:h1", `{"uuid": "s", "host": "h1"}`, "service s, host h1"},
+		{"scheduler.select_destinations.end", "scheduler.h",
+			`{"request_spec": {"instance_properties": {"uuid": "i", "project_id": "p", "availability_zone": "z"}}}`,
+			"instance i, availability_zone z, project p"},
+		{"scheduler.select_destinations.end", "nova-scheduler:h",
+			`{"instance_uuid": "i", "project_id": "p", "availability_zone": "z"}`, "instance i, availability_zone z, project p"},
+		{"compute_task.build_instances", "compute_task.h",
+			`{"instance_id": "i", "instance_properties": {"uuid": "i", "project_id": "p"}, "request_spec": {"num_instances": 1}}`,
+			"instance i, project p"},
+		{"compute_task.build_instances.error", "nova-conductor:h",
+			`{"instance_uuid": "i", "request_spec": {"instance_uuid": "i", "project_id": "p"}}`, "instance i, project p"},
 		{"flavor.create", "nova-api:h1", `{"flavorid": "f"}`, "flavor f"},
 
 		{"image.update", "image.localhost", `{"id": "g", "owner": "p"}`, "image g, project p"},
-		{"image.member.create", "image.localhost", `{"image_id": "g", "member_id": "p2"}`, "image g"},
+		{"image.member.create", "image.localhost", `{"image_id": "g", "member_id": "p2"}`, "image g, project p2"},
+		{"image.send", "image.localhost", `{"image_id": "g", "owner_id": "p"}`, "image g, project p"},
 		{"volume.create.end", "volume.vm1@fake#fake",
 			`{"tenant_id": "p", "host": "vm1@fake#fake", "volume_id": "v", "snapshot_id": null, "volume_attachment": []}`,
 			"volume v, host vm1, project p"},
@@ -64,6 +94,10 @@ func TestTargets(t *testing.T) {
 			`{"stack_identity": "arn:x", "tenant_id": "p"}`,
 			"stack arn:x, project p"},
 		{"orchestration.stack.create.end", "orchestration.h", `{"resource_id": "s"}`, "stack s"},
+		{"orchestration.stack.delete.end", "orchestration.h",
+			`{"stack_identity": "arn:openstack:heat::p:stacks/name/s"}`, "stack s"},
+		{"group.create.end", "volume.h", `{"group_id": "g", "tenant_id": "p"}`, "volume_group g, project p"},
+		{"baremetal.node.power_set.end", "ironic-conductor.h", `{"uuid": "n", "instance_uuid": "i"}`, "baremetal_node n, instance i"},
 
 		{"network.create.start", "network.vm", `{"network": {"name": "n", "admin_state_up": true}}`, ""},
 		{"network.create.end", "network.vm",
@@ -78,6 +112,19 @@ func TestTargets(t *testing.T) {
 		{"port.create.end", "network.vm",
 			`{"ports": [{"id": "o1", "network_id": "n"}, {"id": "o2", "network_id": "n"}]}`,
 			"port o1, port o2, network n"},
+		{"network.update.start", "network.vm", `{"network": {"name": "n"}, "id": "n"}`, "network n"},
+		{"port.update.end", "network.vm", `{"port": {"id": "o", "device_id": "i", "device_owner": "compute:nova"}}`,
+			"port o, instance i"},
+		{"port.create.end", "network.vm",
+			`{"port": {"id": "o", "device_id": "r", "device_owner": "network:router_interface"}}`, "port o, router r"},
+		{"port.create.end", "network.vm",
+			`{"ports": [{"id": "o1", "device_id": "i", "device_owner": ""}, {"id": "o2", "device_id": "d", "device_owner": "network:dhcp"}]}`,
+			"port o1, port o2"},
+		{"subnetpool.create.end", "network.vm", `{"subnetpool": {"id": "s", "project_id": "p"}}`, "subnetpool s, project p"},
+		{"subnetpool.delete.start", "network.vm", `{"subnetpool_id": "s"}`, "subnetpool s"},
+		{"tag.create.end", "network.vm", `{"parent_resource": "networks", "parent_resource_id": "n", "tags": ["t"]}`, "network n"},
+		{"tag.create.end", "network.vm", `{"parent_resource": "floatingips", "parent_resource_id": "f"}`, "floating_ip f"},
+		{"tag.create.end", "network.vm", `{"parent_resource": "Q-x", "parent_resource_id": "f"}`, ""},
 		{"subnet.create.end", "network.vm", `{"subnet": {"id": "s", "network_id": "n"}}`, "subnet s, network n"},
 		{"router.interface.create", "network.vm",
 			`{"router_interface": {"id": "r", "tenant_id": "p", "port_id": "o", "network_id": "n", "subnet_id": "s", "subnet_ids": ["s", "s2"]}}`,
@@ -92,6 +139,10 @@ func TestTargets(t *testing.T) {
 			`{"target": {"id": "hash"}, "resource_info": "p", "initiator": {"project_id": "admin"}}`,
 			"project p, project admin"},
 		{"identity.user.created", "identity.vm", `{"target": {"id": "u"}}`, "user u"},
+		{"identity.group.updated", "identity.vm", `{"resource_info": "g", "actor_id": "u", "actor_type": "user"}`, "group g, user u"},
+		{"identity.application_credential.created", "identity.vm", `{"resource_info": "c"}`, "application_credential c"},
+		{"identity.OS-TRUST:trust.created", "identity.vm", `{"resource_info": "t"}`, "trust t"},
+		{"identity.ODD-THING.created", "identity.vm", `{"resource_info": "t"}`, ""},
 		{"identity.role_assignment.created", "identity.vm",
 			`{"role": "r", "user": "u", "project": "p", "group": null}`,
 			"role r, user u, project p"},
@@ -100,21 +151,29 @@ func TestTargets(t *testing.T) {
 		{"some.thing", "x", `{"instance_id": "i", "network_id": "n", "volume_id": {"odd": 1}, "host": ["h1", "h2"]}`,
 			"instance i, network n, host h1, host h2"},
 		{"some.thing", "x", `{}`, ""},
+		{"some.thing", "x", `{"instance_id": "***"}`, ""},
+		{"Some-Thing.x", "x", `{"Some-Thing": {"id": "1"}}`, ""},
 		{"some.thing", "x", `["no", "object"]`, ""},
 	} {
 		t.Run(c.eventType+" "+c.payload, func(t *testing.T) {
-			payload := parse(t, c.payload)
-			e := event.Event{EventType: c.eventType, PublisherID: c.publisher, Payload: []byte(payload)}
-			members, _ := payload.Members()
-			defaults(t).Apply(&e, members)
-			var got []string
-			for _, target := range e.Targets {
-				got = append(got, target.Kind+" "+target.ID)
-			}
-			if diff := cmp.Diff(c.want, strings.Join(got, ", ")); diff != "" {
+			got := targetsOf(t, event.Event{EventType: c.eventType, PublisherID: c.publisher}, c.payload)
+			if diff := cmp.Diff(c.want, got); diff != "" {
 				t.Error(diff)
 			}
 		})
+	}
+}
+
+// Who an operation ran for counts where the payload names no project.
+func TestProjectOfTheContext(t *testing.T) {
+	for _, c := range []struct{ payload, want string }{
+		{`{"port_id": "o"}`, "port o, project p"},
+		{`{"port_id": "o", "project_id": "other"}`, "port o, project other"},
+	} {
+		e := event.Event{EventType: "port.delete.start", Context: &event.Context{ProjectID: "p"}}
+		if got := targetsOf(t, e, c.payload); got != c.want {
+			t.Errorf("%s: %s, want %s", c.payload, got, c.want)
+		}
 	}
 }
 
@@ -181,6 +240,10 @@ func TestGroupAndLevel(t *testing.T) {
 		{"orchestration.stack.delete.error", "", "deletion", "critical"},
 		{"compute_task.build_instances.error", "", "general", "critical"},
 		{"scheduler.select_destinations.start", "", "general", "detail"},
+		{"compute.instance.live_migration.rollback.dest.end", "", "power", "warning"},
+		{"instance.live_migration_rollback_dest.end", "", "power", "warning"},
+		{"metrics.update", "", "general", "detail"},
+		{"tag.create.end", "", "network", "detail"},
 		{"my.own.thing", "", "", "detail"},
 		{"my.own.thing.failed", "", "", "critical"},
 	} {
@@ -262,6 +325,12 @@ func TestRedact(t *testing.T) {
 		{"nothing to do", `{"a": [1.10, {"b": "c"}], "tokens": 3}`, `{"a": [1.10, {"b": "c"}], "tokens": 3}`, 0},
 		{"any spelling", `{"X-Auth-Token":"a","auth_token":"b","adminPass":"c","_context_auth_token":"d","OS_PASSWORD":"e"}`,
 			`{"X-Auth-Token":"***","auth_token":"***","adminPass":"***","_context_auth_token":"***","OS_PASSWORD":"***"}`, 5},
+		{"what a user has put into an instance", `{"user_data":"x","injected_files":[["p","x"]]}`,
+			`{"user_data":"***","injected_files":"***"}`, 2},
+		{"of the services themselves", `{"provider_auth":"CHAP u p","psk":"x","agent_secret_token":"y","new_pass":"z","sys_pswd":"a"}`,
+			`{"provider_auth":"***","psk":"***","agent_secret_token":"***","new_pass":"***","sys_pswd":"***"}`, 5},
+		{"names that only look like it", `{"secret_uuid":"x","key_name":"k","public_key":"p","resource_type":"token"}`,
+			`{"secret_uuid":"x","key_name":"k","public_key":"p","resource_type":"token"}`, 0},
 		{"in lists and objects", `[{"a":{"password":1234}},{"b":[{"secret":["x",{"y":1}]}]}]`,
 			`[{"a":{"password":"***"}},{"b":[{"secret":"***"}]}]`, 2},
 		{"numbers beside it keep every digit", `{"n":123456789012345678901234567890.10,"password":"x","m":1e400}`,
@@ -299,16 +368,14 @@ func TestSecretKeysAreASetting(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	e := event.Event{EventType: "x.y", Payload: []byte(`{"pin_code":1,"password":"x"}`)}
-	if n := r.Apply(&e); n != 1 || string(e.Payload) != `{"pin_code":"***","password":"x"}` {
-		t.Errorf("%d: %s", n, e.Payload)
+	if v, n := r.Redact(parse(t, `{"pin_code":1,"password":"x"}`)); n != 1 || string(v) != `{"pin_code":"***","password":"x"}` {
+		t.Errorf("%d: %s", n, v)
 	}
 	none, err := New(Config{SecretKeys: []string{}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	e.Payload = []byte(`{"password":"x"}`)
-	if n := none.Apply(&e); n != 0 || string(e.Payload) != `{"password":"x"}` {
-		t.Errorf("%d: %s", n, e.Payload)
+	if v, n := none.Redact(parse(t, `{"password":"x"}`)); n != 0 || string(v) != `{"password":"x"}` {
+		t.Errorf("%d: %s", n, v)
 	}
 }

@@ -18,8 +18,8 @@ type lookup struct {
 type subject struct {
 	prefix string // of the event type
 	lookup
-	// inside names an object whose members count like those of the payload: neutron puts a port's fields in "port".
-	inside string
+	// inside names objects whose members count like those of the payload: neutron puts a port's fields in "port".
+	inside []string
 	// also names other things, by members that mean this only in events of this type.
 	also []lookup
 }
@@ -29,17 +29,23 @@ func newSubjects() []subject {
 	return []subject{
 		about("compute.instance.", "instance", "instance_id", "instance_uuid", "resource_id"),
 		about("instance.", "instance", "uuid", "instance_id"),
+		about("compute_task.", "instance", "instance_id", "instance_uuid").in("request_spec", "instance_properties"),
+		about("scheduler.", "instance", "instance_uuid", "request_spec.instance_properties.uuid").
+			in("request_spec.instance_properties"),
 		about("keypair.", "keypair", "key_name", "name", "resource_id"),
 		about("flavor.", "flavor", "flavorid", "flavor_id", "resource_id"),
-		about("aggregate.", "aggregate", "aggregate_id", "resource_id", "id"),
-		about("servergroup.", "server_group", "server_group_id"),
+		about("aggregate.", "aggregate", "aggregate_id", "resource_id", "id").and("host", "host_name"),
+		about("servergroup.", "server_group", "server_group_id").and("instance", "instance_uuids"),
 		about("server_group.", "server_group", "uuid"),
+		about("service.", "service", "uuid"),
 
-		about("image.", "image", "resource_id", "id").and("project", "owner"),
+		about("image.", "image", "resource_id", "id", "image_id").
+			and("project", "owner", "owner_id", "member_id"),
 		about("volume.", "volume", "volume_id", "resource_id"),
 		about("volume_type.", "volume_type", "volume_types.id", "volume_type_id", "id"),
 		about("snapshot.", "snapshot", "snapshot_id", "resource_id"),
 		about("backup.", "backup", "backup_id", "resource_id"),
+		about("group.", "volume_group", "group_id"),
 		about("orchestration.", "stack", "stack_id", "resource_id", "stack_identity"),
 
 		about("network.floating_ip.", "floating_ip", "floating_ip_id", "floating_ip", "resource_id"),
@@ -55,9 +61,13 @@ func newSubjects() []subject {
 		about("identity.authenticate", "user", "initiator.user_id"),
 		about("identity.role_assignment.", "role", "role").
 			and("user", "user").and("group", "group").and("project", "project").and("domain", "domain"),
-		identity("project"), identity("user"), identity("group"), identity("role"), identity("domain"),
-		identity("service"), identity("endpoint"), identity("region"), identity("policy"), identity("credential"),
-		about("identity.OS-TRUST:trust.", "trust", "resource_info", "resource_id", "target.id", "target_id"),
+		identity("group", "group").and("user", "actor_id"), // whom it was added to or removed from
+
+		about("baremetal.node.", "baremetal_node", "uuid"),
+		about("baremetal.port.", "baremetal_port", "uuid"),
+		about("baremetal.portgroup.", "baremetal_portgroup", "uuid"),
+		about("baremetal.chassis.", "baremetal_chassis", "uuid"),
+		about("baremetal.allocation.", "baremetal_allocation", "uuid"),
 	}
 }
 
@@ -65,8 +75,8 @@ func about(prefix, kind string, paths ...string) subject {
 	return subject{prefix: prefix, lookup: lookup{kind, paths}}
 }
 
-func (s subject) in(object string) subject {
-	s.inside = object
+func (s subject) in(objects ...string) subject {
+	s.inside = objects
 	return s
 }
 
@@ -75,20 +85,57 @@ func (s subject) and(kind string, paths ...string) subject {
 	return s
 }
 
-// neutron writes {"port": {"id": …}}, {"port_id": …} on deletion, or {"ports": [{"id": …}, …]} for many at once.
+// neutron writes {"port": {"id": …}}, {"port": {…}, "id": …} before an update, {"port_id": …} on deletion, or
+// {"ports": [{"id": …}, …]} for many at once.
 func neutron(name, kind string) subject {
-	return about(name+".", kind, name+"_id", name+".id", name+"s.id", "resource_id").in(name)
+	return about(name+".", kind, name+"_id", name+".id", name+"s.id", "resource_id", "id").in(name, name+"s")
 }
 
 // identity is keystone: resource_info has the id that its API uses; target.id is a hash of it where it is no UUID.
-func identity(kind string) subject {
-	return about("identity."+kind+".", kind, "resource_info", "resource_id", "target.id", "target_id")
+func identity(resource, kind string) subject {
+	return about("identity."+resource+".", kind, "resource_info", "resource_id", "target.id", "target_id")
+}
+
+// subjectOf returns what events of the type are about, or nil. Keystone and neutron name events of any resource alike,
+// so that those not in the list are understood, too.
+func subjectOf(subjects []subject, eventType string) *subject {
+	for i := range subjects {
+		if strings.HasPrefix(eventType, subjects[i].prefix) {
+			return &subjects[i]
+		}
+	}
+	first, rest, _ := strings.Cut(eventType, ".")
+	if first == "identity" {
+		resource, _, _ := strings.Cut(rest, ".") // OS-TRUST:trust
+		if kind := resource[strings.LastIndexByte(resource, ':')+1:]; isKind(kind) {
+			s := identity(resource, kind)
+			return &s
+		}
+		return nil
+	}
+	if rest == "" || !isKind(first) {
+		return nil
+	}
+	s := about(first+".", first, first+"_id", first+".id", first+"s.id").in(first, first+"s")
+	return &s
+}
+
+func isKind(s string) bool {
+	for i, c := range s {
+		if (c < 'a' || c > 'z') && (i == 0 || (c < '0' || c > '9') && c != '_') {
+			return false
+		}
+	}
+	return s != ""
 }
 
 // newParts are looked for in every event, in this order.
 func newParts() []lookup {
 	return []lookup{
-		{"instance", []string{"instance_id", "instance_uuid", "volume_attachment.instance_uuid"}},
+		{"instance", []string{
+			"instance_id", "instance_uuid", "volume_attachment.instance_uuid",
+			"args.instance.uuid", // nova, when a call failed
+		}},
 		{"volume", []string{"volume_id"}},
 		{"snapshot", []string{"snapshot_id"}},
 		{"image", []string{"image_id"}},
@@ -99,7 +146,7 @@ func newParts() []lookup {
 		{"network", []string{"network_id"}},
 		{"subnet", []string{"subnet_id", "subnet_ids"}},
 		{"security_group", []string{"security_group_id"}},
-		{"keypair", []string{"key_name"}},
+		{"baremetal_node", []string{"node_uuid"}},
 		{"aggregate", []string{"aggregate_id"}},
 		{"host", []string{"host", "node", "binding:host_id"}},
 		{"availability_zone", []string{"availability_zone"}},
@@ -113,9 +160,7 @@ func (f *facts) targets(subjects []subject, parts []lookup) []event.Target {
 	var out []event.Target
 	have := map[event.Target]bool{}
 	add := func(kind, id string) {
-		if kind == "host" {
-			id, _, _ = strings.Cut(id, "@") // cinder: host@backend#pool
-		}
+		id = targetID(kind, id)
 		t := event.Target{Kind: kind, ID: id}
 		if id == "" || have[t] {
 			return
@@ -132,36 +177,75 @@ func (f *facts) targets(subjects []subject, parts []lookup) []event.Target {
 			}
 		}
 	}
-	for _, s := range subjects {
-		if !strings.HasPrefix(f.event.EventType, s.prefix) {
-			continue
-		}
+	if s := subjectOf(subjects, f.event.EventType); s != nil {
 		collect(s.lookup, false)
 		f.lookInside(s.inside)
 		for _, l := range s.also {
 			collect(l, true)
 		}
-		break
+		switch s.kind {
+		case "port":
+			f.devices(add)
+		case "tag":
+			f.tagged(add)
+		}
 	}
-	// nova calls itself "aggregate.<id>" while it works on one.
-	if id, ok := strings.CutPrefix(f.event.PublisherID, "aggregate."); ok {
+	// nova calls itself "aggregate.<id>" while it works on one, and "aggregate.<name>" before it has an id.
+	if id, ok := strings.CutPrefix(f.event.PublisherID, "aggregate."); ok && id != f.first("name") {
 		add("aggregate", id)
 	}
 	for _, l := range parts {
 		collect(l, true)
 	}
+	if c := f.event.Context; c != nil && !slices.ContainsFunc(out, func(t event.Target) bool { return t.Kind == "project" }) {
+		add("project", c.ProjectID)
+	}
 	return out
 }
 
-// lookInside adds the members of an object to the documents.
-func (f *facts) lookInside(name string) {
-	if name == "" {
-		return
+// targetID makes of an identifier as services write it the one that their APIs take.
+func targetID(kind, id string) string {
+	switch kind {
+	case "host":
+		id, _, _ = strings.Cut(id, "@") // cinder: host@backend#pool
+	case "stack":
+		if strings.HasPrefix(id, "arn:") { // heat: arn:openstack:heat::<project>:stacks/<name>/<id>
+			id = id[strings.LastIndexByte(id, '/')+1:]
+		}
 	}
+	return id
+}
+
+// devices names what a port belongs to: its device_id means what its device_owner says.
+func (f *facts) devices(add func(kind, id string)) {
+	for _, doc := range f.docs {
+		id := Text(doc.Get("device_id"))
+		switch owner := Text(doc.Get("device_owner")); {
+		case strings.HasPrefix(owner, "compute:"):
+			add("instance", id)
+		case strings.HasPrefix(owner, "network:router_"), strings.HasPrefix(owner, "network:ha_router_"):
+			add("router", id)
+		}
+	}
+}
+
+// tagged names what neutron put a tag on: {"parent_resource": "networks", "parent_resource_id": …}.
+func (f *facts) tagged(add func(kind, id string)) {
+	resources := f.first("parent_resource")
+	if resource := strings.TrimSuffix(resources, "s"); resource == "floatingip" {
+		add("floating_ip", f.first("parent_resource_id"))
+	} else if isKind(resource) {
+		add(resource, f.first("parent_resource_id"))
+	}
+}
+
+// lookInside adds the members of some objects, or of those in lists, to the documents.
+func (f *facts) lookInside(paths []string) {
 	given := f.docs
 	f.docs = slices.Clip(given) // the caller's stay as they are
 	for _, doc := range given {
-		for _, value := range []rawjson.Value{doc.Get(name), doc.Get(name + "s")} {
+		for _, path := range paths {
+			value := at(doc, path)
 			elements, ok := value.Elements()
 			if !ok {
 				elements = []rawjson.Value{value}
@@ -173,4 +257,15 @@ func (f *facts) lookInside(name string) {
 			}
 		}
 	}
+}
+
+// at returns the value at a path through objects.
+func at(members rawjson.Object, path string) rawjson.Value {
+	name, rest, nested := strings.Cut(path, ".")
+	v := members.Get(name)
+	if !nested {
+		return v
+	}
+	inner, _ := v.Members()
+	return at(inner, rest)
 }
