@@ -5,6 +5,7 @@ import (
 
 	"stackstream/normalizer"
 	"stackstream/normalizer/ceilometer"
+	"stackstream/normalizer/oslo"
 	"stackstream/normalizer/rules"
 )
 
@@ -17,5 +18,6 @@ func converters(cfg rules.Config) (map[string]normalizer.Converter, error) {
 	}
 	return map[string]normalizer.Converter{
 		ceilometer.Format: ceilometer.New(shared),
+		oslo.Format:       oslo.New(shared),
 	}, nil
 }
