@@ -8,7 +8,7 @@ VULN  := $(TOOLS)/govulncheck
 # How long each fuzz target runs under make fuzz.
 FUZZTIME ?= 20s
 
-.PHONY: help build test check fmt lint vuln unit fuzz clean compiler
+.PHONY: help build test check fmt lint vuln unit fuzz clean compiler rabbitmq
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -35,7 +35,7 @@ vuln: $(VULN) ## known vulnerabilities in what we call
 		echo "govulncheck: the database of vulnerabilities can't be reached from here: not checked"; \
 	else echo "$$out"; exit 1; fi
 
-unit: compiler ## all tests with the race detector
+unit: compiler rabbitmq ## all tests with the race detector
 	$(GO) test -race -timeout 15m ./...
 
 # The race detector needs a C compiler.
@@ -44,6 +44,17 @@ compiler:
 		if command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ]; then \
 			apt-get update -qq && apt-get install -y -qq --no-install-recommends gcc libc6-dev; \
 		else echo "go test -race needs a C compiler: install gcc"; exit 1; fi; }
+
+# Tests start RabbitMQ brokers of their own. The package would start one, too: policy-rc.d keeps dpkg from it meanwhile.
+POLICY := /usr/sbin/policy-rc.d
+rabbitmq: ## RabbitMQ, which tests start
+	@[ -e /usr/lib/rabbitmq/bin/rabbitmq-server ] || { \
+		if command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ]; then \
+			[ -e $(POLICY) ] || { trap 'rm -f $(POLICY)' EXIT && trap 'exit 1' INT TERM && \
+				printf '#!/bin/sh\nexit 101\n' >$(POLICY) && chmod +x $(POLICY); } && \
+			apt-get update -qq && \
+			DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=600 install -y -qq --no-install-recommends rabbitmq-server; \
+		else echo "tests of the AMQP source need RabbitMQ: install rabbitmq-server"; exit 1; fi; }
 
 fuzz: ## every fuzz target for FUZZTIME
 	@set -e; for pkg in $$($(GO) list ./...); do \
