@@ -125,7 +125,7 @@ func (r *Raw) next(events []event.Raw, p event.Progress, last bool) event.RawCur
 		c.DedupeFrom = min(c.DedupeFrom, p.DedupeFrom)
 		return c
 	}
-	c.DedupeFrom = p.DedupeFrom
+	c.DedupeFrom, c.Retired = p.DedupeFrom, p.Retired
 	if p.Cursor != nil {
 		c.Cursor = p.Cursor
 	}

@@ -84,14 +84,14 @@ func TestRawProgress(t *testing.T) {
 	}
 	first := event.Progress{Cursor: json.RawMessage(`"c1"`), Watermark: at(10), Newest: at(11), Floor: at(9), DedupeFrom: 4}
 	commit(1, first)
-	second := event.Progress{Cursor: json.RawMessage(`"c2"`), Watermark: at(20), Newest: at(21), Floor: at(19), DedupeFrom: 7}
+	second := event.Progress{Cursor: json.RawMessage(`"c2"`), Watermark: at(20), Newest: at(21), Floor: at(19), DedupeFrom: 7, Retired: true}
 	commit(5, second)
 	commit(0, event.Progress{Watermark: at(15), DedupeFrom: 9})
 
 	between := first
 	between.DedupeFrom = 4
 	backwards := second
-	backwards.DedupeFrom = 9
+	backwards.DedupeFrom, backwards.Retired = 9, false // it collects again
 	want := []event.RawCursor{
 		{Position: 1, Received: at(0), Progress: first},
 		{Position: 3, Received: at(1), Progress: between},

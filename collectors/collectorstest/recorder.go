@@ -14,6 +14,7 @@ import (
 // recorder takes batches in place of the loop, and checks what a source promises with each.
 type recorder struct {
 	gate chan struct{} // if set, emit waits until it is closed
+	keep int           // if not negative, only so many batches become durable; the others are lost
 
 	mu      sync.Mutex
 	changed chan struct{}
@@ -25,11 +26,12 @@ type recorder struct {
 	order   []event.ID // identities in the order of their first appearance
 	known   map[event.ID]int
 	repeats int
+	lost    int // batches
 	broken  error
 }
 
 func newRecorder(spec collectors.Spec) *recorder {
-	return &recorder{changed: make(chan struct{}), known: map[event.ID]int{}, repeats: spec.Repeats}
+	return &recorder{keep: -1, changed: make(chan struct{}), known: map[event.ID]int{}, repeats: spec.Repeats}
 }
 
 func (r *recorder) emit(ctx context.Context, b collectors.Batch) error {
@@ -48,7 +50,16 @@ func (r *recorder) emit(ctx context.Context, b collectors.Batch) error {
 			return ctx.Err()
 		}
 	}
-	r.change(func() { r.take(b) })
+	r.change(func() {
+		if r.keep >= 0 && len(r.batches) >= r.keep {
+			r.lost++
+			return
+		}
+		r.take(b)
+		if b.Done != nil {
+			b.Done()
+		}
+	})
 	return nil
 }
 
@@ -167,6 +178,9 @@ func (run *running) end() error {
 }
 
 func checkResume(ctx context.Context, h Harness) error {
+	if h.Forgets {
+		return checkResumeWhereLost(ctx, h)
+	}
 	want := h.Put(30)
 	first := newRecorder(h.Spec)
 	run, err := start(ctx, h, first, event.From{})
@@ -184,6 +198,37 @@ func checkResume(ctx context.Context, h Harness) error {
 		}
 	}
 	return nil
+}
+
+// checkResumeWhereLost kills the source behind a growing number of batches, each time with what it has handed over since
+// and nobody knows of.
+func checkResumeWhereLost(ctx context.Context, h Harness) error {
+	r := newRecorder(h.Spec)
+	var want []event.ID
+	for more := range 10 {
+		want = append(want, h.Put(13)...)
+		r.keep = len(r.batches) + more
+		before := r.lost
+		if err := r.runUntil(ctx, h, func() bool { return r.lost > before }); err != nil {
+			return fmt.Errorf("killed behind batch %d: %w", r.keep, err)
+		}
+		durable := r.keep
+		r.keep = -1
+		err := r.runUntil(ctx, h, func() bool { return len(r.order) >= len(want) })
+		if err := errors.Join(err, sameIDs(r.order, want)); err != nil {
+			return fmt.Errorf("restarted behind batch %d: %w", durable, err)
+		}
+	}
+	return nil
+}
+
+// runUntil runs the source from where the recorder stands until the condition holds.
+func (r *recorder) runUntil(ctx context.Context, h Harness, condition func() bool) error {
+	run, err := start(ctx, h, r, r.from)
+	if err != nil {
+		return err
+	}
+	return errors.Join(r.wait(ctx, condition), run.end())
 }
 
 // resume starts the source behind the batches that are durable.

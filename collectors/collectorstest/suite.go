@@ -31,6 +31,9 @@ type Harness struct {
 	Fail func(n int)
 	// Down makes the service unreachable or refusing, until it is called with false.
 	Down func(down bool)
+	// Forgets says that the service forgets the events that a Done was called for, and shows all others again: it can't go
+	// on from an earlier cursor than the last durable one. What was put before the source first ran is kept.
+	Forgets bool
 }
 
 // patience is how long the suite waits for what a healthy source does at once.

@@ -1,0 +1,217 @@
+package amqp
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"os"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/rabbitmq/amqp091-go"
+
+	"stackstream/event"
+)
+
+// frameSize is the largest frame we take, RabbitMQ's own default.
+const frameSize = 128 << 10
+
+// errTooLate is why a connection is given up after ConnectTimeout.
+var errTooLate = errors.New("too late")
+
+// dialer makes connections to the broker. It may be used by several goroutines at once.
+type dialer struct {
+	cfg      Config
+	name     string // of the connections
+	version  string
+	password string
+	tls      *tls.Config // nil: without TLS
+}
+
+// newDialer reads the files that the settings name, and asks nobody. name and version are what the broker's list of
+// connections shows.
+func newDialer(cfg Config, name, version string) (*dialer, error) {
+	d := &dialer{cfg: cfg, name: name, version: version, password: string(cfg.Password)}
+	if cfg.PasswordFile != "" {
+		text, err := os.ReadFile(cfg.PasswordFile)
+		if err != nil {
+			return nil, invalid("read password_file", err)
+		}
+		d.password = strings.TrimRight(string(text), "\r\n")
+		if d.password == "" {
+			return nil, invalid("read password_file", fmt.Errorf("%s is empty", cfg.PasswordFile))
+		}
+	}
+	if cfg.TLS.Enabled {
+		var err error
+		if d.tls, err = cfg.TLS.config(); err != nil {
+			return nil, err
+		}
+	}
+	return d, nil
+}
+
+func (t TLS) config() (*tls.Config, error) {
+	conf := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: t.ServerName}
+	if t.MinVersion == tls13 {
+		conf.MinVersion = tls.VersionTLS13
+	}
+	if t.CAFile != "" {
+		pem, err := os.ReadFile(t.CAFile)
+		if err != nil {
+			return nil, invalid("read tls.ca_file", err)
+		}
+		conf.RootCAs = x509.NewCertPool()
+		if !conf.RootCAs.AppendCertsFromPEM(pem) {
+			return nil, invalid("read tls.ca_file", fmt.Errorf("%s has no certificate in PEM form", t.CAFile))
+		}
+	}
+	if t.CertFile != "" {
+		cert, err := tls.LoadX509KeyPair(t.CertFile, t.KeyFile)
+		if err != nil {
+			return nil, invalid("read tls.cert_file and tls.key_file", err)
+		}
+		conf.Certificates = []tls.Certificate{cert}
+	}
+	return conf, nil
+}
+
+// dial tries all hosts once, in random order, and returns the first connection that stands and its host. The error
+// names every host and what is wrong with it; it is Invalid only if no host could serve us later either.
+func (d *dialer) dial(ctx context.Context, purpose string) (*amqp091.Connection, string, error) {
+	hosts := d.cfg.Hosts
+	errs, addresses := make([]error, len(hosts)), make([]string, len(hosts))
+	for _, i := range rand.Perm(len(hosts)) {
+		host := hosts[i]
+		conn, err := d.dialHost(ctx, host, purpose)
+		if err == nil {
+			return conn, host, nil
+		}
+		if ctx.Err() != nil {
+			return nil, "", err
+		}
+		errs[i], addresses[i] = err, d.cfg.address(host)
+	}
+	return nil, "", noHost(addresses, errs)
+}
+
+// dialHost connects to one host: TCP, TLS and login together within ConnectTimeout. purpose, if any, is added to the
+// name of the connection.
+func (d *dialer) dialHost(ctx context.Context, host, purpose string) (*amqp091.Connection, error) {
+	address := d.cfg.address(host)
+	limited, cancel := context.WithTimeoutCause(ctx, d.cfg.ConnectTimeout, errTooLate)
+	defer cancel()
+	tcp, err := (&net.Dialer{}).DialContext(limited, "tcp", address)
+	if err != nil {
+		return nil, d.failed(limited, address, stageReach, nil, err)
+	}
+	// The library bounds its handshake by deadlines that its own heartbeats move; closing the socket ends it for sure.
+	stop := context.AfterFunc(limited, func() { _ = tcp.Close() })
+	conn, err := d.open(limited, address, tcp, purpose)
+	if !stop() && err == nil {
+		_ = conn.Close()
+		conn, err = nil, d.failed(limited, address, stageLogin, nil, context.Cause(limited))
+	}
+	if err != nil {
+		_ = tcp.Close()
+		return nil, err
+	}
+	return conn, nil
+}
+
+// open speaks TLS and AMQP on a connection.
+func (d *dialer) open(ctx context.Context, address string, tcp net.Conn, purpose string) (*amqp091.Connection, error) {
+	conn := &witness{Conn: tcp}
+	if d.tls != nil {
+		conf := d.tls.Clone()
+		if conf.ServerName == "" {
+			conf.ServerName, _, _ = net.SplitHostPort(address)
+		}
+		secure := tls.Client(tcp, conf)
+		if err := secure.HandshakeContext(ctx); err != nil {
+			return nil, d.failed(ctx, address, stageTLS, nil, err)
+		}
+		conn.Conn = secure
+	}
+	name := d.name
+	if purpose != "" {
+		name += " " + purpose
+	}
+	properties := amqp091.Table{
+		"connection_name": name, "product": "stackstream", "version": d.version, "platform": "golang",
+	}
+	amqp, err := amqp091.Open(conn, amqp091.Config{
+		SASL: []amqp091.Authentication{d.login(properties)}, Vhost: d.cfg.VHost, FrameSize: frameSize,
+		Heartbeat: d.cfg.Heartbeat, Properties: properties, Locale: "en_US",
+	})
+	if err != nil {
+		return nil, d.failed(ctx, address, stageLogin, conn, err)
+	}
+	// From here on the library moves the deadline with each frame that comes. The one that it set with the last frame of
+	// the login it may have cleared: a broker that says nothing after that would be waited for without end.
+	if err := conn.SetReadDeadline(time.Now().Add(2 * amqp.Config.Heartbeat)); err != nil {
+		_ = amqp.CloseDeadline(time.Now())
+		return nil, d.failed(ctx, address, stageLogin, nil, err)
+	}
+	return amqp, nil
+}
+
+// login is how we say who we are.
+type login struct {
+	amqp091.Authentication
+	properties amqp091.Table
+}
+
+func (d *dialer) login(properties amqp091.Table) *login {
+	if d.cfg.SASL == saslExternal {
+		return &login{&amqp091.ExternalAuth{}, properties}
+	}
+	return &login{&amqp091.PlainAuth{Username: d.cfg.User, Password: d.password}, properties}
+}
+
+// Response also asks the broker to say so when it refuses the login. Without that it only closes the connection after a
+// while, and a wrong password can't be told from a broker that goes down. The library writes the capabilities anew for
+// each connection, before it asks for this.
+func (l *login) Response() string {
+	if capabilities, ok := l.properties["capabilities"].(amqp091.Table); ok {
+		capabilities["authentication_failure_close"] = true
+	}
+	return l.Authentication.Response()
+}
+
+// witness remembers what the library's errors do not tell: how the other side's first bytes look, and how reading
+// ended.
+type witness struct {
+	net.Conn
+	mu    sync.Mutex
+	first [8]byte
+	n     int
+	err   error
+}
+
+func (w *witness) Read(p []byte) (int, error) {
+	n, err := w.Conn.Read(p)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.n < len(w.first) {
+		w.n += copy(w.first[w.n:], p[:n])
+	}
+	if err != nil && w.err == nil {
+		w.err = err
+	}
+	return n, err
+}
+
+// saw returns the first bytes that came, and the first error of reading.
+func (w *witness) saw() (string, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return string(w.first[:w.n]), w.err
+}
+
+func invalid(op string, err error) error { return &event.Error{Kind: event.Invalid, Op: op, Err: err} }

@@ -1,0 +1,158 @@
+package amqp
+
+import (
+	"time"
+
+	amqp091 "github.com/rabbitmq/amqp091-go"
+
+	"stackstream/collectors"
+	"stackstream/event"
+	"stackstream/internal/kombu"
+)
+
+// taken is what is made of a number of deliveries.
+type taken struct {
+	*consumer
+	now   time.Time
+	batch collectors.Batch
+
+	tag                          uint64
+	count, bytes                 int
+	redelivered, unknown, probed int
+	finished                     bool
+}
+
+func (t *taken) add(d *amqp091.Delivery) {
+	t.tag = d.DeliveryTag
+	if d.Exchange == t.names.probe {
+		t.probe(d)
+		return
+	}
+	t.count++
+	t.bytes += len(d.Body)
+	t.consumer.bytes = average(t.consumer.bytes, len(d.Body))
+	if d.Redelivered {
+		t.redelivered++
+	}
+	if !t.known[d.RoutingKey] {
+		t.unknown++
+	}
+	n := readNotice(uncompressed(d))
+	if n.readable && !t.filter.Keep(n.eventType) {
+		t.batch.Filtered++
+		return
+	}
+	if !d.Redelivered && t.probes.quick() {
+		t.skew.add(t.now, n.time)
+	}
+	t.batch.Events = append(t.batch.Events, raw(d, n))
+}
+
+// maxDecompressed bounds what a compressed body may become for us to look for its identity in it.
+const maxDecompressed = 16 << 20
+
+// uncompressed is the body of a delivery as its publisher had it. What can't be decompressed is left to the converter.
+func uncompressed(d *amqp091.Delivery) []byte {
+	if method := compression(d); method != "" {
+		if body, err := kombu.Decompress(method, d.Body, maxDecompressed); err == nil {
+			return body
+		}
+	}
+	return d.Body
+}
+
+func compression(d *amqp091.Delivery) string {
+	method, _ := d.Headers[kombu.Property].(string)
+	return method
+}
+
+// average moves an average towards a size: at once to a larger one, slowly to a smaller one.
+func average(bytes, size int) int {
+	size += 512 // for headers, and what a delivery takes anyway
+	switch {
+	case bytes == 0:
+		return size
+	case size > bytes:
+		return bytes + (size-bytes+15)/16
+	default:
+		return bytes - (bytes-size)/64
+	}
+}
+
+// raw makes the event of a delivery.
+func raw(d *amqp091.Delivery, n notice) event.Raw {
+	e := event.Raw{
+		ID: n.id, Time: n.time, Format: Format, ContentType: d.ContentType, Body: d.Body,
+		Header: map[string]string{"Evt-Exchange": d.Exchange, "Evt-Routing-Key": d.RoutingKey},
+	}
+	if e.ID == "" && d.MessageId != "" {
+		e.ID = event.BoundID(event.ID(d.MessageId))
+	}
+	if d.Redelivered {
+		e.Header["Evt-Redelivered"] = "true"
+	}
+	if d.ContentEncoding != "" && d.ContentEncoding != "utf-8" {
+		e.Header["Evt-Content-Encoding"] = d.ContentEncoding
+	}
+	if method := compression(d); method != "" {
+		e.Header[kombu.Header] = method
+	}
+	if trace, ok := d.Headers["traceparent"].(string); ok {
+		e.Header[event.HeaderTraceparent] = trace
+	}
+	return e
+}
+
+// probe takes a probe: all that was in the queue before it has been handed over, or is in this batch.
+func (t *taken) probe(d *amqp091.Delivery) {
+	number, at, ours := t.probes.back(d.MessageId, t.now)
+	if !ours {
+		return
+	}
+	t.probed++
+	t.batch.Watermark = at.Add(-settle)
+	if t.opts.Hooks.Probe != nil {
+		t.opts.Hooks.Probe(t.now.Sub(at))
+	}
+	t.finished = t.released(number)
+}
+
+// tell reports what the deliveries showed.
+func (t *taken) tell() {
+	hooks := t.opts.Hooks
+	if t.redelivered > 0 && hooks.Redelivered != nil {
+		hooks.Redelivered(t.redelivered)
+	}
+	if t.unknown > 0 {
+		t.strange = true
+		if hooks.Unknown != nil {
+			hooks.Unknown(t.unknown)
+		}
+		t.says.set(conditionUnknown, "notifications come with routing keys that are not configured, through bindings that are not ours")
+	}
+	if t.probed == 0 {
+		return
+	}
+	if !t.strange {
+		t.says.set(conditionUnknown, "")
+	}
+	t.strange = false
+	if ahead, known := t.skew.take(); known {
+		if hooks.Skew != nil {
+			hooks.Skew(ahead)
+		}
+		t.says.set(conditionSkew, skewText(ahead))
+	}
+	t.keepSize()
+}
+
+// keepSize puts the size of bodies into the state when it is far from what stands there; it is written with the next
+// events.
+func (t *taken) keepSize() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if b := t.consumer.bytes; b > 0 && (b > 2*t.state.BodyBytes || 2*b < t.state.BodyBytes) {
+		t.state.BodyBytes = b
+		t.dirty = true
+	}
+}

@@ -1,0 +1,341 @@
+package amqp
+
+import (
+	"fmt"
+	"maps"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"stackstream/event"
+)
+
+// Problem is a mistake in the configuration. Field is the setting, as in the YAML file, with dots between levels.
+type Problem struct{ Field, Msg string }
+
+func (p Problem) String() string { return p.Field + ": " + p.Msg }
+
+// problems collects what Validate finds.
+type problems []Problem
+
+func (ps *problems) add(field, format string, args ...any) {
+	*ps = append(*ps, Problem{Field: field, Msg: fmt.Sprintf(format, args...)})
+}
+
+const (
+	minHeartbeat = time.Second
+	maxHeartbeat = time.Minute
+
+	minConnectTimeout = 100 * time.Millisecond
+	maxConnectTimeout = time.Minute
+
+	maxPrefetch      = 65535
+	minPrefetchBytes = 64 << 10
+	maxPrefetchBytes = 1 << 30
+	maxRemember      = 2_000_000
+
+	minProbe = time.Second
+	maxProbe = 10 * time.Minute
+
+	minQueueBytes = 1 << 20
+	minQueueTTL   = time.Minute
+
+	tls12 = "1.2"
+	tls13 = "1.3"
+
+	// maxName is how long AMQP lets the name of an exchange, a queue or a virtual host be, and a routing key.
+	maxName = 255
+)
+
+// priorities are those that oslo.messaging has; each is the last word of a routing key.
+func priorities() []string {
+	return []string{"audit", "debug", "info", "warn", "error", "critical", "sample"}
+}
+
+// Validate returns every mistake that shows without reading a file or asking anybody.
+func (c Config) Validate() []Problem {
+	var found problems
+	c.validateConnection(&found)
+	c.validateLogin(&found)
+	c.TLS.validate(&found)
+	c.validateExchanges(&found)
+	c.validateBindings(&found)
+	c.Queue.validate(&found)
+	c.validateFlow(&found)
+	if err := c.EventTypes.Validate(); err != nil {
+		for _, line := range strings.Split(err.Error(), "\n") {
+			found.add("event_types", "%s", line)
+		}
+	}
+	return found
+}
+
+func (c Config) validateConnection(found *problems) {
+	if len(c.Hosts) == 0 {
+		found.add("hosts", "is missing: the nodes of the broker, like [rabbit1, rabbit2:5672]")
+	}
+	seen := map[string]bool{}
+	for i, host := range c.Hosts {
+		field := fmt.Sprintf("hosts[%d]", i)
+		if msg := checkHost(host); msg != "" {
+			found.add(field, "%s", msg)
+			continue
+		}
+		address := c.address(host)
+		if seen[address] {
+			found.add(field, "%s is there twice", host)
+		}
+		seen[address] = true
+	}
+	switch {
+	case c.VHost == "":
+		found.add("vhost", `is empty: the virtual host that the services use; a broker's own is "/"`)
+	case strings.EqualFold(c.VHost, "%2F"):
+		found.add("vhost", `is %q, as it stands in a URL; write "/"`, c.VHost)
+	case len(c.VHost) > maxName:
+		found.add("vhost", "is longer than %d bytes", maxName)
+	}
+	if c.Heartbeat < minHeartbeat || c.Heartbeat > maxHeartbeat {
+		msg := "must be from %s to %s"
+		if c.Heartbeat == 0 {
+			msg += ": without heartbeats a dead connection is never noticed"
+		}
+		found.add("heartbeat", msg, minHeartbeat, maxHeartbeat)
+	}
+	if c.ConnectTimeout < minConnectTimeout || c.ConnectTimeout > maxConnectTimeout {
+		found.add("connect_timeout", "must be from %s to %s", minConnectTimeout, maxConnectTimeout)
+	}
+}
+
+func (c Config) validateLogin(found *problems) {
+	switch c.SASL {
+	case saslPlain:
+		if c.User == "" {
+			found.add("user", "is missing (or set sasl to external, with a client certificate)")
+		}
+		switch {
+		case c.Password == "" && c.PasswordFile == "":
+			found.add("password_file", "is missing (or set password)")
+		case c.Password != "" && c.PasswordFile != "":
+			found.add("password_file", "can't be set together with password")
+		}
+	case saslExternal:
+		for _, s := range []struct{ field, value string }{
+			{"user", c.User}, {"password", string(c.Password)}, {"password_file", c.PasswordFile},
+		} {
+			if s.value != "" {
+				found.add(s.field, "can't be set together with sasl: external, where the client certificate says who we are")
+			}
+		}
+		if !c.TLS.Enabled {
+			found.add("tls.enabled", "must be true where sasl is external, which logs in with a client certificate")
+		}
+		if c.TLS.CertFile == "" && c.TLS.KeyFile == "" {
+			found.add("tls.cert_file", "is missing, with tls.key_file: sasl: external logs in with a client certificate")
+		}
+	default:
+		found.add("sasl", "is %q; plain or external is meant", c.SASL)
+	}
+}
+
+func (t TLS) validate(found *problems) {
+	if !t.Enabled {
+		for _, s := range []struct{ field, value string }{
+			{"ca_file", t.CAFile}, {"cert_file", t.CertFile}, {"key_file", t.KeyFile}, {"server_name", t.ServerName},
+		} {
+			if s.value != "" {
+				found.add("tls."+s.field, "is set, and TLS is not used: set tls.enabled")
+			}
+		}
+	}
+	if t.CertFile != "" && t.KeyFile == "" {
+		found.add("tls.key_file", "is missing: tls.cert_file is set")
+	}
+	if t.KeyFile != "" && t.CertFile == "" {
+		found.add("tls.cert_file", "is missing: tls.key_file is set")
+	}
+	switch t.MinVersion {
+	case tls12, tls13:
+	default:
+		found.add("tls.min_version", "is %q; %q or %q is meant", t.MinVersion, tls12, tls13)
+	}
+}
+
+// validateExchanges looks at the names, and at who takes which. An exchange of a shard may also be in the list of all.
+func (c Config) validateExchanges(found *problems) {
+	if len(c.Exchanges) == 0 && len(c.Shards) == 0 {
+		found.add("exchanges", "names none: those that the services notify on, like [nova, cinder, openstack]")
+	}
+	check := func(field, name string, seen map[string]string) {
+		if msg := c.Queue.checkExchange(name); msg != "" {
+			found.add(field, "%s", msg)
+			return
+		}
+		if first, twice := seen[name]; twice {
+			found.add(field, "%s is in %s already", name, first)
+			return
+		}
+		seen[name] = field
+	}
+	listed := map[string]string{}
+	for i, name := range c.Exchanges {
+		check(fmt.Sprintf("exchanges[%d]", i), name, listed)
+	}
+	sharded := map[string]string{}
+	for _, shard := range slices.Sorted(maps.Keys(c.Shards)) {
+		field := "shards." + shard
+		if shard == "" {
+			found.add("shards", "has a shard without a name")
+		} else if _, err := event.ParseSource(Kind + "-" + shard); err != nil {
+			found.add(field, "does not make the name of a source: %s", err)
+		}
+		if len(c.Shards[shard]) == 0 {
+			found.add(field, "names no exchange")
+		}
+		for i, name := range c.Shards[shard] {
+			check(fmt.Sprintf("%s[%d]", field, i), name, sharded)
+		}
+	}
+}
+
+// checkExchange says what is wrong with the name of a service's exchange, "" if nothing is.
+func (q Queue) checkExchange(name string) string {
+	switch {
+	case name == "":
+		return "is empty; the default exchange has no bindings of its own"
+	case strings.HasPrefix(name, "amq."):
+		return fmt.Sprintf("%q is one of the broker's own: name the exchange of a service (its control_exchange)", name)
+	case strings.HasPrefix(name, "notifications."):
+		return fmt.Sprintf("%q is how the queues of the services are named, which are left alone: "+
+			"name the exchange of a service (its control_exchange)", name)
+	case q.Prefix != "" && strings.HasPrefix(name, q.Prefix+"."):
+		return fmt.Sprintf("%q begins like what is declared here (queue.prefix)", name)
+	case strings.ContainsAny(name, "*#"):
+		return fmt.Sprintf("%q has a wildcard in it: name each exchange", name)
+	}
+	return checkName(name)
+}
+
+// checkName says what is wrong with text that goes into a field of AMQP for names.
+func checkName(name string) string {
+	if len(name) > maxName {
+		return fmt.Sprintf("is longer than %d bytes", maxName)
+	}
+	for _, r := range name {
+		if r <= ' ' || r == 0x7f || r == '\uFFFD' {
+			return fmt.Sprintf("%q has a space or a character that can't be printed in it", name)
+		}
+	}
+	return ""
+}
+
+func (c Config) validateBindings(found *problems) {
+	each := func(setting string, values []string, check func(string) string) {
+		for i, v := range values {
+			field := fmt.Sprintf("%s[%d]", setting, i)
+			if msg := check(v); msg != "" {
+				found.add(field, "%s", msg)
+			} else if slices.Contains(values[:i], v) {
+				found.add(field, "%s is there twice", v)
+			}
+		}
+	}
+	if len(c.Topics) == 0 {
+		found.add("topics", "names none: usually notifications, and for nova's other format versioned_notifications")
+	}
+	each("topics", c.Topics, checkTopic)
+	if len(c.Priorities) == 0 {
+		found.add("priorities", "names none: some of %s", strings.Join(priorities(), ", "))
+	}
+	each("priorities", c.Priorities, checkPriority)
+	switch c.CreateExchanges {
+	case createNever, createDurable, createTransient:
+	default:
+		found.add("create_exchanges", "is %q; never, durable or transient is meant", c.CreateExchanges)
+	}
+}
+
+func checkTopic(topic string) string {
+	if topic == "" {
+		return "is empty"
+	}
+	if strings.ContainsAny(topic, "*#") {
+		return fmt.Sprintf("%q has a wildcard in it: other messages than notifications go through the same exchanges, "+
+			"so name each topic, like notifications", topic)
+	}
+	if at := strings.LastIndexByte(topic, '.'); at >= 0 && slices.Contains(priorities(), topic[at+1:]) {
+		return fmt.Sprintf("%q ends in a priority, which is added to each topic: write %s, and the priority in priorities",
+			topic, topic[:at])
+	}
+	if len(topic)+len(".critical") > maxName {
+		return fmt.Sprintf("is longer than %d bytes", maxName-len(".critical"))
+	}
+	return checkName(topic)
+}
+
+func checkPriority(p string) string {
+	if slices.Contains(priorities(), p) {
+		return ""
+	}
+	msg := fmt.Sprintf("%q is none of %s", p, strings.Join(priorities(), ", "))
+	if near := nearestPriority(strings.ToLower(strings.TrimSpace(p))); near != "" {
+		msg += fmt.Sprintf("; did you mean %s?", near)
+	}
+	return msg
+}
+
+// nearestPriority is the one that has the most letters in common with p at the beginning, two at least; "" if there is
+// none.
+func nearestPriority(p string) string {
+	best, common := "", 1
+	for _, known := range priorities() {
+		n := 0
+		for n < len(known) && n < len(p) && known[n] == p[n] {
+			n++
+		}
+		if n > common {
+			best, common = known, n
+		}
+	}
+	return best
+}
+
+var prefixForm = regexp.MustCompile(`^[a-z0-9_.-]{1,64}$`)
+
+func (q Queue) validate(found *problems) {
+	switch first, _, _ := strings.Cut(q.Prefix, "."); {
+	case !prefixForm.MatchString(q.Prefix):
+		found.add("queue.prefix", "is %q; 1 to 64 characters of a-z, 0-9, _, . and - are meant", q.Prefix)
+	case first == "amq":
+		found.add("queue.prefix", "is %q; names that begin with amq. are the broker's own", q.Prefix)
+	case first == "notifications":
+		found.add("queue.prefix", "is %q; so begin the queues of the services, which are left alone", q.Prefix)
+	}
+	switch q.Type {
+	case "classic", "quorum":
+	default:
+		found.add("queue.type", "is %q; classic or quorum is meant", q.Type)
+	}
+	if q.MaxBytes != 0 && q.MaxBytes < minQueueBytes {
+		found.add("queue.max_bytes", "must be at least 1MiB, or 0 for no limit from here")
+	}
+	if q.TTL != 0 && q.TTL < minQueueTTL {
+		found.add("queue.ttl", "must be at least %s, or 0 for no limit from here", minQueueTTL)
+	}
+}
+
+func (c Config) validateFlow(found *problems) {
+	if c.Prefetch < 1 || c.Prefetch > maxPrefetch {
+		found.add("prefetch", "must be from 1 to %d", maxPrefetch)
+	}
+	if c.PrefetchBytes < minPrefetchBytes || c.PrefetchBytes > maxPrefetchBytes {
+		found.add("prefetch_bytes", "must be from 64KiB to 1GiB")
+	}
+	if least := 2 * min(max(c.Prefetch, 1), maxPrefetch); c.Remember < least || c.Remember > maxRemember {
+		found.add("remember", "must be from %d, twice the prefetch, to %d", least, maxRemember)
+	}
+	if c.Probe < minProbe || c.Probe > maxProbe {
+		found.add("probe", "must be from %s to %s", minProbe, maxProbe)
+	}
+}
