@@ -37,7 +37,7 @@ func CheckSources(ctx context.Context, cfg *config.Config, version string, log z
 				continue
 			}
 			subject := fmt.Sprintf("provider %s, %s", name, kind.Name)
-			candidate := kind.Candidate(name, s, SourceEnv{Log: log, Version: version})
+			candidate := kind.Candidate(name, s, SourceEnv{Log: log, Version: version, Host: hostName()})
 			for _, shard := range candidate.Shards {
 				q := &question{finding: check.Finding{Subject: subject, Message: "would serve us"}}
 				if len(candidate.Shards) > 1 {
@@ -47,7 +47,7 @@ func CheckSources(ctx context.Context, cfg *config.Config, version string, log z
 					q.finding.Message += ", but is not used: events is " + settings.Events
 				}
 				q.ask = func(ctx context.Context) error {
-					source, err := shard.New()
+					source, err := shard.New(func(bool, string) {})
 					if err != nil {
 						return err
 					}

@@ -1,12 +1,14 @@
 package app
 
 import (
+	"context"
 	"slices"
 	"strings"
 
 	"github.com/rs/zerolog"
 
 	"stackstream/collectors"
+	"stackstream/collectors/amqp"
 	"stackstream/collectors/none"
 	"stackstream/collectors/panko"
 	"stackstream/event"
@@ -25,13 +27,25 @@ type SourceKind struct {
 type SourceEnv struct {
 	Log     zerolog.Logger
 	Version string
+	Host    string // the name of this machine
 	Metrics *metrics.Metrics
+	// Cursors returns the cursor of every source that ever collected for a provider. It is nil where no pipeline runs:
+	// a source is then only asked whether it is available.
+	Cursors func(context.Context, event.Provider) (map[event.Source]event.RawCursor, error)
 }
 
 // sourceKinds is the one place where kinds of sources are listed, in the order in which `events: auto` asks them. A
 // provider with `events: none` has none.Candidate instead.
 func sourceKinds() []SourceKind {
 	return []SourceKind{
+		{
+			Kind: config.Kind{
+				Name:     amqp.Kind,
+				Settings: func() any { c := amqp.Default(); return &c },
+				Problems: func(s any) []config.Problem { return config.Problems(s.(*amqp.Config).Validate()) },
+			},
+			Candidate: amqpCandidate,
+		},
 		{
 			Kind: config.Kind{
 				Name:     panko.Kind,
@@ -43,12 +57,27 @@ func sourceKinds() []SourceKind {
 	}
 }
 
+func amqpCandidate(p event.Provider, settings any, env SourceEnv) collectors.Candidate {
+	cursors := func(ctx context.Context) (map[event.Source]event.RawCursor, error) {
+		if env.Cursors == nil {
+			return nil, nil
+		}
+		return env.Cursors(ctx, p)
+	}
+	return amqp.Candidate(*settings.(*amqp.Config), func(s event.Source, report collectors.Report) amqp.Options {
+		return amqp.Options{
+			Provider: p, Version: env.Version, Host: env.Host, Hooks: env.Metrics.AMQP(p, s), Report: report, Log: env.Log,
+			Cursors: cursors,
+		}
+	})
+}
+
 func pankoCandidate(p event.Provider, settings any, env SourceEnv) collectors.Candidate {
 	cfg := *settings.(*panko.Config)
 	return collectors.Candidate{Kind: panko.Kind, Shards: []collectors.Shard{{
 		Name: panko.Kind,
 		Spec: cfg.Spec(),
-		New: func() (collectors.Source, error) {
+		New: func(collectors.Report) (collectors.Source, error) {
 			s, err := panko.New(cfg, panko.Options{Version: env.Version, Hooks: env.Metrics.Panko(p, panko.Kind)})
 			if err != nil {
 				return nil, err

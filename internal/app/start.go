@@ -24,28 +24,31 @@ func (p *Pipeline) start(
 	owner := ClientName()
 	bodies := c.Bodies()
 	limits := publisher.Limits{MaxBody: int(c.Conn().MaxPayload()) - publisher.Reserve}
+	shown := newStatuses(m.Status)
 	writer := func(role event.Role, name event.Provider, source event.Source) publisher.Options {
-		part := event.Status{Role: role, Provider: name, Source: source}
 		return publisher.Options{
-			Owner: owner, Limits: limits, Hooks: showWaiting(m.Writer(role, name), part, m.Status, p.Log),
+			Owner: owner, Limits: limits, Hooks: shown.writer(part{role, name, source}, m.Writer(role, name), p.Log),
 		}
 	}
 
 	if p.Collect {
 		lease := p.lease(c, event.RoleCollector, owner, run)
-		raw := c.Raw()
+		raw, memory := c.Raw(), c.Memory()
+		hooks := m.Collectors()
+		hooks.Status = shown.set
 		deps := collectors.Deps{
 			NewWriter: func(name event.Provider, s event.Source, fence event.Fence) collectors.Writer {
 				return publisher.NewRaw(raw, bodies, name, s, fence, writer(event.RoleCollector, name, s))
 			},
-			Memory: c.Memory(), Choices: c.Choices(), Lease: lease,
-			Hooks: m.Collectors(), Log: p.Log, Owner: owner,
+			Memory: memory, Choices: c.Choices(), Lease: lease,
+			Hooks: hooks, Log: p.Log, Owner: owner,
 		}
+		env := SourceEnv{Log: p.Log, Version: p.Version, Host: hostName(), Metrics: m, Cursors: memory.Cursors}
 		for _, name := range p.Config.Providers.Names() {
 			settings := p.Config.Providers[name]
 			collector := &collectors.Collector{
 				Provider: name, Want: settings.Events, Only: p.Kind, Deps: deps,
-				Candidates: candidates(name, settings, SourceEnv{Log: p.Log, Version: p.Version, Metrics: m}),
+				Candidates: candidates(name, settings, env),
 			}
 			run("collector "+string(name), collector.Run)
 		}
@@ -58,12 +61,14 @@ func (p *Pipeline) start(
 			return err
 		}
 		normalized := c.Normalized()
+		hooks := m.Normalizer()
+		hooks.Status = shown.set
 		service, err := normalizer.New(normalizer.Config{
 			Converters: converters,
 			Committer: func(name event.Provider) normalizer.Committer {
 				return publisher.NewNormalized(normalized, bodies, name, writer(event.RoleNormalizer, name, ""))
 			},
-			Feed: feed{c.Feed()}, Bodies: bodies, Lease: lease, Hooks: m.Normalizer(), Log: p.Log,
+			Feed: feed{c.Feed()}, Bodies: bodies, Lease: lease, Hooks: hooks, Log: p.Log,
 		})
 		if err != nil {
 			return err
@@ -92,6 +97,7 @@ func (p *Pipeline) lease(
 // watchWatermarks reads the watermarks of the configured providers for the metrics. What can't be read now is read the
 // next time; the loops tell what is wrong.
 func (p *Pipeline) watchWatermarks(ctx context.Context, c *jetstream.Client, m *metrics.Metrics) error {
+	choices := c.Choices()
 	tick := time.NewTicker(watermarkEvery)
 	defer tick.Stop()
 	for {
@@ -101,7 +107,11 @@ func (p *Pipeline) watchWatermarks(ctx context.Context, c *jetstream.Client, m *
 				p.Log.Debug().Err(err).Str("provider", string(name)).Msg("watermarks not read")
 				continue
 			}
-			m.Watermarks(marks)
+			choice, err := choices.ReadChoice(ctx, name)
+			if err != nil {
+				p.Log.Debug().Err(err).Str("provider", string(name)).Msg("choice not read")
+			}
+			m.Watermarks(marks, choice.Kind)
 		}
 		select {
 		case <-tick.C:
@@ -123,10 +133,13 @@ func (f feed) Open(ctx context.Context, p event.Provider, from event.NormalizedC
 }
 
 // ClientName says to people which process this is: host and pid.
-func ClientName() string {
+func ClientName() string { return fmt.Sprintf("%s/%d", hostName(), os.Getpid()) }
+
+// hostName is the name of this machine, or of this container.
+func hostName() string {
 	host, err := os.Hostname()
 	if err != nil {
-		host = "unknown"
+		return "unknown"
 	}
-	return fmt.Sprintf("%s/%d", host, os.Getpid())
+	return host
 }

@@ -1,19 +1,82 @@
 package app
 
 import (
+	"sync"
+
 	"github.com/rs/zerolog"
 
 	"stackstream/event"
 	"stackstream/publisher"
 )
 
-// showWaiting makes a writer that waits (the stream is full, or can't be reached) the state of the part that writes, and
-// puts one line into the log for each kind of reason. The loops themselves do not know of it: to them a commit takes
-// long. hooks are called as well.
-func showWaiting(
-	hooks publisher.Hooks, part event.Status, report func(event.Status), log zerolog.Logger,
-) publisher.Hooks {
-	log = log.With().Str("role", string(part.Role)).Str("provider", string(part.Provider)).Logger()
+// statuses joins what a loop says of itself and what its writer says while it waits (the stream is full, or can't be
+// reached). The loops do not know of that: to them a commit takes long. While a writer waits, that is the state of the
+// part that works; afterwards it is again what its loop said last. It is safe for concurrent use.
+type statuses struct {
+	report func(event.Status)
+
+	mu    sync.Mutex
+	said  map[part]event.Status // by the loops
+	waits map[part]string       // why the writer waits
+}
+
+// part is what a status is about.
+type part struct {
+	role     event.Role
+	provider event.Provider
+	source   event.Source
+}
+
+func newStatuses(report func(event.Status)) *statuses {
+	return &statuses{report: report, said: map[part]event.Status{}, waits: map[part]string{}}
+}
+
+// set is what the loops report to.
+func (s *statuses) set(status event.Status) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	p := part{status.Role, status.Provider, status.Source}
+	s.said[p] = status
+	switch status.State {
+	case event.StateStarting, event.StateLive, event.StateDegraded:
+	default:
+		delete(s.waits, p) // nothing is being written any more
+	}
+	s.show(p)
+}
+
+// wait says why the writer of a part waits; "": it does not.
+func (s *statuses) wait(p part, why string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if why == s.waits[p] {
+		return
+	}
+	if s.waits[p] = why; why == "" {
+		delete(s.waits, p)
+	}
+	s.show(p)
+}
+
+func (s *statuses) show(p part) {
+	status, known := s.said[p]
+	if !known {
+		status = event.Status{Role: p.role, Provider: p.provider, Source: p.source, State: event.StateLive}
+	}
+	if why, waiting := s.waits[p]; waiting {
+		status.State, status.Reason = event.StateBackoff, why
+	}
+	s.report(status)
+}
+
+// writer makes the hooks of a new writer of the part. It puts one line into the log for each kind of reason to wait.
+// hooks are called as well.
+func (s *statuses) writer(p part, hooks publisher.Hooks, log zerolog.Logger) publisher.Hooks {
+	log = log.With().Str("role", string(p.role)).Str("provider", string(p.provider)).Logger()
+	if p.source != "" {
+		log = log.With().Str("source", string(p.source)).Logger()
+	}
+	s.wait(p, "")         // the one before is gone
 	said := event.Kind(0) // why it waits, as reported; 0 while it does not
 	waiting, resumed := hooks.Waiting, hooks.Resumed
 	hooks.Waiting = func(err error) {
@@ -28,18 +91,16 @@ func showWaiting(
 			return
 		}
 		said = kind
-		part.State, part.Reason = event.StateBackoff, "writing waits: "+err.Error()
 		log.Warn().Err(err).Msg("writing waits")
-		report(part)
+		s.wait(p, "writing waits: "+err.Error())
 	}
 	hooks.Resumed = func() {
 		if resumed != nil {
 			resumed()
 		}
 		said = 0
-		part.State, part.Reason = event.StateLive, ""
 		log.Info().Msg("writing waits no more")
-		report(part)
+		s.wait(p, "")
 	}
 	return hooks
 }

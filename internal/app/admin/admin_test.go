@@ -61,8 +61,21 @@ func TestReadySaysWhatIsWrong(t *testing.T) {
 		t.Errorf("/readyz as JSON is %d: %s", code, body)
 	}
 
-	set(event.RoleCollector, "prod", "panko", event.StateLive, "")
 	set(event.RoleNormalizer, "prod", "", event.StateLive, "")
+	set(event.RoleCollector, "prod", "panko", event.StateDegraded, "exchange nova is missing")
+	code, body = get(t, h, "GET", "/readyz", "")
+	if want := "collector prod (panko): degraded: exchange nova is missing\n"; code != http.StatusServiceUnavailable || body != want {
+		t.Errorf("/readyz of a collector that works while something is wrong is %d:\n%s\nwant 503:\n%s", code, body, want)
+	}
+	if code, body := get(t, h, "GET", "/readyz", "application/json"); code != http.StatusServiceUnavailable ||
+		!strings.Contains(body, `"state":"degraded","reason":"exchange nova is missing"`) {
+		t.Errorf("/readyz as JSON of the same is %d: %s", code, body)
+	}
+	if code, body := get(t, h, "GET", "/healthz", ""); code != http.StatusOK {
+		t.Errorf("/healthz of the same is %d %q: a restart would not help", code, body)
+	}
+
+	set(event.RoleCollector, "prod", "panko", event.StateLive, "")
 	if code, body := get(t, h, "GET", "/readyz", ""); code != http.StatusOK || body != "ready\n" {
 		t.Errorf("/readyz is %d %q once everything works", code, body)
 	}

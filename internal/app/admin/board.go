@@ -27,8 +27,8 @@ const (
 	RoleStreams event.Role = "streams" // whether they are there, and as they must be
 )
 
-// Ready tells whether the part does what it should: it works, waits as the standby of another process, or has nothing
-// to do by configuration.
+// Ready tells whether the part does what it should: it works and nothing is wrong, waits as the standby of another
+// process, or has nothing to do by configuration.
 func (p Part) Ready() bool {
 	return p.State == event.StateLive || p.State == event.StateStandby || p.State == event.StateIdle
 }

@@ -73,7 +73,8 @@ func (p Program) watermarkCommand() *cobra.Command {
 		Use:   "watermark",
 		Short: "Show how far each source is collected and normalized",
 		Long: `watermark shows, for every source, the number of the last event collected and normalized, what lies
-between, and the time up to which everything that the source showed is normalized.`,
+between, and the time up to which everything that the source showed is normalized. A source that is no
+longer configured and has nothing left to read is retired.`,
 		Example: "  stackstream watermark\n  stackstream watermark --provider prod --json | jq '.[].normalized_time'",
 		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {

@@ -21,7 +21,7 @@ func noArgs(_ *cobra.Command, args []string) error {
 
 // configFlag adds -c.
 func configFlag(cmd *cobra.Command, file *string) {
-	cmd.Flags().StringVarP(file, "config", "c", "", "configuration `FILE`; examples/stackstream.yaml shows every setting")
+	cmd.Flags().StringVarP(file, "config", "c", "", "configuration `FILE`; examples/ shows every setting")
 	_ = cmd.MarkFlagFilename("config", "yaml", "yml")
 }
 

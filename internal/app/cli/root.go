@@ -23,8 +23,8 @@ func Stackstream(ctx context.Context, p Program) int {
 NATS JetStream, and hands them out in one canonical form on events.normalized.<provider>.
 
 Start with "stackstream demo": it needs no configuration and no other service.
-Then copy examples/stackstream.yaml, name your cloud in it, and run "stackstream check -c FILE"
-and "stackstream up -c FILE".`,
+Then copy examples/amqp.yaml or examples/panko.yaml, name your cloud in it, and run
+"stackstream check -c FILE" and "stackstream up -c FILE".`,
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 0 {
 				return usagef("unknown command %q", args[0])
@@ -55,8 +55,8 @@ func Collector(ctx context.Context, p Program) int {
 		Use:   "collector -c FILE [--source KIND]",
 		Short: "Collect events into EVENTS_RAW",
 		Long: `collector reads the event services of the configured providers and writes what they show to the
-stream EVENTS_RAW. Any number of collectors may run for the same providers: one works for each, the
-others stand by. The streams must exist: run "stackstream provision" first.`,
+stream EVENTS_RAW. Any number of collectors may run for the same providers: one works for each source
+of a provider, the others stand by. The streams must exist: run "stackstream provision" first.`,
 		Example: "  collector -c /etc/stackstream/stackstream.yaml\n  collector -c stackstream.yaml --source panko",
 		Args:    noArgs,
 		Version: versionLine(),

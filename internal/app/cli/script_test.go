@@ -23,6 +23,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"stackstream/internal/openstack/standin"
+	"stackstream/internal/rabbitmqtest"
 	"stackstream/jetstream/jetstreamtest"
 )
 
@@ -35,8 +36,13 @@ func TestMain(m *testing.M) {
 	for name, program := range programs {
 		commands[name] = func() { os.Exit(Main(program)) }
 	}
-	testscript.Main(m, commands)
+	testscript.Main(brokers{m}, commands)
 }
+
+// brokers ends the broker that the scripts share.
+type brokers struct{ *testing.M }
+
+func (b brokers) Run() int { return rabbitmqtest.Main(b.M) }
 
 // patience is how long a script waits for something that must happen.
 const patience = 60 * time.Second
@@ -46,6 +52,10 @@ const patience = 60 * time.Second
 //
 //	cloud [EVENTS [RATE]]    a stand-in for an OpenStack cloud with so many events and so many more a second; its
 //	                         Keystone is at $KEYSTONE
+//	broker EXCHANGE…         a virtual host of a RabbitMQ broker, $VHOST of $BROKER, and $BROKER_USER, who may do there what
+//	                         docs/amqp.md says with these exchanges. $BROKER_PASSWORD is in the file broker.password
+//	notify EXCHANGE COUNT    sends so many notifications as a service would; 0 only makes the exchange
+//	lose EXCHANGE            deletes an exchange
 //	nats [bare]              a NATS server at $NATS_URL, with the streams unless bare
 //	start NAME PROGRAM ARG…  runs a program beside the script
 //	await NAME REGEXP [VAR…] waits until its standard output or error matches, and keeps the groups in variables
@@ -66,7 +76,7 @@ func TestScripts(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"cloud": startCloud, "nats": startNATS, "start": startProgram, "await": await, "stop": stopProgram,
+			"cloud": startCloud, "broker": useBroker, "notify": notify, "lose": lose, "nats": startNATS, "start": startProgram, "await": await, "stop": stopProgram,
 			"get": get, "events": countEvents, "exits": exits, "head": head,
 		},
 	})
@@ -100,6 +110,41 @@ func startCloud(ts *testscript.TestScript, neg bool, args []string) {
 		server.Close()
 	})
 	ts.Setenv("KEYSTONE", server.URL+"/v3")
+}
+
+func useBroker(ts *testscript.TestScript, neg bool, args []string) {
+	tb := ts.Value(owner{}).(testing.TB)
+	b := rabbitmqtest.Shared(tb)
+	vhost := b.VHost(tb)
+	const own = `^stackstream\.`
+	user, password := b.User(tb, vhost, own, own, `^(stackstream\..*|`+strings.Join(args, "|")+`)$`)
+	ts.Setenv("BROKER", b.Addr())
+	ts.Setenv("VHOST", vhost)
+	ts.Setenv("BROKER_USER", user)
+	ts.Check(os.WriteFile(ts.MkAbs("broker.password"), []byte(password+"\n"), 0o600))
+}
+
+func notify(ts *testscript.TestScript, neg bool, args []string) {
+	if len(args) != 2 {
+		ts.Fatalf("usage: notify EXCHANGE COUNT")
+	}
+	n, err := strconv.Atoi(args[1])
+	ts.Check(err)
+	tb := ts.Value(owner{}).(testing.TB)
+	p := rabbitmqtest.Shared(tb).Publisher(tb, ts.Getenv("VHOST"))
+	defer p.Close()
+	ts.Check(p.Declare(tb.Context(), args[0], "notifications.info"))
+	ts.Check(p.Notify(tb.Context(), args[0], make([]rabbitmqtest.Notification, n)...))
+}
+
+func lose(ts *testscript.TestScript, neg bool, args []string) {
+	if len(args) != 1 {
+		ts.Fatalf("usage: lose EXCHANGE")
+	}
+	tb := ts.Value(owner{}).(testing.TB)
+	ch, err := rabbitmqtest.Shared(tb).Dial(tb, ts.Getenv("VHOST")).Channel()
+	ts.Check(err)
+	ts.Check(ch.ExchangeDelete(args[0], false, false))
 }
 
 func startNATS(ts *testscript.TestScript, neg bool, args []string) {
@@ -146,7 +191,8 @@ func (o *output) read() (string, <-chan struct{}) {
 }
 
 // passedOn are the variables of the script's environment that a started program sees.
-var passedOn = []string{"PATH", "HOME", "TMPDIR", "KEYSTONE", "NATS_URL", "STAND_IN_PASSWORD", "PASSWORD", "ADMIN"}
+var passedOn = []string{"PATH", "HOME", "TMPDIR", "KEYSTONE", "NATS_URL", "STAND_IN_PASSWORD", "PASSWORD", "ADMIN", "BROKER",
+	"VHOST", "BROKER_USER"}
 
 // command is a program in the directory and with the environment of the script.
 func command(ts *testscript.TestScript, args []string) *exec.Cmd {

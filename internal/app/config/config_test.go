@@ -13,6 +13,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"stackstream/collectors/amqp"
 	"stackstream/collectors/panko"
 	"stackstream/event"
 	"stackstream/internal/app"
@@ -136,7 +137,48 @@ func TestClusterIsReadAsWritten(t *testing.T) {
 	}
 }
 
-const example = "../../../examples/stackstream.yaml"
+const (
+	examples = "../../../examples/"
+	example  = examples + "stackstream.yaml"
+)
+
+func TestExamplesAreAccepted(t *testing.T) {
+	for _, file := range fixtures(t, examples+"*.yaml") {
+		if _, err := reader().File(file); err != nil {
+			t.Errorf("%s is refused:\n%v", filepath.Base(file), err)
+		}
+	}
+}
+
+// TestAMQPExampleShowsTheDefaults: as TestExampleShowsTheDefaults.
+func TestAMQPExampleShowsTheDefaults(t *testing.T) {
+	got, err := reader().File(examples + "amqp.yaml")
+	if err != nil {
+		t.Fatalf("the example is refused:\n%v", err)
+	}
+	want := amqp.Default()
+	want.Hosts = []string{"rabbit-1", "rabbit-2:5672"}
+	want.User, want.PasswordFile = "stackstream", "/etc/stackstream/rabbitmq.password"
+	want.EventTypes.Include, want.EventTypes.Exclude = []string{"*"}, []string{"*.exists"}
+	if diff := cmp.Diff(map[string]any{"amqp": &want}, got.Providers["my-cloud"].Sources); diff != "" {
+		t.Errorf("example (-default +example):\n%s", diff)
+	}
+}
+
+// TestBusyExampleHasShards: each exchange belongs to one source, a single one may stand for a list.
+func TestBusyExampleHasShards(t *testing.T) {
+	got, err := reader().File(examples + "amqp-busy.yaml")
+	if err != nil {
+		t.Fatalf("the example is refused:\n%v", err)
+	}
+	settings := got.Providers["large"].Sources["amqp"].(*amqp.Config)
+	if diff := cmp.Diff(map[string][]string{"compute": {"nova"}, "net": {"neutron"}}, settings.Shards); diff != "" {
+		t.Errorf("shards (-want +got):\n%s", diff)
+	}
+	if settings.Queue.MaxBytes != 8<<30 || settings.Queue.TTL != 7*24*time.Hour {
+		t.Errorf("the queue is limited to %d bytes and %s", settings.Queue.MaxBytes, settings.Queue.TTL)
+	}
+}
 
 // TestExampleShowsTheDefaults: what the example sets is the default, but for what the comments beside it say.
 func TestExampleShowsTheDefaults(t *testing.T) {
@@ -160,59 +202,76 @@ func TestExampleShowsTheDefaults(t *testing.T) {
 		Groups: []rules.GroupEntry{{Group: "power", Types: []string{"baremetal.node.power_set.*"}}},
 		Levels: []rules.LevelEntry{{Level: "critical", Types: []string{"*.error"}}},
 	}
-	want.Providers = config.Providers{"my-cloud": {Events: "auto", Sources: map[string]any{"panko": &settings}}}
+	broker := amqp.Default()
+	broker.Hosts, broker.User = []string{"rabbit-1", "rabbit-2"}, "stackstream"
+	broker.PasswordFile = "/etc/stackstream/rabbitmq.password"
+	want.Providers = config.Providers{
+		"my-cloud": {Events: "auto", Sources: map[string]any{"amqp": &broker, "panko": &settings}},
+	}
 	if diff := cmp.Diff(want, got, cmp.AllowUnexported(panko.Start{})); diff != "" {
 		t.Errorf("example (-default +example):\n%s", diff)
 	}
 }
 
-// TestExampleHasEverySetting looks for the name of every setting there is, commented out or not.
-func TestExampleHasEverySetting(t *testing.T) {
-	text, err := os.ReadFile(example)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var walk func(path string, of reflect.Type)
-	walk = func(path string, of reflect.Type) {
-		for of.Kind() == reflect.Pointer || of.Kind() == reflect.Slice || of.Kind() == reflect.Map {
-			of = of.Elem()
-		}
-		if of.Kind() != reflect.Struct {
-			return
-		}
-		for i := range of.NumField() {
-			field := of.Field(i)
-			tag, ok := field.Tag.Lookup("yaml")
-			if !ok || tag == "-" {
-				continue
-			}
-			name, options, _ := strings.Cut(tag, ",")
-			if options == "inline" || options == "kinds" {
-				walk(path, field.Type)
-				continue
-			}
-			// A line of its own, commented out or not, within braces, or named in a comment as an alternative.
-			found := false
-			for _, form := range []string{name + ":", "or " + name, name + ",", ", " + name + " as"} {
-				found = found || bytes.Contains(text, []byte(form))
-			}
-			if !found {
-				t.Errorf("the example does not show %s.%s", path, name)
-			}
-			walk(path+"."+name, field.Type)
-		}
-	}
-	walk("", reflect.TypeFor[config.Config]())
+// TestExamplesHaveEverySetting looks for the name of every setting there is, commented out or not.
+func TestExamplesHaveEverySetting(t *testing.T) {
+	everything := readFile(t, example)
+	shows(t, everything, "", reflect.TypeFor[config.Config]())
 	for _, kind := range app.Kinds() {
-		if !bytes.Contains(text, []byte(kind.Name+":")) {
+		if !strings.Contains(everything, kind.Name+":") {
 			t.Errorf("the example does not show the source %s", kind.Name)
 		}
-		walk("providers.my-cloud."+kind.Name, reflect.TypeOf(kind.Settings()))
+		text := everything
+		if kind.Name == amqp.Kind {
+			text = readFile(t, examples+"amqp.yaml")
+		}
+		shows(t, text, "providers.my-cloud."+kind.Name, reflect.TypeOf(kind.Settings()))
 	}
 }
 
+// shows fails the test for each setting of a type whose name is not in the text.
+func shows(t *testing.T, text, path string, of reflect.Type) {
+	t.Helper()
+	for of.Kind() == reflect.Pointer || of.Kind() == reflect.Slice || of.Kind() == reflect.Map {
+		of = of.Elem()
+	}
+	if of.Kind() != reflect.Struct {
+		return
+	}
+	for i := range of.NumField() {
+		field := of.Field(i)
+		tag, ok := field.Tag.Lookup("yaml")
+		if !ok || tag == "-" {
+			continue
+		}
+		name, options, _ := strings.Cut(tag, ",")
+		if options == "inline" || options == "kinds" {
+			shows(t, text, path, field.Type)
+			continue
+		}
+		// A line of its own, commented out or not, within braces, or named in a comment as an alternative.
+		found := false
+		for _, form := range []string{name + ":", "or " + name, name + ",", ", " + name + " as"} {
+			found = found || strings.Contains(text, form)
+		}
+		if !found {
+			t.Errorf("the example does not show %s.%s", path, name)
+		}
+		shows(t, text, path+"."+name, field.Type)
+	}
+}
+
+func readFile(t *testing.T, name string) string {
+	t.Helper()
+	text, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
 func FuzzReader(f *testing.F) {
-	for _, pattern := range []string{"testdata/good/*.yaml", "testdata/bad/*.yaml", example} {
+	for _, pattern := range []string{"testdata/good/*.yaml", "testdata/bad/*.yaml", examples + "*.yaml"} {
 		files, err := filepath.Glob(pattern)
 		if err != nil || len(files) == 0 {
 			f.Fatalf("no seeds %s: %v", pattern, err)

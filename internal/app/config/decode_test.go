@@ -13,20 +13,21 @@ import (
 
 // shape has one field of every sort that the decoder takes.
 type shape struct {
-	Name   string            `yaml:"name"`
-	On     bool              `yaml:"on"`
-	Count  int               `yaml:"count"`
-	Port   uint16            `yaml:"port"`
-	Rate   float64           `yaml:"rate"`
-	Wait   time.Duration     `yaml:"wait"`
-	Room   int64             `yaml:"room,size"`
-	Since  time.Time         `yaml:"since"`
-	List   []string          `yaml:"list"`
-	Labels map[string]string `yaml:"labels"`
-	Deep   *deep             `yaml:"deep"`
-	Beside deep              `yaml:",inline"`
-	Any    map[string]any    `yaml:",kinds"`
-	Hidden string            `yaml:"-"`
+	Name   string              `yaml:"name"`
+	On     bool                `yaml:"on"`
+	Count  int                 `yaml:"count"`
+	Port   uint16              `yaml:"port"`
+	Rate   float64             `yaml:"rate"`
+	Wait   time.Duration       `yaml:"wait"`
+	Room   int64               `yaml:"room,size"`
+	Since  time.Time           `yaml:"since"`
+	List   []string            `yaml:"list"`
+	Labels map[string]string   `yaml:"labels"`
+	Lists  map[string][]string `yaml:"lists"`
+	Deep   *deep               `yaml:"deep"`
+	Beside deep                `yaml:",inline"`
+	Any    map[string]any      `yaml:",kinds"`
+	Hidden string              `yaml:"-"`
 }
 
 type deep struct {
@@ -68,6 +69,8 @@ func TestDecodeTakes(t *testing.T) {
 		{name: "list", text: "list: [a, b]", want: shape{List: []string{"a", "b"}}},
 		{name: "list of one", text: "list: a", want: shape{List: []string{"a"}}},
 		{name: "map", text: "labels:\n  a: x\n  b: y", want: shape{Labels: map[string]string{"a": "x", "b": "y"}}},
+		{name: "map of lists", text: "lists: {a: [x, y], b: z, c: []}\n",
+			want: shape{Lists: map[string][]string{"a": {"x", "y"}, "b": {"z"}, "c": {}}}},
 		{name: "struct behind a pointer", text: "deep: {left: l}", want: shape{Deep: &deep{Left: "l"}}},
 		{name: "empty struct", text: "deep:\n", want: shape{Deep: &deep{}}},
 		{name: "inlined struct", text: "right: r", want: shape{Beside: deep{Right: "r"}}},
@@ -116,6 +119,11 @@ func TestDecodeRefuses(t *testing.T) {
 		{"text for settings", "deep: x", `f.yaml:1:7: deep: wants settings below it, has text`},
 		{"settings for a list", "list:\n  a: b", `f.yaml:2:3: list: wants a list, has settings below it`},
 		{"wrong element", "list: [a, [b]]", `f.yaml:1:11: list[1]: wants one value, has a list`},
+		{"list for a map", "lists: [a]", `f.yaml:1:8: lists: wants settings below it, has a list`},
+		{"settings for a list in a map", "lists:\n  a:\n    b: [x]", `f.yaml:3:5: lists.a: wants a list, has settings below it`},
+		{"wrong element of a list in a map", "lists:\n  a: [x, 5]\n  a: y", "" +
+			"f.yaml:2:10: lists.a[1]: wants text, has a number (put it in quotes)\n" +
+			"f.yaml:3:3: lists.a: is set twice, first in line 2"},
 		{"no value", "name:\n", `f.yaml:1:7: name: has no value (give it one or remove the line)`},
 		{"missing variable", "name: ${NOT_SET}", `f.yaml:1:7: name: environment variable NOT_SET is not set`},
 		{"open reference", "name: ${X", `f.yaml:1:7: name: ${ must begin the name of an environment variable, ` +

@@ -124,7 +124,7 @@ func (m *Metrics) NATS() jetstream.Hooks {
 
 // lease follows who works for a provider from the states that the lease leads to.
 func (m *Metrics) lease(labels []string, state event.State) {
-	held := state == event.StateLive
+	held := state == event.StateLive || state == event.StateDegraded
 	if !held && state != event.StateStandby || labels[0] != string(event.RoleNormalizer) && labels[2] == "" {
 		return // not about a lease: NATS, the streams, or a collector that is choosing a source
 	}
@@ -140,12 +140,12 @@ func (m *Metrics) lease(labels []string, state event.State) {
 	}
 }
 
-// errorName is the kind of an error, "other" for one without.
+// errorName is the kind of an error, other for one without.
 func errorName(err error) string {
 	if k := event.KindOf(err); k != 0 {
 		return k.String()
 	}
-	return "other"
+	return other
 }
 
 func kindName(k event.Kind) string {

@@ -3,6 +3,7 @@
 package metrics
 
 import (
+	"strings"
 	"sync"
 	"time"
 
@@ -33,6 +34,8 @@ type Metrics struct {
 	pages, pageRetries, odd *prometheus.CounterVec
 	pageTook                *prometheus.HistogramVec
 
+	broker broker
+
 	state, since           *prometheus.GaugeVec
 	leaseHeld              *prometheus.GaugeVec
 	leaseMoves             *prometheus.CounterVec
@@ -51,22 +54,8 @@ const (
 // New registers all metrics. version is what the build says of itself.
 func New(board *admin.Board, version string) *Metrics {
 	m := &Metrics{Registry: prometheus.NewRegistry(), board: board, held: map[string]bool{}}
-	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
-		v := prometheus.NewCounterVec(prometheus.CounterOpts{Name: "stackstream_" + name, Help: help}, labels)
-		m.Registry.MustRegister(v)
-		return v
-	}
-	gauge := func(name, help string, labels ...string) *prometheus.GaugeVec {
-		v := prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "stackstream_" + name, Help: help}, labels)
-		m.Registry.MustRegister(v)
-		return v
-	}
-	histogram := func(name, help string, buckets []float64, labels ...string) *prometheus.HistogramVec {
-		v := prometheus.NewHistogramVec(
-			prometheus.HistogramOpts{Name: "stackstream_" + name, Help: help, Buckets: buckets}, labels)
-		m.Registry.MustRegister(v)
-		return v
-	}
+	r := &registrar{m.Registry}
+	counter, gauge, histogram := r.counter, r.gauge, r.histogram
 
 	m.collected = counter("collected_events_total", "Raw events committed to EVENTS_RAW.", provider, source)
 	m.duplicates = counter("duplicate_events_total",
@@ -127,6 +116,8 @@ func New(board *admin.Board, version string) *Metrics {
 	m.odd = counter("source_odd_events_total",
 		"Events that an event service should not send like this, by what is odd.", provider, source, "what")
 
+	m.broker = newBroker(r)
+
 	m.state = gauge("state",
 		"1 for the state that a collector or normalizer is in.", "role", provider, source, "state")
 	m.since = gauge("not_ready_since_seconds",
@@ -157,7 +148,8 @@ func (m *Metrics) Status(s event.Status) {
 	m.board.Set(s)
 	labels := []string{string(s.Role), string(s.Provider), string(s.Source)}
 	for _, state := range []event.State{
-		event.StateStarting, event.StateStandby, event.StateLive, event.StateBackoff, event.StateStopped, event.StateIdle,
+		event.StateStarting, event.StateStandby, event.StateLive, event.StateDegraded,
+		event.StateBackoff, event.StateStopped, event.StateIdle,
 	} {
 		m.state.WithLabelValues(append(labels, string(state))...).Set(truth(state == s.State))
 	}
@@ -181,8 +173,10 @@ func (m *Metrics) Expect(p event.Provider) {
 	}
 }
 
-// Watermarks shows where the sources stand, whoever collected and normalized.
-func (m *Metrics) Watermarks(marks []event.Watermark) {
+// Watermarks shows where the sources of a provider stand, whoever collected and normalized. kind is the kind of source
+// that was chosen for it, "" if that is not known. A source of another kind, or one that is retired, is not collected any
+// more: how old its cursor and its watermark are says nothing then, and is not shown.
+func (m *Metrics) Watermarks(marks []event.Watermark, kind string) {
 	for _, w := range marks {
 		labels := []string{string(w.Provider), string(w.Source)}
 		m.gaps.WithLabelValues(labels...) // see Expect
@@ -190,9 +184,20 @@ func (m *Metrics) Watermarks(marks []event.Watermark) {
 		m.normalizedPosition.WithLabelValues(labels...).Set(float64(w.Normalized))
 		m.lagEvents.WithLabelValues(labels...).Set(float64(w.LagEvents))
 		m.lagSeconds.WithLabelValues(labels...).Set(w.Lag.Seconds())
+		if w.Retired || kind != "" && !ofKind(w.Source, kind) {
+			for _, gauge := range []*prometheus.GaugeVec{m.watermark, m.cursorTime, m.collectedTime} {
+				gauge.DeleteLabelValues(labels...)
+			}
+			continue
+		}
 		setTime(m.watermark.WithLabelValues(labels...), w.NormalizedTime)
 		setTime(m.cursorTime.WithLabelValues(labels...), w.WrittenAt)
 	}
+}
+
+// ofKind tells whether a source is the one of a kind, or a shard of it: "amqp", "amqp-nova".
+func ofKind(s event.Source, kind string) bool {
+	return string(s) == kind || strings.HasPrefix(string(s), kind+"-")
 }
 
 func truth(b bool) float64 {

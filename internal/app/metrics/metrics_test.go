@@ -1,6 +1,7 @@
 package metrics
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -12,6 +13,15 @@ import (
 
 // value returns a metric by its name and label values, in the order of the labels' names.
 func value(t *testing.T, m *Metrics, name string, labels ...string) float64 {
+	t.Helper()
+	v, ok := find(t, m, name, labels...)
+	if !ok {
+		t.Fatalf("no metric %s%v", name, labels)
+	}
+	return v
+}
+
+func find(t *testing.T, m *Metrics, name string, labels ...string) (float64, bool) {
 	t.Helper()
 	families, err := m.Registry.Gather()
 	if err != nil {
@@ -30,13 +40,12 @@ func value(t *testing.T, m *Metrics, name string, labels ...string) float64 {
 				continue
 			}
 			if metric.GetHistogram() != nil {
-				return float64(metric.GetHistogram().GetSampleCount())
+				return float64(metric.GetHistogram().GetSampleCount()), true
 			}
-			return metric.GetGauge().GetValue() + metric.GetCounter().GetValue()
+			return metric.GetGauge().GetValue() + metric.GetCounter().GetValue(), true
 		}
 	}
-	t.Fatalf("no metric %s%v", name, labels)
-	return 0
+	return 0, false
 }
 
 func TestHooksAreCounted(t *testing.T) {
@@ -60,7 +69,7 @@ func TestHooksAreCounted(t *testing.T) {
 	m.Panko("prod", "panko").Odd("no-id", 4)
 	m.Watermarks([]event.Watermark{{
 		Provider: "prod", Source: "panko", Collected: 9, Normalized: 7, LagEvents: 2, Lag: time.Second, NormalizedTime: watermark,
-	}})
+	}}, "panko")
 
 	for _, tc := range []struct {
 		name   string
@@ -114,6 +123,16 @@ func TestStatusShowsStateAndLease(t *testing.T) {
 	if got := value(t, m, "stackstream_state", append(labels, "backoff")...); got != 0 {
 		t.Errorf("state backoff is %v, want 0", got)
 	}
+	set(event.StateDegraded)
+	if got := value(t, m, "stackstream_not_ready_since_seconds", labels...); got == 0 {
+		t.Error("a degraded collector counts as ready")
+	}
+	if got := value(t, m, "stackstream_state", append(labels, "degraded")...); got != 1 {
+		t.Errorf("state degraded is %v, want 1", got)
+	}
+	if got := value(t, m, "stackstream_lease_held", labels...); got != 1 {
+		t.Error("a degraded collector does not hold its lease")
+	}
 	set(event.StateStandby)
 	if got := value(t, m, "stackstream_lease_held", labels...); got != 0 {
 		t.Errorf("lease is held by a standby")
@@ -130,7 +149,7 @@ func TestStatusShowsStateAndLease(t *testing.T) {
 func TestCountersOfAlertsBeginAtZero(t *testing.T) {
 	m := New(admin.NewBoard(), "v1")
 	m.Expect("prod")
-	m.Watermarks([]event.Watermark{{Provider: "prod", Source: "panko"}})
+	m.Watermarks([]event.Watermark{{Provider: "prod", Source: "panko"}}, "panko")
 	if got := value(t, m, "stackstream_sequence_gaps_total", "prod", "panko"); got != 0 {
 		t.Errorf("%v gaps are counted", got)
 	}
@@ -139,6 +158,40 @@ func TestCountersOfAlertsBeginAtZero(t *testing.T) {
 			t.Errorf("%v dead letters are counted as %s", got, reason)
 		}
 	}
+}
+
+// The age of a cursor that nobody is to write any more must not hold up an alert.
+func TestCursorsThatAreLeftHaveNoAge(t *testing.T) {
+	m := New(admin.NewBoard(), "v1")
+	at := time.Unix(1_800_000_000, 0)
+	mark := func(s event.Source, retired bool) event.Watermark {
+		return event.Watermark{
+			Provider: "prod", Source: s, Collected: 7, Normalized: 6, LagEvents: 1, NormalizedTime: at, WrittenAt: at, Retired: retired,
+		}
+	}
+	want := func(kind string, marks []event.Watermark, aged ...event.Source) {
+		t.Helper()
+		for _, w := range marks { // this process collected from all of them
+			m.Collectors().Committed("prod", w.Source, collectors.Commit{Progress: event.Progress{Watermark: at}})
+		}
+		m.Watermarks(marks, kind)
+		for _, w := range marks {
+			for _, name := range []string{
+				"stackstream_cursor_written_time_seconds", "stackstream_watermark_time_seconds", "stackstream_collected_time_seconds",
+			} {
+				if _, got := find(t, m, name, "prod", string(w.Source)); got != slices.Contains(aged, w.Source) {
+					t.Errorf("chosen is %q: %s of %s is shown: %t", kind, name, w.Source, got)
+				}
+			}
+			if got := value(t, m, "stackstream_normalizer_lag_events", "prod", string(w.Source)); got != 1 {
+				t.Errorf("the lag of %s is %v, want 1", w.Source, got)
+			}
+		}
+	}
+	want("panko", []event.Watermark{mark("amqp", false), mark("panko", false)}, "panko")
+	want("amqp", []event.Watermark{mark("amqp", false), mark("amqp-nova", false), mark("panko", false)}, "amqp", "amqp-nova")
+	want("amqp", []event.Watermark{mark("amqp", false), mark("amqp-nova", true), mark("amqpx", false)}, "amqp")
+	want("", []event.Watermark{mark("amqp", false), mark("amqp-nova", true), mark("panko", false)}, "amqp", "panko")
 }
 
 func TestEveryMetricHasNameAndHelp(t *testing.T) {

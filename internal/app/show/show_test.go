@@ -52,15 +52,18 @@ func TestWatermarks(t *testing.T) {
 	err := Watermarks(&out, []event.Watermark{
 		{Provider: "prod", Source: "panko", Collected: 120, Normalized: 100, LagEvents: 20, Lag: 1500 * time.Millisecond,
 			NormalizedTime: now.Add(-90 * time.Second), Owner: "host-1"},
+		{Provider: "prod", Source: "amqp-nova", Collected: 7, Normalized: 7, NormalizedTime: now.Add(-48 * time.Hour),
+			Owner: "host-1", Retired: true},
 		{Provider: "stage-2", Source: "panko"},
 	}, now)
 	if err != nil {
 		t.Fatal(err)
 	}
 	want := "" +
-		"PROVIDER  SOURCE  COLLECTED  NORMALIZED  LAG      COMPLETE UP TO        BEHIND NOW  WRITTEN BY\n" +
-		"prod      panko   120        100         20 (2s)  2026-01-02T03:02:35Z  1m30s       host-1\n" +
-		"stage-2   panko   0          0           0        -                     -\n"
+		"PROVIDER  SOURCE     COLLECTED  NORMALIZED  LAG      COMPLETE UP TO        BEHIND NOW  WRITTEN BY\n" +
+		"prod      panko      120        100         20 (2s)  2026-01-02T03:02:35Z  1m30s       host-1\n" +
+		"prod      amqp-nova  7          7           0        2025-12-31T03:04:05Z  retired     host-1\n" +
+		"stage-2   panko      0          0           0        -                     -\n"
 	if out.String() != want {
 		t.Errorf("printed:\n%s\nwant:\n%s", out.String(), want)
 	}

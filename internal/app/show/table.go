@@ -22,13 +22,16 @@ func Watermarks(w io.Writer, marks []event.Watermark, now time.Time) error {
 		"PROVIDER", "SOURCE", "COLLECTED", "NORMALIZED", "LAG", "COMPLETE UP TO", "BEHIND NOW", "WRITTEN BY",
 	}}
 	for _, m := range marks {
-		lag := strconv.FormatUint(m.LagEvents, 10)
+		lag, behind := strconv.FormatUint(m.LagEvents, 10), since(m.NormalizedTime, now)
 		if m.Lag > 0 {
 			lag += " (" + age(m.Lag) + ")"
 		}
+		if m.Retired {
+			behind = "retired" // nothing will come
+		}
 		rows = append(rows, []string{
 			string(m.Provider), string(m.Source), number(m.Collected), number(m.Normalized), lag,
-			instant(m.NormalizedTime), since(m.NormalizedTime, now), Clean(m.Owner),
+			instant(m.NormalizedTime), behind, Clean(m.Owner),
 		})
 	}
 	return table(w, rows, nil)
