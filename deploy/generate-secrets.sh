@@ -1,7 +1,7 @@
 #!/bin/sh
 # Writes the secrets of compose.yaml into deploy/secrets: passwords of the NATS users, of the NATS servers among
-# themselves, and of RabbitMQ. What exists is kept, so that it may run again; remove a file to have a new one made, and
-# restart everything. Needs nothing but sh and the usual tools.
+# themselves, and of the RabbitMQ users. What exists is kept, so that it may run again; remove a file to have a new one
+# made, and restart everything. Needs nothing but sh and the usual tools.
 #
 # The directory is for its owner alone. The files in it can be read by everybody who gets so far: containers get single
 # files without the directory, and run as users of their own.
@@ -32,11 +32,13 @@ put() {
 for user in admin collector normalizer subscriber system routes; do
 	[ -s "$dir/nats-$user.password" ] || random | put "nats-$user.password"
 done
-[ -s "$dir/rabbitmq.password" ] || random | put rabbitmq.password
+for user in admin openstack stackstream; do
+	[ -s "$dir/rabbitmq-$user.password" ] || random | put "rabbitmq-$user.password"
+done
 
 password() { cat "$dir/$1.password"; }
 
-# These two follow from the passwords.
+# What follows is made of the passwords.
 {
 	echo "# Written by generate-secrets.sh; included by nats.conf."
 	for user in admin collector normalizer subscriber system routes; do
@@ -48,8 +50,22 @@ password() { cat "$dir/$1.password"; }
 	done
 	echo "]"
 } | put nats-users.conf
+# The users of RabbitMQ: admin for people, openstack for the services that notify, and stackstream with the least rights
+# that a collector needs (docs/amqp.md). Passwords are hexadecimal: nothing in them needs escaping.
+put rabbitmq-definitions.json <<EOF
 {
-	echo "# Written by generate-secrets.sh."
-	echo "default_user = stackstream"
-	echo "default_pass = $(password rabbitmq)"
-} | put rabbitmq-user.conf
+  "vhosts": [{"name": "/"}],
+  "users": [
+    {"name": "admin", "password": "$(password rabbitmq-admin)", "tags": ["administrator"]},
+    {"name": "openstack", "password": "$(password rabbitmq-openstack)", "tags": []},
+    {"name": "stackstream", "password": "$(password rabbitmq-stackstream)", "tags": []}
+  ],
+  "permissions": [
+    {"user": "admin", "vhost": "/", "configure": ".*", "write": ".*", "read": ".*"},
+    {"user": "openstack", "vhost": "/",
+     "configure": "^(?!stackstream\\\\.)", "write": "^(?!stackstream\\\\.)", "read": "^(?!stackstream\\\\.)"},
+    {"user": "stackstream", "vhost": "/", "configure": "^stackstream\\\\.", "write": "^stackstream\\\\.",
+     "read": "^(stackstream\\\\..*|nova|cinder|openstack|glance|neutron|keystone|heat|ironic)$"}
+  ]
+}
+EOF

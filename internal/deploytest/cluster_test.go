@@ -265,6 +265,7 @@ func (c *cluster) command(t *testing.T, user string, edit func(string) string, p
 	for from, to := range map[string]string{
 		"nats://nats-1:4222, nats://nats-2:4222, nats://nats-3:4222": strings.Join(c.clients, ", "),
 		"/run/secrets/nats-password":                                 filepath.Join(c.dir, "secrets", "nats-"+user+".password"),
+		"/run/secrets/rabbitmq-password":                             filepath.Join(c.dir, "secrets", "rabbitmq-stackstream.password"),
 		"0.0.0.0:8321":                                               "127.0.0.1:0",
 	} {
 		if !strings.Contains(text, from) {

@@ -226,9 +226,17 @@ func TestComposeConfiguration(t *testing.T) {
 		}) {
 			t.Errorf("%s has the user %s and not its password as nats-password", name, *user)
 		}
+		broker := slices.ContainsFunc(service.Secrets, func(s types.ServiceSecretConfig) bool {
+			return s.Target == "rabbitmq-password" && s.Source == "rabbitmq-stackstream"
+		})
+		if collects := *user == "collector"; broker != collects {
+			t.Errorf("%s has the password of the broker: %t, want %t", name, broker, collects)
+		}
 	}
-	if !strings.Contains(read(t, file), "password_file: /run/secrets/nats-password\n") {
-		t.Error("stackstream.yaml does not read the password where compose.yaml puts it")
+	for _, name := range []string{"nats-password", "rabbitmq-password"} {
+		if !strings.Contains(read(t, file), "password_file: /run/secrets/"+name+"\n") {
+			t.Errorf("stackstream.yaml does not read %s where compose.yaml puts it", name)
+		}
 	}
 	for user := range users {
 		check := exec.Command(filepath.Join(bin, "stackstream"), "check", "--offline", "-c", file)

@@ -42,7 +42,7 @@ func TestMain(m *testing.M) {
 func generate(t *testing.T) string {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "deploy")
-	for _, name := range []string{"generate-secrets.sh", "nats/nats.conf", "stackstream.yaml"} {
+	for _, name := range []string{"generate-secrets.sh", "nats/nats.conf", "rabbitmq/rabbitmq.conf", "stackstream.yaml"} {
 		text, err := os.ReadFile(filepath.Join(root, "deploy", name))
 		if err != nil {
 			t.Fatal(err)

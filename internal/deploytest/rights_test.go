@@ -4,9 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/http/httptest"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -16,7 +13,7 @@ import (
 	natsjs "github.com/nats-io/nats.go/jetstream"
 
 	"stackstream/event"
-	"stackstream/internal/openstack/standin"
+	"stackstream/internal/rabbitmqtest"
 	"stackstream/subscribe"
 )
 
@@ -60,30 +57,33 @@ func within(t *testing.T) context.Context {
 	return ctx
 }
 
-// pipeline runs two collectors and two normalizers against a cloud, and reads what they write as the subscriber.
+// pipeline runs two collectors and two normalizers against the broker, which a service notifies, and reads what they
+// write as the subscriber.
 func pipeline(t *testing.T, c *cluster) {
 	const events = 60
-	cloud := standin.New(standin.Options{Seed: 1})
-	server := httptest.NewServer(cloud)
-	t.Cleanup(server.Close)
-	secret := filepath.Join(t.TempDir(), "cloud.password")
-	if err := os.WriteFile(secret, []byte(standin.Admin().Password), 0o600); err != nil {
+	b := startBroker(t, c.dir)
+	nova := b.Publisher(t, "/", rabbitmqtest.Login("openstack", b.password(t, "openstack")))
+	if err := nova.Declare(t.Context(), "nova", "notifications.info"); err != nil {
 		t.Fatal(err)
 	}
-	withCloud := func(text string) string {
-		return strings.Replace(text, "    events: none", fmt.Sprintf(`    events: panko
-    panko:
-      auth: {url: %s/v3, user: admin, domain: Default, password_file: %s, project: admin}
-      every: 500ms
-`, server.URL, secret), 1)
-	}
-	for range events {
-		cloud.Put(cloud.Generate(time.Now()))
+	atBroker := func(text string) string {
+		const hosts = "hosts: [rabbitmq]\n"
+		if !strings.Contains(text, hosts) {
+			t.Fatalf("stackstream.yaml has no %q", hosts)
+		}
+		return strings.Replace(text, hosts, fmt.Sprintf("hosts: [%q]\n", b.Addr()), 1)
 	}
 	for range 2 {
-		run(t, c.command(t, "collector", withCloud, "collector"), "NATS_USER=collector")
-		run(t, c.command(t, "normalizer", withCloud, "normalizer"), "NATS_USER=normalizer")
+		run(t, c.command(t, "collector", atBroker, "collector"), "NATS_USER=collector")
+		run(t, c.command(t, "normalizer", atBroker, "normalizer"), "NATS_USER=normalizer")
 	}
+	eventually(t, "until a collector has bound its queue", func() bool {
+		return strings.Contains(b.Ctl(t, "list_bindings", "source_name", "destination_name"), "nova\tstackstream.my-cloud.amqp")
+	})
+	if err := nova.Notify(t.Context(), "nova", make([]rabbitmqtest.Notification, events)...); err != nil {
+		t.Fatal(err)
+	}
+	sent := nova.Confirmed("nova")
 
 	reader := c.plain(t, "subscriber", "_INBOX_subscriber")
 	if _, err := reader.SubscribeSync("events.normalized.*"); err != nil {
@@ -96,8 +96,8 @@ func pipeline(t *testing.T, c *cluster) {
 	enough := errors.New("enough")
 	next := event.Seq(1)
 	err = s.Run(within(t), func(_ context.Context, e subscribe.Event) error {
-		if e.Seq != next || e.Provider != "my-cloud" {
-			t.Errorf("event %d of %s, want %d of my-cloud", e.Seq, e.Provider, next)
+		if e.Seq != next || e.Provider != "my-cloud" || e.MessageID != sent[next-1] {
+			t.Errorf("event %d of %s is %s, want %d of my-cloud, %s", e.Seq, e.Provider, e.MessageID, next, sent[next-1])
 		}
 		if next++; next > events {
 			return enough

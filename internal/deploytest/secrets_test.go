@@ -34,6 +34,13 @@ func read(t *testing.T, file string) string {
 	return string(text)
 }
 
+func remove(t *testing.T, file string) {
+	t.Helper()
+	if err := os.Remove(file); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func TestSecretsAreMadeOnceAndKept(t *testing.T) {
 	dir := generate(t)
 	first := secrets(t, dir)
@@ -54,9 +61,7 @@ func TestSecretsAreMadeOnceAndKept(t *testing.T) {
 		}
 		seen[text] = name
 	}
-	if err := os.Remove(filepath.Join(dir, "secrets", "nats-collector.password")); err != nil {
-		t.Fatal(err)
-	}
+	remove(t, filepath.Join(dir, "secrets", "nats-collector.password"))
 	generateIn(t, dir)
 	again := secrets(t, dir)
 	if again["nats-collector.password"] == first["nats-collector.password"] {
