@@ -58,3 +58,11 @@ func (v Value) Tokens() iter.Seq[Token] {
 
 // NameOf returns the decoded name of a Name token. It may share memory with the value.
 func (v Value) NameOf(t Token) []byte { return unquoteBytes(v[t.Start:t.End]) }
+
+// EndOf returns the index behind the value that the token begins; of any other token, behind the token.
+func (v Value) EndOf(t Token) int {
+	if t.Kind == OpenObject || t.Kind == OpenArray {
+		return valueEnd(v, t.Start)
+	}
+	return t.End
+}

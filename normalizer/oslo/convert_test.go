@@ -144,6 +144,9 @@ func TestPayload(t *testing.T) {
 		{`,"payload":[1,{"a":2.50}]`, `[1,{"a":2.50}]`, 0},
 		{`,"payload":null`, `null`, 0},
 		{`,"payload":{}`, `{}`, 0},
+		{`,"payload":""`, `""`, 0},
+		{`,"payload":[]`, `[]`, 0},
+		{`,"payload":-0`, `-0`, 0},
 		{`,"payload":-12345678901234567890.10e400`, `-12345678901234567890.10e400`, 0},
 		{`,"payload":true`, `true`, 0},
 		{``, `{}`, 0},
@@ -166,6 +169,10 @@ func TestPayload(t *testing.T) {
 				}
 			}
 		})
+	}
+	body := `{"oslo.version":"2.0","more":NaN,"oslo.message":"{\"event_type\":\"x.y\",\"payload\":NaN}"}`
+	if converted, err := newConverter(t).Convert(rawEvent(body)); err != nil || converted.Mended != 2 {
+		t.Errorf("in the envelope, too: %d, %v", converted.Mended, err)
 	}
 	converted, err := newConverter(t).Convert(rawEvent("{\"event_type\":\"x.y\",\"payload\":{\"a\":\"\xff\xfe\",\"b\":\"\xff\",\"c\":Infinity}}"))
 	if err != nil || string(converted.Events[0].Payload) != "{\"a\":\"\uFFFD\",\"b\":\"\uFFFD\",\"c\":\"Infinity\"}" || converted.Mended != 3 {
@@ -210,6 +217,20 @@ func TestContextAndMessage(t *testing.T) {
 			event.Context{}, "", "no host"},
 		{"an exception", `"payload":{"exception":{"message":"broke","kwargs":{}}}`, event.Context{}, "", "broke"},
 		{"an exception as text", `"payload":{"exception":"Broken()"}`, event.Context{}, "", "Broken()"},
+		{"an exception as Python writes it", `"payload":{"exception":"{'kwargs': {'host': 'h', 'code': 404}, 'message': \"can't find \\'h\\'\", 'class': 'NotFound'}"}`,
+			event.Context{}, "", "can't find 'h'"},
+		{"an exception with another message in it",
+			`"payload":{"exception":"{'kwargs': {'code': 1, 'message': 'inner'}, 'message': 'outer', 'class': 'E'}"}`,
+			event.Context{}, "", "outer"},
+		{"something else that Python wrote", `"payload":{"exception":"{'kwargs': {}, 'message': None}"}`,
+			event.Context{}, "", "{'kwargs': {}, 'message': None}"},
+		{"Python, cut off", `"payload":{"exception":"{'kwargs': {}, 'message': 'so"}`, event.Context{}, "", "{'kwargs': {}, 'message': 'so"},
+		{"a traceback", `"payload":{"reason":{"exception_message":"no host \nTraceback (most recent call last):\n  File"}}`, event.Context{}, "", "no host"},
+		{"an error of cinder", `"payload":{"id":"q","error_message":"no such specs"}`, event.Context{}, "", "no such specs"},
+		{"an error of glance", `"payload":"Failed to upload"`, event.Context{}, "", "Failed to upload"},
+		{"a payload that is much text", `"payload":"` + strings.Repeat("x", 5000) + `"`, event.Context{}, "", ""},
+		{"a stack's user", `"payload":{"user_id":"admin","user_identity":"u","username":"admin"}`,
+			event.Context{UserID: "u", UserName: "admin"}, "", ""},
 		{"a stack", `"payload":{"state_reason":"Stack CREATE failed"}`, event.Context{}, "", "Stack CREATE failed"},
 		{"a payload that is no object", `"payload":["message"]`, event.Context{}, "", ""},
 	} {
@@ -272,7 +293,10 @@ func TestRedaction(t *testing.T) {
 		"payload":{"args":[{"_context":{"auth_token":"hunter2","service_token":"hunter2"}}],"adminPass":"hunter2","admin_pass":"hunter2",
 			"X-Auth-Token":"hunter2","x_auth_token":"hunter2","password":["hunter2"],"secret":{"a":"hunter2"},"user_data":"hunter2",
 			"injected_files":[["/etc/shadow","hunter2"]],"provider_auth":"CHAP u hunter2","psk":"hunter2","key_name":"k","n":1.10,
-			"nova_object.name":"N","fault":{"nova_object.name":"E","nova_object.data":{"new_pass":"hunter2"}}}}`)
+			"nova_object.name":"N","fault":{"nova_object.name":"E","nova_object.data":{"new_pass":"hunter2"}},
+			"_obj_connection_info":"{\"data\":{\"auth_password\":\"hunter2\",\"keyring\":\"hunter2\"}}",
+			"message":"{'kwargs': {'auth_token': 'hunter2'}, 'message': 'POST http://u:hunter2@h/?token=hunter2 said no'}",
+			"metadata":[{"key":"admin_pass","value":"hunter2"}]}}`)
 	converted, err := newConverter(t).Convert(rawEvent(body))
 	if err != nil {
 		t.Fatal(err)
@@ -281,24 +305,25 @@ func TestRedaction(t *testing.T) {
 	if err != nil || strings.Contains(string(encoded), "hunter2") {
 		t.Errorf("%v: %s", err, encoded)
 	}
-	if converted.Redacted != 13 || !strings.Contains(string(encoded), `"key_name":"k","n":1.10`) {
+	if converted.Redacted != 19 || converted.Events[0].Message != "POST http://u:***@h/?token=*** said no" || !strings.Contains(string(encoded), `"key_name":"k","n":1.10`) {
 		t.Errorf("%d redacted: %s", converted.Redacted, encoded)
 	}
 }
 
 // What an operator calls a secret is not shown anywhere, neither as a target nor as the message.
 func TestRedactionBeforeReading(t *testing.T) {
-	r, err := rules.New(rules.Config{SecretKeys: []string{"instance_id", "message", "user_id", "reservation_id"}})
+	r, err := rules.New(rules.Config{SecretKeys: []string{"instance_id", "message", "user_id", "reservation_id", "user_name", "publisher_id"}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	converted, err := New(r).Convert(rawEvent(`{"message_id":"m","event_type":"compute.instance.update",
+		"publisher_id":"hunter2","_context_user_id":"hunter2","_context_user_name":"hunter2",
 		"payload":{"instance_id":"hunter2","message":"hunter2","user_id":"hunter2","reservation_id":"hunter2","host":"h"}}`))
 	if err != nil || converted.Redacted != 4 {
 		t.Fatalf("%d, %v", converted.Redacted, err)
 	}
 	e := converted.Events[0]
-	if e.Context != nil || e.Message != "" || e.ChainID != "" || targetsOf(e) != "host h" {
+	if e.Context != nil || e.PublisherID != "" || e.Message != "" || e.ChainID != "" || targetsOf(e) != "host h" {
 		t.Errorf("%+v", e)
 	}
 }
@@ -318,6 +343,9 @@ func TestLargeNotifications(t *testing.T) {
 		"versioned objects": `[0` + many(`,{"nova_object.name":"N","nova_object.data":{"a":%d}}`) + `]`,
 		"text":              `"` + strings.Repeat(`\u00e9`, 1<<20) + `"`,
 		"secrets":           `[0` + many(`,{"password":"%d"}`) + `]`,
+		"colons in a URL":   `"a://` + strings.Repeat(":", 1<<20) + `"`,
+		"secrets in text":   `"` + strings.Repeat("token='", 1<<17) + `"`,
+		"pairs":             `[0` + many(`,{"name":"psk","value":"%d"}`) + `]`,
 		"not finite":        `[0` + many(`,Infinity`+`,%d`) + `]`,
 	} {
 		body := notification(t, `{"message_id":"m","event_type":"port.create.end","payload":`+payload+`}`)

@@ -15,7 +15,7 @@ func describe(e *event.Event, notification, payload rawjson.Object) {
 
 	e.PublisherID = rules.Text(notification.Get("publisher_id"))
 	e.Priority = strings.ToLower(rules.Text(notification.Get("priority")))
-	e.Message = message(payload)
+	e.Message = message(rawjson.Value(e.Payload), payload)
 	context := event.Context{
 		RequestID: rules.Text(notification.Get("_context_request_id"), initiator.Get("request_id"), payload.Get("request_id")),
 		UserID: rules.Text(
@@ -23,6 +23,7 @@ func describe(e *event.Event, notification, payload rawjson.Object) {
 			initiator.Get("user_id"), account(initiator),
 			payload.Get("action_initiator_user"), // nova, versioned; user_id is who owns the instance
 			payload.Get("receiver_user_id"),      // glance
+			payload.Get("user_identity"),         // heat, whose user_id is a name
 			payload.Get("user_id")),
 		UserName: rules.Text(
 			notification.Get("_context_user_name"), notification.Get("_context_username"),
@@ -58,32 +59,4 @@ func account(initiator rawjson.Object) rawjson.Value {
 		return initiator.Get("id")
 	}
 	return nil
-}
-
-// message is what the service says for people: its own words, those of the error, or CADF's outcome.
-func message(payload rawjson.Object) string {
-	fault, _ := payload.Get("fault").Members() // nova, versioned
-	exception, _ := payload.Get("exception").Members()
-	reason, _ := payload.Get("reason").Members() // nova's exception or CADF's reason
-	said := rules.Text(
-		payload.Get("message"),
-		payload.Get("exception_message"), fault.Get("exception_message"), reason.Get("exception_message"),
-		exception.Get("message"), payload.Get("exception"),
-		payload.Get("reason"),
-		payload.Get("state_reason"), // heat
-		payload.Get("fail_reason"),  // cinder's backups
-		payload.Get("last_error"))   // ironic
-	if said != "" {
-		return said
-	}
-	outcome := rules.Text(payload.Get("outcome"))
-	for _, more := range []string{rules.Text(reason.Get("reasonType")), rules.Text(reason.Get("reasonCode"))} {
-		switch {
-		case outcome == "":
-			outcome = more
-		case more != "":
-			outcome += ", " + more
-		}
-	}
-	return outcome
 }

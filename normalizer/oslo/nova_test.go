@@ -103,6 +103,9 @@ func compareFormats(t *testing.T, legacy, versioned event.Event) {
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("%s and %s (-legacy +versioned)\n%s", legacy.EventType, versioned.EventType, diff)
 	}
+	if legacy.Message != versioned.Message && legacy.Message != "" && versioned.Message != "" {
+		t.Errorf("%s says %q, %s %q", legacy.EventType, legacy.Message, versioned.EventType, versioned.Message)
+	}
 }
 
 // All names that nova 26 has in both formats, recorded or not, are in the same group and on the same level.

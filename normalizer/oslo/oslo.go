@@ -7,8 +7,8 @@
 // since nobody knows what it means; of another minor version it is read.
 //
 // The payload is the source's, value for value, whatever it is: an object, a list, a string, null. Two things are
-// different from what was sent. The values of secret keys are "***" (see package rules). And versioned objects are
-// flattened, at any depth, so that their fields are found where those of a legacy notification are:
+// different from what was sent. Secrets are "***" (see package rules). And versioned objects are flattened, at any depth,
+// so that their fields are found where those of a legacy notification are:
 //
 //	{"nova_object.name": "FlavorPayload", "nova_object.namespace": "nova", "nova_object.version": "1.4",
 //	 "nova_object.data": {"flavorid": "f", "vcpus": 1}}
@@ -40,7 +40,7 @@ import (
 const Format = "oslo"
 
 // maxDecompressed bounds what a compressed body may become.
-const maxDecompressed = 64 << 20
+const maxDecompressed = 16 << 20
 
 // Converter is pure and may be used by any number of goroutines.
 type Converter struct {
@@ -81,7 +81,7 @@ func (c *Converter) Convert(raw event.Raw) (normalizer.Converted, error) {
 	}
 	e.Payload = []byte(payload)
 	details, _ := payload.Members()
-	describe(&e, members, details)
+	describe(&e, c.rules.Shown(members), details)
 	c.rules.Apply(&e, documents(details)...)
 	return normalizer.Converted{Events: []event.Event{e}, Redacted: redacted, Mended: mended}, nil
 }

@@ -12,26 +12,32 @@ import (
 // Redacted stands in place of a secret.
 const Redacted = "***"
 
-// DefaultSecretKeys are the keys under which event services were seen to send secrets, or may. user_data and
-// injected_files are what a user has put into an instance; passwords are often among it, and no event is about them.
+// DefaultSecretKeys are the keys under which event services were seen to send secrets, or may. user_data, injected_files
+// and configdrive are what a user has put into an instance; passwords are often among it, and no event is about them.
+// password_0 … password_3 are the parts in which nova keeps an instance's password among its metadata.
 func DefaultSecretKeys() []string {
 	return []string{
-		"*auth_token", "x_subject_token", "x_service_token", "service_token", "access_token", "refresh_token",
-		"id_token", "token", "*secret_token",
-		"*password", "*passwd", "*passphrase", "admin_pass", "root_pass", "new_pass", "sys_pswd", "psk",
-		"secret", "*secret_key", "client_secret", "access_key", "private_key", "ssh_key_private", "encrypted_key",
-		"fernet_key", "ssl_key", "temp_url_key", "credential_blob", "provider_auth", "user_data", "injected_files",
+		"*auth_token", "*subject_token", "*service_token", "*access_token", "refresh_token", "id_token", "token",
+		"*secret_token", "authorization", "cookie",
+		"*password", "password_0", "password_1", "password_2", "password_3", "*passwd", "*passphrase", "passcode",
+		"admin_pass", "root_pass", "new_pass", "rescue_pass", "sys_pswd", "psk",
+		"secret", "*secret_key", "*secret_access_key", "client_secret", "access_key", "*api_key", "auth_key", "private_key",
+		"ssh_key_private", "encrypted_key", "fernet_key", "ssl_key", "temp_url_key", "temp_url_sig", "keyring",
+		"credential_blob", "provider_auth", "user_data", "injected_files", "configdrive",
 	}
 }
 
-// Redactor replaces the values of secret keys in JSON, at any depth.
+// Redactor replaces secrets in JSON, at any depth: the values of members with secret keys, the string or number in
+// {"name": key, "value": …} and {"key": key, "value": …}, and that in Ceilometer's triples [key, type, value]. A string
+// that holds JSON is treated like any other JSON; in other strings what follows such a key and "=" or ":" is replaced, and
+// the password of a URL.
 type Redactor struct {
 	keys     map[string]bool
 	suffixes []string
 }
 
 // NewRedactor takes keys in any spelling: case, "-" and "_" make no difference, so that "admin_pass" is adminPass too,
-// and so does oslo's prefix "_context_". A "*" in front stands for any beginning.
+// and so do the prefixes "_context_" of oslo and "_obj_" of nova's objects. A "*" in front stands for any beginning.
 func NewRedactor(keys []string) (*Redactor, error) {
 	r := &Redactor{keys: map[string]bool{}}
 	var wrong []error
@@ -50,33 +56,29 @@ func NewRedactor(keys []string) (*Redactor, error) {
 	return r, errors.Join(wrong...)
 }
 
-// Redact returns v with secrets replaced, everything else byte for byte, and the number of values replaced. What is
-// none is left: null, an empty value, true and false.
-func (r *Redactor) Redact(v rawjson.Value) (rawjson.Value, int) {
+// Redact returns v with secrets replaced and the number of values replaced; everything else is as it was, byte for byte
+// but for the escapes of a string in which something was replaced (half a surrogate pair in it becomes U+FFFD). What is no
+// secret is left: null, an empty value, true and false.
+func (r *Redactor) Redact(v rawjson.Value) (rawjson.Value, int) { return r.redact(v, 0) }
+
+// matches tells whether the name is a secret key.
+func (r *Redactor) matches(name []byte) bool {
 	var space [64]byte
-	match := func(name []byte) bool {
-		plain := fold(space[:0], name)
-		if r.keys[string(plain)] {
+	plain := fold(space[:0], name)
+	if r.keys[string(plain)] {
+		return true
+	}
+	for _, s := range r.suffixes {
+		if len(plain) >= len(s) && string(plain[len(plain)-len(s):]) == s {
 			return true
 		}
-		for _, s := range r.suffixes {
-			if len(plain) >= len(s) && string(plain[len(plain)-len(s):]) == s {
-				return true
-			}
-		}
-		return false
 	}
-	return v.ReplaceMembers(match, func(value rawjson.Value) []byte {
-		if value.IsEmpty() || value[0] == 't' || value[0] == 'f' {
-			return nil
-		}
-		return []byte(`"` + Redacted + `"`)
-	})
+	return false
 }
 
-// fold appends the name in lower case without "-" and "_", and without oslo's prefix.
+// fold appends the name in lower case without "-" and "_", and without the prefixes of oslo and nova.
 func fold(dst, name []byte) []byte {
-	name = bytes.TrimPrefix(name, []byte("_context_"))
+	name = bytes.TrimPrefix(bytes.TrimPrefix(name, []byte("_context_")), []byte("_obj_"))
 	for _, c := range name {
 		switch {
 		case c == '-' || c == '_':

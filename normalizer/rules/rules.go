@@ -8,6 +8,7 @@ package rules
 
 import (
 	"errors"
+	"slices"
 
 	"stackstream/event"
 	"stackstream/internal/rawjson"
@@ -15,7 +16,8 @@ import (
 
 // Config is what an operator may change of the rules. The zero Config means the defaults.
 type Config struct {
-	// SecretKeys replaces the list of keys whose value is redacted; nil means DefaultSecretKeys. See NewRedactor.
+	// SecretKeys replaces the list of keys whose value is redacted; nil means DefaultSecretKeys. See NewRedactor and
+	// Redactor.
 	SecretKeys []string `yaml:"secret_keys"`
 	// EventGroups is looked at before the built-in table of groups and levels.
 	EventGroups Table `yaml:"event_groups"`
@@ -49,8 +51,13 @@ func New(c Config) (*Rules, error) {
 	return &Rules{subjects: newSubjects(), parts: newParts(), table: t, redactor: r}, nil
 }
 
-// Redact returns v with the values of secret keys replaced, and their number. See Redactor.
+// Redact returns v with secrets replaced, and their number. See Redactor.
 func (r *Rules) Redact(v rawjson.Value) (rawjson.Value, int) { return r.redactor.Redact(v) }
+
+// Shown returns the members whose name is not a secret key.
+func (r *Rules) Shown(members rawjson.Object) rawjson.Object {
+	return slices.DeleteFunc(slices.Clone(members), func(m rawjson.Member) bool { return r.redactor.matches(m.Name) })
+}
 
 // Apply fills in Targets, ChainID, Group and Level of e. Everything else of e must be set. docs are what the rules look
 // things up in, the most trustworthy first: the members of the redacted payload, and what else the source told.

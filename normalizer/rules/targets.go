@@ -38,18 +38,28 @@ func newSubjects() []subject {
 		about("servergroup.", "server_group", "server_group_id").and("instance", "instance_uuids"),
 		about("server_group.", "server_group", "uuid"),
 		about("service.", "service", "uuid"),
+		about("HostAPI.", "host", "host_name"),
 
 		about("image.", "image", "resource_id", "id", "image_id").
 			and("project", "owner", "owner_id", "member_id"),
+		about("task.", "task", "id").and("project", "owner"), // glance's imports
+		about("metadef_", "metadef_namespace", "namespace").and("project", "owner"),
 		about("volume.", "volume", "volume_id", "resource_id"),
 		about("volume_type.", "volume_type", "volume_types.id", "volume_type_id", "id"),
+		about("volume_type_", "volume_type", "type_id", "volume_type_id"), // extra_specs, encryption, project
+		about("qos_specs.", "qos_specs", "id", "qos_specs.id").and("volume_type", "type_id"),
 		about("snapshot.", "snapshot", "snapshot_id", "resource_id"),
 		about("backup.", "backup", "backup_id", "resource_id"),
 		about("group.", "volume_group", "group_id"),
+		about("groups.", "volume_group", "id"),
+		about("group_snapshot.", "group_snapshot", "group_snapshot_id").and("volume_group", "group_id"),
+		about("groupsnapshots.", "group_snapshot", "id"),
 		about("orchestration.", "stack", "stack_id", "resource_id", "stack_identity"),
 
 		about("network.floating_ip.", "floating_ip", "floating_ip_id", "floating_ip", "resource_id"),
 		about("router.interface.", "router", "router_interface.id", "router_id", "resource_id").in("router_interface"),
+		about("dhcp_agent.", "agent", "agent.id").in("agent"),
+		about("l3_agent.", "agent", "agent.id").in("agent"),
 		neutron("network", "network"),
 		neutron("subnet", "subnet"),
 		neutron("port", "port").and("subnet", "fixed_ips.subnet_id").and("security_group", "security_groups"),
@@ -63,11 +73,6 @@ func newSubjects() []subject {
 			and("user", "user").and("group", "group").and("project", "project").and("domain", "domain"),
 		identity("group", "group").and("user", "actor_id"), // whom it was added to or removed from
 
-		about("baremetal.node.", "baremetal_node", "uuid"),
-		about("baremetal.port.", "baremetal_port", "uuid"),
-		about("baremetal.portgroup.", "baremetal_portgroup", "uuid"),
-		about("baremetal.chassis.", "baremetal_chassis", "uuid"),
-		about("baremetal.allocation.", "baremetal_allocation", "uuid"),
 	}
 }
 
@@ -96,27 +101,34 @@ func identity(resource, kind string) subject {
 	return about("identity."+resource+".", kind, "resource_info", "resource_id", "target.id", "target_id")
 }
 
-// subjectOf returns what events of the type are about, or nil. Keystone and neutron name events of any resource alike,
-// so that those not in the list are understood, too.
-func subjectOf(subjects []subject, eventType string) *subject {
+// subject returns what the event is about, or nil. Keystone, neutron and ironic name events of any resource alike, so that
+// those not in the list are understood, too.
+func (f *facts) subject(subjects []subject) *subject {
 	for i := range subjects {
-		if strings.HasPrefix(eventType, subjects[i].prefix) {
+		if strings.HasPrefix(f.event.EventType, subjects[i].prefix) {
 			return &subjects[i]
 		}
 	}
-	first, rest, _ := strings.Cut(eventType, ".")
-	if first == "identity" {
-		resource, _, _ := strings.Cut(rest, ".") // OS-TRUST:trust
-		if kind := resource[strings.LastIndexByte(resource, ':')+1:]; isKind(kind) {
-			s := identity(resource, kind)
-			return &s
+	first, rest, _ := strings.Cut(f.event.EventType, ".")
+	resource, _, _ := strings.Cut(rest, ".")
+	var s subject
+	switch {
+	case first == "identity":
+		kind := resource[strings.LastIndexByte(resource, ':')+1:] // OS-TRUST:trust
+		if !isKind(kind) {
+			return nil
 		}
+		s = identity(resource, kind)
+	case first == "baremetal" && isKind(resource):
+		s = about("", "baremetal_"+resource, "uuid")
+	case rest == "" || !isKind(first):
 		return nil
+	default:
+		s = about("", first, first+"_id", first+".id", first+"s.id").in(first, first+"s")
+		if slices.ContainsFunc(f.docs, func(doc rawjson.Object) bool { return doc.Get(first).IsObject() }) {
+			s.paths = append(s.paths, "id") // neutron, before an update
+		}
 	}
-	if rest == "" || !isKind(first) {
-		return nil
-	}
-	s := about(first+".", first, first+"_id", first+".id", first+"s.id").in(first, first+"s")
 	return &s
 }
 
@@ -177,7 +189,7 @@ func (f *facts) targets(subjects []subject, parts []lookup) []event.Target {
 			}
 		}
 	}
-	if s := subjectOf(subjects, f.event.EventType); s != nil {
+	if s := f.subject(subjects); s != nil {
 		collect(s.lookup, false)
 		f.lookInside(s.inside)
 		for _, l := range s.also {
@@ -229,13 +241,20 @@ func (f *facts) devices(add func(kind, id string)) {
 	}
 }
 
-// tagged names what neutron put a tag on: {"parent_resource": "networks", "parent_resource_id": …}.
+// tagged names what neutron put a tag on: {"parent_resource": "networks", "parent_resource_id": …}, or "obj_resource" in newer
+// releases.
 func (f *facts) tagged(add func(kind, id string)) {
-	resources := f.first("parent_resource")
-	if resource := strings.TrimSuffix(resources, "s"); resource == "floatingip" {
-		add("floating_ip", f.first("parent_resource_id"))
-	} else if isKind(resource) {
-		add(resource, f.first("parent_resource_id"))
+	kind, id := f.first("parent_resource", "obj_resource"), f.first("parent_resource_id", "obj_resource_id")
+	switch kind {
+	case "floatingips":
+		kind = "floating_ip"
+	case "policies":
+		kind = "policy"
+	default:
+		kind = strings.TrimSuffix(kind, "s")
+	}
+	if isKind(kind) {
+		add(kind, id)
 	}
 }
 
