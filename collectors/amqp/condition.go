@@ -11,7 +11,8 @@ import (
 type condition int
 
 const (
-	conditionBlocked condition = iota
+	conditionPreparing condition = iota
+	conditionBlocked
 	conditionBehind
 	conditionMissing
 	conditionDropping

@@ -122,11 +122,14 @@ func (c *consumer) run(ctx context.Context) error {
 			return ctx.Err()
 		case err := <-closed:
 			return lost("the channel", err)
-		case <-cancelled:
+		case _, told := <-cancelled:
+			if !told {
+				return lost("the channel", <-closed)
+			}
 			return errCancelled(c.names.queue)
 		case d, open := <-deliveries:
 			if !open {
-				return c.ended(ctx, closed, cancelled)
+				return ended(ctx, c.names.queue, closed, cancelled)
 			}
 			err = c.take(ctx, ch, d, deliveries)
 			if err == nil && c.resize() {
@@ -135,7 +138,7 @@ func (c *consumer) run(ctx context.Context) error {
 			}
 		case d, open := <-c.dropped:
 			if !open {
-				return lost("the channel for what was dropped", nil)
+				return ended(ctx, c.names.dropped, c.droppedClosed, c.droppedCancelled)
 			}
 			err = c.takeDropped(ctx, d)
 		case <-c.changed:
@@ -156,11 +159,15 @@ func errCancelled(queue string) error {
 		"the broker cancelled our consumer: the queue was deleted, or its node went down")}
 }
 
-// ended waits for the reason why there are no more deliveries.
-func (c *consumer) ended(ctx context.Context, closed <-chan *amqp091.Error, cancelled <-chan string) error {
+// ended waits for the reason why there are no more deliveries. A channel that ends closes cancelled, too, after it has put
+// its reason into closed.
+func ended(ctx context.Context, queue string, closed <-chan *amqp091.Error, cancelled <-chan string) error {
 	select {
-	case <-cancelled:
-		return errCancelled(c.names.queue)
+	case _, told := <-cancelled:
+		if !told {
+			return lost("the channel", <-closed)
+		}
+		return errCancelled(queue)
 	case err := <-closed:
 		return lost("the channel", err)
 	case <-ctx.Done():

@@ -32,6 +32,8 @@ func (s *session) consumeDropped() (<-chan amqp091.Delivery, error) {
 	if err := ch.Qos(droppedPrefetch, 0, false); err != nil {
 		return nil, explain("set the prefetch", err)
 	}
+	s.droppedCancelled = ch.NotifyCancel(make(chan string, 1))
+	s.droppedClosed = ch.NotifyClose(make(chan *amqp091.Error, 1))
 	deliveries, err := ch.Consume(s.names.dropped, consumerTag, false, false, false, false, nil)
 	if err != nil {
 		return nil, explain("consume queue "+s.names.dropped, err)

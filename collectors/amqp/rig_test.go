@@ -3,6 +3,7 @@ package amqp
 import (
 	"bytes"
 	"context"
+	"flag"
 	"fmt"
 	"maps"
 	"os"
@@ -21,7 +22,13 @@ import (
 	"stackstream/internal/rabbitmqtest"
 )
 
-func TestMain(m *testing.M) { os.Exit(rabbitmqtest.Main(m)) }
+func TestMain(m *testing.M) {
+	flag.Parse()
+	if err := flag.Set("test.parallel", "8"); err != nil { // they wait for brokers more than they work
+		panic(err)
+	}
+	os.Exit(rabbitmqtest.Main(m))
+}
 
 const cloud event.Provider = "cloud"
 

@@ -36,6 +36,9 @@ type session struct {
 	acks        *acks
 	droppedAcks *acks
 	droppedCh   *amqp091.Channel
+	// How droppedCh ends.
+	droppedClosed    <-chan *amqp091.Error
+	droppedCancelled <-chan string
 
 	// changed has a token when the state is to be written although nothing was delivered.
 	changed chan struct{}
@@ -102,6 +105,7 @@ func (s *session) work(ctx context.Context, all *errgroup.Group) error {
 	if err := s.keepAll(kept, time.Now()); err != nil {
 		return err // before anything is consumed: who may not bind all exchanges is not live for a moment again and again
 	}
+	s.says.set(conditionPreparing, "")
 	group, ctx := errgroup.WithContext(ctx)
 	all.Go(func() error {
 		<-ctx.Done()
@@ -176,6 +180,7 @@ func (s *session) prepare(ctx context.Context) error {
 	}
 	leftover := found.queue && s.state.Queue != s.names.queue
 	claimed := s.plan(found)
+	s.says.set(conditionPreparing, "the queue is not bound yet") // what is made durable now counts as a sign of life
 	if err := s.save(ctx); err != nil {
 		return err
 	}
@@ -237,6 +242,10 @@ func (s *session) plan(found findings) (claimed []string) {
 		}
 	}
 	if !wasHere {
+		if s.state.Queue != "" {
+			s.opts.Log.Warn().Str("provider", string(s.opts.Provider)).Str("source", string(s.name)).Str("queue", s.state.Queue).
+				Msg("the queue of an earlier configuration is still bound, fills up to its limit, and is not collected: delete it")
+		}
 		s.state.Queue = s.names.queue
 		s.dirty = true
 	}

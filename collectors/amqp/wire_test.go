@@ -103,15 +103,14 @@ type breakpoint struct {
 type method struct{ class, id uint16 }
 
 var (
-	exchangeDelete = method{40, 20}
-	queueDeclare   = method{50, 10}
-	queueBind      = method{50, 20}
-	queueUnbind    = method{50, 50}
-	queueDelete    = method{50, 40}
-	basicPublish   = method{60, 40}
-	basicAck       = method{60, 80}
-	basicReject    = method{60, 90}
-	basicNack      = method{60, 120}
+	queueDeclare = method{50, 10}
+	queueBind    = method{50, 20}
+	queueUnbind  = method{50, 50}
+	queueDelete  = method{50, 40}
+	basicPublish = method{60, 40}
+	basicAck     = method{60, 80}
+	basicReject  = method{60, 90}
+	basicNack    = method{60, 120}
 )
 
 // shortText is how a name stands in a method.
