@@ -202,8 +202,10 @@ func (l Layout) streams(maxPayload int64) ([]target, error) {
 	l = l.withAges()
 	largest := int32(min(maxPayload, MaxPayload, math.MaxInt32))
 
+	// No compression: a server that was killed may, when it runs again, append to a block that it had compressed, and then
+	// never reads that block again. Its replica is dead from then on; with a second one the stream is (nats-server 2.15.2).
 	file := natsjs.StreamConfig{
-		Retention: natsjs.LimitsPolicy, Storage: natsjs.FileStorage, Compression: natsjs.S2Compression,
+		Retention: natsjs.LimitsPolicy, Storage: natsjs.FileStorage, Compression: natsjs.NoCompression,
 		Replicas: l.Replicas, MaxMsgs: -1, MaxConsumers: -1, MaxMsgsPerSubject: -1, MaxMsgSize: largest,
 		AllowDirect: true,
 	}
