@@ -25,12 +25,22 @@ type entry struct {
 	body     []byte
 	// watermark is that of the source behind a raw event, where the message says it.
 	watermark time.Time
+	subject   string
+	header    nats.Header
 }
 
 // dump reads everything a stream holds on the given subjects, in order.
 func dump(t *testing.T, nc *nats.Conn, stream string, subjects ...string) []entry {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	var all []entry
+	each(t, nc, stream, subjects, func(e entry) { all = append(all, e) })
+	return all
+}
+
+// each reads everything a stream holds on the given subjects, in order, without keeping it.
+func each(t *testing.T, nc *nats.Conn, stream string, subjects []string, f func(e entry)) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
 	js, err := natsjs.New(nc)
 	if err != nil {
@@ -44,9 +54,8 @@ func dump(t *testing.T, nc *nats.Conn, stream string, subjects ...string) []entr
 	if err != nil {
 		t.Fatal(err)
 	}
-	var all []entry
 	if info.NumPending == 0 {
-		return nil
+		return
 	}
 	messages, err := c.Messages()
 	if err != nil {
@@ -62,15 +71,17 @@ func dump(t *testing.T, nc *nats.Conn, stream string, subjects ...string) []entr
 		if err != nil {
 			t.Fatal(err)
 		}
-		all = append(all, newEntry(m.Headers(), m.Data(), meta.Sequence.Stream))
+		e := newEntry(m.Headers(), m.Data(), meta.Sequence.Stream)
+		e.subject = m.Subject()
+		f(e)
 		if meta.NumPending == 0 {
-			return all
+			return
 		}
 	}
 }
 
 func newEntry(h nats.Header, body []byte, stream uint64) entry {
-	e := entry{id: first(h, event.HeaderID), stream: stream, body: body}
+	e := entry{id: first(h, event.HeaderID), stream: stream, body: body, header: h}
 	if e.id == "" {
 		e.id = first(h, "ce-id")
 	}

@@ -49,10 +49,16 @@ type process struct {
 }
 
 // start runs a program until the test ends or the test kills it.
-func start(t *testing.T, program string, args ...string) *process {
+func start(t testing.TB, program string, args ...string) *process {
+	t.Helper()
+	return startAt(t, filepath.Join(bin, program), args...)
+}
+
+// startAt is start for a binary that is somewhere else.
+func startAt(t testing.TB, path string, args ...string) *process {
 	t.Helper()
 	p := &process{
-		name: program, cmd: exec.Command(filepath.Join(bin, program), args...),
+		name: filepath.Base(path), cmd: exec.Command(path, args...),
 		log: &lockedBuffer{}, done: make(chan struct{}),
 	}
 	p.cmd.Stdout, p.cmd.Stderr = p.log, p.log
@@ -95,7 +101,7 @@ func (p *process) kill() {
 }
 
 // stop ends the process as an operator does, and says how it exited.
-func (p *process) stop(t *testing.T) int {
+func (p *process) stop(t testing.TB) int {
 	t.Helper()
 	_ = p.cmd.Process.Signal(syscall.SIGTERM)
 	select {
@@ -108,7 +114,7 @@ func (p *process) stop(t *testing.T) int {
 }
 
 // eventually waits until check says true, and fails the test if it does not within limit, with what explain says then.
-func eventually(t *testing.T, limit time.Duration, what string, check func() bool, explain ...func() string) {
+func eventually(t testing.TB, limit time.Duration, what string, check func() bool, explain ...func() string) {
 	t.Helper()
 	deadline := time.NewTimer(limit)
 	defer deadline.Stop()

@@ -11,14 +11,14 @@ import (
 
 // servers is a cluster of three nats-server processes, which can be killed and stopped as a machine would do it.
 type servers struct {
-	t       *testing.T
+	t       testing.TB
 	urls    []string
 	configs []string
 	running [3]*process
 }
 
 // startServers starts three servers that sync what they acknowledge, and creates the streams with the real command.
-func startServers(t *testing.T, config func(nats string) string) (s *servers, file string) {
+func startServers(t testing.TB, config func(nats string) string) (s *servers, file string) {
 	t.Helper()
 	s = &servers{t: t}
 	dir := t.TempDir()
@@ -52,7 +52,7 @@ func (s *servers) start(i int) {
 }
 
 // freeAddrs are loopback addresses that were free a moment ago.
-func freeAddrs(t *testing.T, n int) []string {
+func freeAddrs(t testing.TB, n int) []string {
 	t.Helper()
 	var addrs []string
 	for range n {
@@ -66,4 +66,4 @@ func freeAddrs(t *testing.T, n int) []string {
 	return addrs
 }
 
-func freeAddr(t *testing.T) string { t.Helper(); return freeAddrs(t, 1)[0] }
+func freeAddr(t testing.TB) string { t.Helper(); return freeAddrs(t, 1)[0] }
