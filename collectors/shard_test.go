@@ -107,6 +107,7 @@ func TestSourceReports(t *testing.T) {
 		after(time.Minute)
 		f.wantStates(t, append(prefix, "a/amqp: backoff connection reset")...)
 		stop()
+		after(3 * time.Second) // what the last run may have left behind
 	})
 
 	bubble(t, "to nobody while it is only asked whether it is available", func(t *testing.T) {
