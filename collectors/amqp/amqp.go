@@ -75,8 +75,9 @@ type Hooks struct {
 // Options are what the process gives to a source, besides its configuration.
 type Options struct {
 	Provider event.Provider
-	Version  string // of stackstream, for the broker's list of connections
-	Host     string // the name of this machine, for the same
+	Version  string    // of stackstream, for the broker's list of connections
+	Host     string    // the name of this machine, for the same
+	Began    time.Time // when the process did, from time.Now: no watermark trusts a clock that was set since
 	Hooks    Hooks
 	Report   collectors.Report
 	Log      zerolog.Logger

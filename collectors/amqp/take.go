@@ -110,7 +110,7 @@ func (t *taken) probe(d *amqp091.Delivery) {
 		return
 	}
 	t.probed++
-	t.batch.Watermark = at.Add(-settle)
+	t.batch.Watermark = collectors.Told(t.opts.Began, at).Add(-settle)
 	if t.opts.Hooks.Probe != nil {
 		t.opts.Hooks.Probe(t.now.Sub(at))
 	}

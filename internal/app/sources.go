@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/rs/zerolog"
 
@@ -27,7 +28,8 @@ type SourceKind struct {
 type SourceEnv struct {
 	Log     zerolog.Logger
 	Version string
-	Host    string // the name of this machine
+	Host    string    // the name of this machine
+	Began   time.Time // when this process did
 	Metrics *metrics.Metrics
 	// Cursors returns the cursor of every source that ever collected for a provider. It is nil where no pipeline runs:
 	// a source is then only asked whether it is available.
@@ -66,7 +68,7 @@ func amqpCandidate(p event.Provider, settings any, env SourceEnv) collectors.Can
 	}
 	return amqp.Candidate(*settings.(*amqp.Config), func(s event.Source, report collectors.Report) amqp.Options {
 		return amqp.Options{
-			Provider: p, Version: env.Version, Host: env.Host, Hooks: env.Metrics.AMQP(p, s), Report: report, Log: env.Log,
+			Provider: p, Version: env.Version, Host: env.Host, Began: env.Began, Hooks: env.Metrics.AMQP(p, s), Report: report, Log: env.Log,
 			Cursors: cursors,
 		}
 	})

@@ -43,7 +43,7 @@ func (p *Pipeline) start(
 			Memory: memory, Choices: c.Choices(), Lease: lease,
 			Hooks: hooks, Log: p.Log, Owner: owner,
 		}
-		env := SourceEnv{Log: p.Log, Version: p.Version, Host: hostName(), Metrics: m, Cursors: memory.Cursors}
+		env := SourceEnv{Log: p.Log, Version: p.Version, Host: hostName(), Began: time.Now(), Metrics: m, Cursors: memory.Cursors}
 		for _, name := range p.Config.Providers.Names() {
 			settings := p.Config.Providers[name]
 			collector := &collectors.Collector{
