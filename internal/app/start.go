@@ -82,18 +82,6 @@ func (p *Pipeline) start(
 	return nil
 }
 
-// lease is what both halves take. Nobody shares the embedded server's work.
-func (p *Pipeline) lease(
-	c *jetstream.Client, role event.Role, owner string, run func(name string, loop func(context.Context) error),
-) collectors.Lease {
-	if p.Config.NATS.UseEmbedded() {
-		return jetstream.NoLease{}
-	}
-	leases := jetstream.NewLeases(c, role, owner)
-	run("leases of the "+string(role), leases.Run)
-	return leases
-}
-
 // watchWatermarks reads the watermarks of the configured providers for the metrics. What can't be read now is read the
 // next time; the loops tell what is wrong.
 func (p *Pipeline) watchWatermarks(ctx context.Context, c *jetstream.Client, m *metrics.Metrics) error {
