@@ -210,7 +210,8 @@ func compare(have natsjs.StreamConfig, want target) []Change {
 	return changes
 }
 
-// adopt returns have with the settings that differ taken from want.
+// adopt returns have with the settings that differ taken from want. The window for duplicates, which nothing here uses,
+// follows where the server insists that it ends with the age.
 func (s StreamPlan) adopt() natsjs.StreamConfig {
 	out := s.have
 	for _, c := range s.Changes {
@@ -219,6 +220,9 @@ func (s StreamPlan) adopt() natsjs.StreamConfig {
 				reflect.ValueOf(f.of(&out)).Elem().Set(reflect.ValueOf(f.of(&s.want)).Elem())
 			}
 		}
+	}
+	if out.MaxAge > 0 {
+		out.Duplicates = min(out.Duplicates, out.MaxAge)
 	}
 	return out
 }

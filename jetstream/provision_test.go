@@ -125,6 +125,17 @@ func TestProvisionShowsDriftAndChangesItOnlyWhenTold(t *testing.T) {
 	}
 }
 
+// A server takes no window for duplicates that is longer than messages live, so that it has to become shorter with them.
+func TestProvisionMakesMessagesLiveForLess(t *testing.T) {
+	ctx := testContext(t)
+	client := jetstreamtest.Server(t).Client(t)
+	layout := smallLayout(1)
+	layout.Raw.MaxAge = time.Minute
+	if _, err := client.Provision(ctx, layout, jetstream.Apply); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestProvisionComparesSizesOnlyWhenSet(t *testing.T) {
 	ctx := testContext(t)
 	client := jetstreamtest.Server(t).Client(t)
