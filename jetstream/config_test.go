@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -155,6 +156,15 @@ func TestLayoutValidate(t *testing.T) {
 			Layout{Replicas: 1, Bodies: StreamLimits{MaxAge: day}},
 			[]string{"bodies.max_age: is 24h0m0s; bodies must be kept as long as the messages that refer to them: as raw events and then as dead letters, 2328h0m0s"},
 		},
+		"leases for a moment": {with(func(l *Layout) { l.LeaseTTL = 999 * time.Millisecond }), []string{
+			"lease_ttl: is 999ms; it must be 1s at least: NATS knows nothing shorter",
+		}},
+		"leases for less than nothing": {with(func(l *Layout) { l.LeaseTTL = -time.Second }), []string{
+			"lease_ttl: is -1s; it must be 1s at least: NATS knows nothing shorter",
+		}},
+		"leases for an hour": {with(func(l *Layout) { l.LeaseTTL = time.Hour }), []string{
+			"lease_ttl: is 1h0m0s; it must be 5m0s at most: for so long nobody takes over what a dead process worked on",
+		}},
 		"messages kept longer, and bodies with them": {Layout{Replicas: 1, Raw: StreamLimits{MaxAge: 365 * day}}, nil},
 		"over budget": {with(func(l *Layout) { l.Budget, l.Raw.MaxBytes = 1<<30, 2<<30 }), []string{
 			"budget: is 1073741824 bytes; the streams are to take 2147483648 together",

@@ -13,12 +13,10 @@ import (
 // The key-value buckets behind the leases. They are on disk although what is in them is of no use after a restart: a
 // single server forgets that a stream in memory ever was, and those who hold leases have no right to make it again.
 const (
-	// BucketLeases has one entry per process that is alive; it vanishes LeaseTTL after it was last renewed.
+	// BucketLeases has one entry per process that is alive; it vanishes Layout.LeaseTTL after it was last renewed.
 	BucketLeases = "LEASES"
 	// BucketOwners has one entry per thing that is owned, written only when the owner changes.
 	BucketOwners = "OWNERS"
-	// LeaseTTL is how long an entry of BucketLeases lives.
-	LeaseTTL = 12 * time.Second
 )
 
 // Subjects on which writers publish. The streams store what comes on "ingest.x" as "events.x".
@@ -43,6 +41,10 @@ type Layout struct {
 	Normalized StreamLimits `yaml:"normalized"`
 	Dead       StreamLimits `yaml:"dead"`
 	Bodies     StreamLimits `yaml:"bodies"`
+
+	// LeaseTTL is how long a process that does not renew its entry in BucketLeases counts as alive: what it worked on is
+	// taken over when that is over. 0 is the default.
+	LeaseTTL time.Duration `yaml:"lease_ttl"`
 }
 
 // StreamLimits bounds one stream.
@@ -58,6 +60,11 @@ const (
 	defaultBudget = 32 << 30
 	minBudget     = 64 << 20
 	bucketBytes   = 8 << 20 // of each bucket, beside the budget
+
+	defaultLeaseTTL = 12 * time.Second
+	minLeaseTTL     = time.Second // a server leaves no marker of a deleted entry for less
+	maxLeaseTTL     = 5 * time.Minute
+	maxDuplicates   = 2 * time.Minute // the server's own choice for a stream that keeps messages for longer
 )
 
 // DefaultLayout is what suits most.
@@ -67,6 +74,7 @@ func DefaultLayout(replicas int) Layout {
 		Raw:        StreamLimits{MaxAge: 7 * day},
 		Normalized: StreamLimits{MaxAge: 30 * day},
 		Dead:       StreamLimits{MaxAge: 90 * day},
+		LeaseTTL:   defaultLeaseTTL,
 	}
 }
 
@@ -110,6 +118,14 @@ func (l Layout) Validate() []Problem {
 		add("bodies.max_age", "is %s; bodies must be kept as long as the messages that refer to them: as raw events "+
 			"and then as dead letters, %s", full.Bodies.MaxAge, full.oldestUse())
 	}
+	switch {
+	case l.LeaseTTL == 0:
+	case l.LeaseTTL < minLeaseTTL:
+		add("lease_ttl", "is %s; it must be %s at least: NATS knows nothing shorter", l.LeaseTTL, minLeaseTTL)
+	case l.LeaseTTL > maxLeaseTTL:
+		add("lease_ttl", "is %s; it must be %s at most: for so long nobody takes over what a dead process worked on",
+			l.LeaseTTL, maxLeaseTTL)
+	}
 	if l.Budget < 0 {
 		add("budget", "is negative")
 	} else if _, err := l.sizes(); err != nil {
@@ -130,6 +146,9 @@ func (l Layout) withAges() Layout {
 	}
 	if l.Bodies.MaxAge == 0 {
 		l.Bodies.MaxAge = l.oldestUse()
+	}
+	if l.LeaseTTL == 0 {
+		l.LeaseTTL = defaults.LeaseTTL
 	}
 	return l
 }
@@ -252,9 +271,9 @@ func (l Layout) streams(maxPayload int64) ([]target, error) {
 		MaxAge: l.Bodies.MaxAge, MaxBytes: sizes[event.BucketBodies],
 	}
 	leases := bucket(BucketLeases, "processes that are alive", l.Replicas)
-	leases.MaxAge = LeaseTTL
-	leases.Duplicates = LeaseTTL
-	leases.AllowMsgTTL, leases.SubjectDeleteMarkerTTL = true, LeaseTTL // so that watchers see an entry vanish
+	leases.MaxAge = l.LeaseTTL
+	leases.Duplicates = min(l.LeaseTTL, maxDuplicates)
+	leases.AllowMsgTTL, leases.SubjectDeleteMarkerTTL = true, l.LeaseTTL // so that watchers see an entry vanish
 	owners := bucket(BucketOwners, "which process works on what", l.Replicas)
 
 	return []target{

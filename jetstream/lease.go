@@ -32,11 +32,14 @@ func (NoLease) Hold(ctx context.Context, _ string, holding func(held bool, by st
 // number of leases it has; who has which lease stands in the bucket OWNERS and is written only when that changes. A
 // lease whose owner's entry is gone is free.
 //
-// With T the time after which an entry vanishes (set on the bucket): a process that died is replaced a little more than
-// T later, one that releases at once. A holder that can't renew its entry stops at the latest two thirds of T after it
-// sent the last renewal that went well, by its own monotonic clock, and so at least a third of T before another can take
-// over: that is how long work may take to stop. A process that has more than its share while another waits hands over
-// what is too much.
+// With T the time after which an entry vanishes (set on the bucket, Layout.LeaseTTL): a process that died is replaced a
+// little more than T later, one that releases at once. A holder that can't renew its entry stops at the latest two thirds
+// of T after it sent the last renewal that went well, by its own monotonic clock, and so at least a third of T before
+// another can take over: that is how long work may take to stop. A process that has more than its share while another
+// waits hands over what is too much.
+//
+// When an operator changes T, a process goes by the new one after its next renewal. Where T became shorter than what is
+// left until then, entries vanish early: a process begins anew as soon as it sees its own go.
 //
 // A lease saves work and no more: two holders at once do no harm that the fencing of the streams would not stop.
 type Leases struct {

@@ -131,7 +131,7 @@ func (s *membership) gone(ctx context.Context, id string) bool {
 	if s.dead[id] {
 		return true
 	}
-	if p, there := s.processes[id]; there && time.Since(p.at) < s.m.ttl+s.m.soon() {
+	if p, there := s.processes[id]; there && time.Since(p.at) < s.m.life()+s.m.soon() {
 		return false
 	}
 	if s.later(id) || s.busy() {
@@ -227,7 +227,7 @@ func (s *membership) justMoved(key string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	at, moved := s.m.moved[key]
-	return moved && time.Since(at) < s.m.ttl/2
+	return moved && time.Since(at) < s.m.life()/2
 }
 
 // later tells whether it is too early to try again for a key or an id.

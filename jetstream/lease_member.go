@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	natsjs "github.com/nats-io/nats.go/jetstream"
@@ -14,9 +15,9 @@ import (
 // for dead. Each has an id of its own: once dead it never comes back.
 type member struct {
 	id     string
-	key    string // of its entry in leases
-	ttl    time.Duration
-	madeAt time.Time // when the bucket OWNERS was made
+	key    string       // of its entry in leases
+	ttl    atomic.Int64 // of its entry, as the bucket had it when it was last looked at
+	madeAt time.Time    // when the bucket OWNERS was made
 	leases natsjs.KeyValue
 	owners natsjs.KeyValue
 
@@ -28,6 +29,7 @@ type member struct {
 	rev       uint64
 	published process
 	sent      time.Time // when the last renewal was sent, whatever became of it
+	good      time.Time // when the last one that went well was
 
 	// Guarded by Leases.mu.
 	moved    map[string]time.Time // when leases were handed over
@@ -50,15 +52,18 @@ type owner struct {
 	Name string `json:"name"`
 }
 
+// life is how long its entry lives.
+func (m *member) life() time.Duration { return time.Duration(m.ttl.Load()) }
+
 // patience is how long one request may take.
-func (m *member) patience() time.Duration { return max(m.ttl/6, 250*time.Millisecond) }
+func (m *member) patience() time.Duration { return max(m.life()/6, 250*time.Millisecond) }
 
 // soon is how long to leave alone what did not go well, and what has just changed.
-func (m *member) soon() time.Duration { return m.ttl / 12 }
+func (m *member) soon() time.Duration { return m.life() / 12 }
 
-// extend lets the member live for two thirds of the TTL after the time a renewal was sent.
-func (m *member) extend(sent time.Time) {
-	m.expiry.Reset(time.Until(sent.Add(m.ttl * 2 / 3)))
+// extend lets the member live for two thirds of the TTL after the last good renewal was sent.
+func (m *member) extend() {
+	m.expiry.Reset(time.Until(m.good.Add(m.life() * 2 / 3)))
 }
 
 // join makes the member's entry.
@@ -71,9 +76,9 @@ func (m *member) join(ctx context.Context, p process) error {
 	if err != nil {
 		return fmt.Errorf("join: %w", err)
 	}
-	m.rev, m.published = rev, p
-	m.expiry = time.AfterFunc(time.Until(m.sent.Add(m.ttl*2/3)), func() {
-		m.cancel(fmt.Errorf("%w: it could not be renewed for %s", errLeaseLost, m.ttl*2/3))
+	m.rev, m.published, m.good = rev, p, m.sent
+	m.expiry = time.AfterFunc(time.Until(m.good.Add(m.life()*2/3)), func() {
+		m.cancel(fmt.Errorf("%w: it could not be renewed for %s", errLeaseLost, m.life()*2/3))
 	})
 	return nil
 }
@@ -86,8 +91,8 @@ func (m *member) renew(ctx context.Context, p process) {
 	m.sent = time.Now()
 	rev, err := m.leases.Update(ctx, m.key, encode(p), m.rev)
 	if err == nil {
-		m.rev, m.published = rev, p
-		m.extend(m.sent)
+		m.rev, m.published, m.good = rev, p, m.sent
+		m.extend()
 		return
 	}
 	if !isConflict(err) {
@@ -111,13 +116,29 @@ func (m *member) renew(ctx context.Context, p process) {
 	}
 }
 
-// checkOwners ends the member if the bucket that says what it holds was lost or made again.
-func (m *member) checkOwners(ctx context.Context) {
+// checkBuckets ends the member if the bucket that says what it holds was lost or made again, and goes by the TTL that
+// entries have now.
+func (m *member) checkBuckets(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, m.patience())
 	defer cancel()
 	made, err := bucketMade(ctx, m.owners)
 	if errors.Is(err, natsjs.ErrStreamNotFound) || (err == nil && !made.Equal(m.madeAt)) {
 		m.cancel(fmt.Errorf("%w: the bucket %s was lost", errLeaseLost, BucketOwners))
+		return
+	}
+	status, err := m.leases.Status(ctx)
+	if err != nil {
+		return
+	}
+	if ttl := int64(status.TTL()); ttl > 0 && m.ttl.Swap(ttl) != ttl {
+		m.extend()
+	}
+}
+
+// vanished ends the member if the entry with the revision, which says that it is not alive, came after its own.
+func (m *member) vanished(rev uint64) {
+	if rev > m.rev {
+		m.cancel(fmt.Errorf("%w: its entry is gone", errLeaseLost))
 	}
 }
 

@@ -70,9 +70,12 @@ func (l *Leases) attend(ctx context.Context) (joined bool, err error) {
 		id: id, key: processKey(l.role, id), leases: leases, owners: owners,
 		moved: map[string]time.Time{}, released: map[string]uint64{},
 	}
-	if s.m.ttl, s.m.madeAt, err = l.identify(ctx, leases, owners); err != nil {
+	ttl, made, err := l.identify(ctx, leases, owners)
+	if err != nil {
 		return false, err
 	}
+	s.m.madeAt = made
+	s.m.ttl.Store(int64(ttl))
 	if err := s.m.join(ctx, s.describe()); err != nil {
 		return false, readError(ctx, "join the processes of "+string(l.role), err)
 	}
@@ -211,24 +214,24 @@ func (s *membership) stay(ctx, running context.Context, processes, owners <-chan
 // keepAlive renews the entry when it is time, or when what it says has changed, and returns when to look again.
 func (s *membership) keepAlive(ctx context.Context) time.Duration {
 	now := s.describe()
-	interval := s.m.ttl / 3
+	interval := s.m.life() / 3
 	if now != s.m.published {
 		interval = s.m.soon()
 	}
 	if time.Since(s.m.sent) >= interval {
 		s.m.renew(ctx, now)
-		s.m.checkOwners(ctx)
+		s.m.checkBuckets(ctx)
 		if now != s.m.published {
 			return s.m.soon() // it did not go well
 		}
 		s.processes[s.m.id] = seenProcess{process: now, at: time.Now()}
-		interval = s.m.ttl / 3
+		interval = s.m.life() / 3
 	}
 	return min(interval-min(time.Since(s.m.sent), interval), s.m.soon())
 }
 
 // due tells whether it is time to renew.
-func (s *membership) due() bool { return time.Since(s.m.sent) >= s.m.ttl/3 }
+func (s *membership) due() bool { return time.Since(s.m.sent) >= s.m.life()/3 }
 
 func (s *membership) describe() process {
 	held, leaving, waiting := s.count()
@@ -246,6 +249,9 @@ func (s *membership) sawProcess(entry natsjs.KeyValueEntry) {
 		if _, there := s.processes[id]; there {
 			delete(s.processes, id)
 			s.generation++
+		}
+		if s.m != nil && id == s.m.id {
+			s.m.vanished(entry.Revision())
 		}
 		return
 	}

@@ -308,3 +308,63 @@ func TestNoLeaseIsAlwaysFree(t *testing.T) {
 		t.Errorf("got %v, told %v", err, told)
 	}
 }
+
+// An operator changes how long entries live while processes run: they go by it, and what they hold changes hands at most
+// once for that.
+func TestLeasesGoByAChangedTTL(t *testing.T) {
+	t.Parallel()
+	server := jetstreamtest.Server(t)
+	client := server.Client(t)
+	for _, tt := range []struct {
+		name     string
+		from, to time.Duration
+	}{
+		{"shorter", 9 * time.Second, 2 * time.Second},
+		{"longer", 2 * time.Second, 9 * time.Second},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			layout := smallLayout(1)
+			set := func(ttl time.Duration) {
+				t.Helper()
+				layout.LeaseTTL = ttl
+				if _, err := client.Provision(testContext(t), layout, jetstream.Apply); err != nil {
+					t.Fatal(err)
+				}
+			}
+			set(tt.from)
+			h := newHolders(t)
+			member(t, h, client, "one", "a")
+			until(t, "for the first holder", func() bool { return h.holder("a") == "one" })
+			set(tt.to)
+			bucket, err := jetStream(t, client).KeyValue(testContext(t), jetstream.BucketLeases)
+			if err != nil {
+				t.Fatal(err)
+			}
+			watcher, err := bucket.WatchAll(testContext(t), natsjs.UpdatesOnly())
+			if err != nil {
+				t.Fatal(err)
+			}
+			<-watcher.Updates()
+			second := server.Client(t)
+			member(t, h, second, "two", "a")
+			// Renewals follow one another as the new time wants it.
+			last := map[string]time.Time{}
+			until(t, "for both to renew in the new rhythm", func() bool {
+				select {
+				case entry := <-watcher.Updates():
+					if entry.Operation() != natsjs.KeyValuePut {
+						return false
+					}
+					between := entry.Created().Sub(last[entry.Key()])
+					last[entry.Key()] = entry.Created()
+					return between > tt.to/4 && between < tt.to
+				case <-time.After(time.Millisecond):
+					return false
+				}
+			})
+			if n := h.changes(); n > 1 {
+				t.Errorf("the lease changed hands %d times: %v", n, h.turns)
+			}
+		})
+	}
+}

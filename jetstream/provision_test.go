@@ -136,6 +136,31 @@ func TestProvisionMakesMessagesLiveForLess(t *testing.T) {
 	}
 }
 
+func TestProvisionChangesTheLeaseTTL(t *testing.T) {
+	ctx := testContext(t)
+	client := jetstreamtest.Server(t).Client(t)
+	layout := smallLayout(1)
+	for _, ttl := range []time.Duration{time.Second, 5 * time.Minute, 1500 * time.Millisecond, 2 * time.Second, 0} {
+		layout.LeaseTTL = ttl
+		if _, err := client.Provision(ctx, layout, jetstream.Apply); err != nil {
+			t.Fatalf("lease_ttl %s: %v", ttl, err)
+		}
+		if plan, err := client.Plan(ctx, layout); err != nil || show(t, plan) != nothingToDo {
+			t.Errorf("after lease_ttl %s: %v\n%s", ttl, err, show(t, plan))
+		}
+		if ttl == 0 {
+			ttl = 12 * time.Second
+		}
+		bucket, err := jetStream(t, client).KeyValue(ctx, jetstream.BucketLeases)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if status, err := bucket.Status(ctx); err != nil || status.TTL() != ttl || status.LimitMarkerTTL() != ttl {
+			t.Errorf("entries live for %s and their markers for %s, want %s (%v)", status.TTL(), status.LimitMarkerTTL(), ttl, err)
+		}
+	}
+}
+
 func TestProvisionComparesSizesOnlyWhenSet(t *testing.T) {
 	ctx := testContext(t)
 	client := jetstreamtest.Server(t).Client(t)

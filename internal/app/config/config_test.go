@@ -127,6 +127,7 @@ func TestClusterIsReadAsWritten(t *testing.T) {
 	}
 	want.Streams.Replicas, want.Streams.Budget = 3, 100<<30
 	want.Streams.Raw = jetstream.StreamLimits{MaxBytes: 10 << 30, MaxAge: 14 * 24 * time.Hour}
+	want.Streams.LeaseTTL = 5 * time.Second
 	want.Admin.Listen, want.Log = "off", config.Log{Level: "debug", Format: "json"}
 	want.Providers = config.Providers{
 		"prod": {Events: "panko", Sources: map[string]any{"panko": &settings}},
