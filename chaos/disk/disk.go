@@ -32,7 +32,9 @@ type Disk struct {
 
 // New mounts a file system of about size bytes (what it needs for itself comes off that) at dir, which must be missing or empty.
 // 16 MiB are enough for it to work.
-func New(dir string, size int64) (*Disk, error) {
+func New(dir string, size int64) (*Disk, error) { return create(dir, size, mount) }
+
+func create(dir string, size int64, mount func(dir string, size int64) (string, error)) (*Disk, error) {
 	dir, err := filepath.Abs(dir)
 	if err != nil {
 		return nil, err
@@ -43,6 +45,11 @@ func New(dir string, size int64) (*Disk, error) {
 	if files, err := os.ReadDir(dir); err != nil || len(files) > 0 {
 		return nil, errors.Join(err, fmt.Errorf("a disk at %s: there are %d files", dir, len(files)))
 	}
+	file, err := os.OpenFile(dir+suffix, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("a disk at %s, where one was not swept: %w", dir, err)
+	}
+	file.Close()
 	kind, err := mount(dir, size)
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("a disk at %s: %w", dir, err), remove(dir))

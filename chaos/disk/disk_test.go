@@ -1,3 +1,5 @@
+//go:build linux
+
 package disk_test
 
 import (
@@ -70,8 +72,19 @@ func TestFillAndFree(t *testing.T) {
 	if !available(t, err) {
 		return
 	}
-	defer d.Close()
 	t.Logf("a disk of %s", d.Kind())
+	fillAndFree(t, d)
+	d, err = disk.NewInMemory(dir, 32<<20)
+	if err != nil {
+		t.Fatal(err)
+	}
+	fillAndFree(t, d)
+}
+
+func fillAndFree(t *testing.T, d *disk.Disk) {
+	t.Helper()
+	defer d.Close()
+	dir := d.Dir()
 	before := filepath.Join(dir, "before")
 	if err := os.WriteFile(before, bytes.Repeat([]byte("x"), 1<<20), 0o600); err != nil {
 		t.Fatal(err)
@@ -166,6 +179,9 @@ func TestSweepWhatAKilledProcessLeft(t *testing.T) {
 	out, err := cmd.CombinedOutput()
 	if status, ok := cmd.ProcessState.Sys().(syscall.WaitStatus); !ok || !status.Signaled() {
 		t.Fatalf("the process that was to be killed: %v, %s", err, out)
+	}
+	if _, err := disk.New(dir, 32<<20); err == nil {
+		t.Error("a disk where one is already")
 	}
 	if !mounted(t, dir) {
 		t.Fatal("the process that was killed has left nothing")

@@ -10,7 +10,7 @@ import (
 	"syscall"
 )
 
-// mount tries a loop device, then memory. It leaves the file beside dir there.
+// mount tries a loop device, then memory.
 func mount(dir string, size int64) (kind string, err error) {
 	if os.Geteuid() != 0 {
 		return "", fmt.Errorf("%w: only root may", ErrUnavailable)
@@ -19,21 +19,20 @@ func mount(dir string, size int64) (kind string, err error) {
 	if loop == nil {
 		return "ext4", nil
 	}
-	memory := syscall.Mount("chaos-disk", dir, "tmpfs", 0, fmt.Sprintf("size=%d,mode=755", size))
+	memory := mountMemory(dir, size)
 	if memory == nil {
 		return "tmpfs", nil
 	}
 	return "", fmt.Errorf("%w: ext4: %w; tmpfs: %w", ErrUnavailable, loop, memory)
 }
 
+func mountMemory(dir string, size int64) error {
+	return syscall.Mount("chaos-disk", dir, "tmpfs", 0, fmt.Sprintf("size=%d,mode=755", size))
+}
+
 func mountLoop(dir string, size int64) error {
 	image := dir + suffix
-	file, err := os.OpenFile(image, os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o600)
-	if err != nil {
-		return err
-	}
-	defer file.Close()
-	if err := file.Truncate(size); err != nil {
+	if err := os.Truncate(image, size); err != nil {
 		return err
 	}
 	// Nothing is kept back for root: we want to fill it, and servers may be root. What would be initialized later, in the
