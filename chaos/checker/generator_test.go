@@ -1,0 +1,495 @@
+package checker_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"slices"
+	"strconv"
+	"time"
+
+	"stackstream/chaos/checker"
+)
+
+const marker = "token-"
+
+// shape is what a run is like.
+type shape struct {
+	seed                            uint64
+	providers, sources, lanes       int
+	windows, window                 int
+	loose, dead, either, many       int // of a hundred
+	large, nameless, maybe, overlap int
+}
+
+var plainShape = shape{seed: 1, providers: 2, sources: 2, lanes: 2, windows: 6, window: 5, loose: 30, dead: 10, either: 10, many: 5,
+	large: 5, nameless: 5, maybe: 10, overlap: 5}
+
+// faults are planted while a run is made, each into what one part of the pipeline wrote.
+type faults struct {
+	raw     func(*[]rawItem)
+	rawOut  func([]checker.Message)
+	norm    func(*[]normItem)
+	normOut func([]checker.Message)
+	dead    func(*[]checker.Message)
+	deadOut func([]checker.Message)
+	sees    func(name string, saw *[]checker.Message)
+	read    func(*[]checker.Message)
+	handed  func(*[]checker.Handed)
+}
+
+// rawItem is an event in EVENTS_RAW, or a cursor.
+type rawItem struct {
+	provider, source string
+	h                checker.Handed
+	body             []byte
+	watermark        time.Time
+	cursor           bool
+	sequence         uint64 // once it is written, as is the number
+	number           uint64
+}
+
+// normItem is an event or a dead letter in EVENTS_NORMALIZED, or a cursor.
+type normItem struct {
+	raw      rawItem
+	dead     bool
+	part     int
+	body     []byte
+	cursor   bool
+	rawSeq   uint64
+	provider string
+}
+
+// run is all that a Checker is told of one.
+type run struct {
+	rnd     *rand.Rand
+	start   time.Time
+	handed  []checker.Handed
+	raw     []checker.Message
+	norm    []checker.Message
+	dead    []checker.Message
+	reads   []checker.Message
+	sees    map[string][]checker.Message
+	objects map[string][]byte
+	fates   map[string]bool // whether it is to be dead, of whom it is to be decided
+}
+
+func newRun(s shape, f faults) *run {
+	r := &run{rnd: rand.New(rand.NewPCG(s.seed, 7)), start: time.Date(2026, 11, 22, 6, 0, 0, 0, time.UTC),
+		sees: map[string][]checker.Message{}, objects: map[string][]byte{}}
+	arrivals := r.handOver(s)
+	items := r.collect(arrivals)
+	if f.handed != nil {
+		f.handed(&r.handed)
+	}
+	if f.raw != nil {
+		f.raw(&items)
+	}
+	r.writeRaw(s, items)
+	if f.rawOut != nil {
+		f.rawOut(r.raw)
+	}
+	norm := r.normalize(s, items)
+	if f.norm != nil {
+		f.norm(&norm)
+	}
+	r.writeNormalized(norm)
+	if f.normOut != nil {
+		f.normOut(r.norm)
+	}
+	for _, m := range r.norm {
+		if isDeadLetter(m) {
+			r.dead = append(r.dead, m)
+		}
+	}
+	if f.dead != nil {
+		f.dead(&r.dead)
+	}
+	for i := range r.dead {
+		r.dead[i].Sequence = uint64(i + 1)
+	}
+	if f.deadOut != nil {
+		f.deadOut(r.dead)
+	}
+	r.look(f)
+	return r
+}
+
+func isDeadLetter(m checker.Message) bool { return m.Header["Evt-Reason"] != nil }
+
+func (r *run) chance(of int) bool { return r.rnd.IntN(100) < of }
+
+// handOver makes events, and returns what arrives at each source, in order.
+func (r *run) handOver(s shape) map[[2]string][]checker.Handed {
+	arrivals := map[[2]string][]checker.Handed{}
+	n := 0
+	for p := range s.providers {
+		for src := range s.sources {
+			at := [2]string{fmt.Sprintf("cloud%d", p), fmt.Sprintf("amqp-%d", src)}
+			var queues [][]checker.Handed
+			for lane := range s.lanes {
+				var queue []checker.Handed
+				name := fmt.Sprintf("%s/%s/%d", at[0], at[1], lane)
+				if lane == 2 {
+					name = ""
+				}
+				for w := range s.windows {
+					loose := r.chance(s.loose)
+					var window []checker.Handed
+					for range 1 + r.rnd.IntN(s.window) {
+						n++
+						window = append(window, r.event(s, n, at[0], name, w, loose))
+					}
+					r.handed = append(r.handed, window...)
+					if loose {
+						r.rnd.Shuffle(len(window), func(i, j int) { window[i], window[j] = window[j], window[i] })
+					}
+					queue = append(queue, window...)
+				}
+				queues = append(queues, queue)
+			}
+			arrivals[at] = merge(r.rnd, queues...)
+		}
+	}
+	return arrivals
+}
+
+func (r *run) event(s shape, n int, provider, lane string, window int, loose bool) checker.Handed {
+	h := checker.Handed{
+		Provider: provider, Lane: lane, Window: window, Loose: loose,
+		Confirmed: r.start.Add(time.Duration(window)*time.Second + time.Duration(r.rnd.IntN(1000))*time.Millisecond),
+	}
+	switch n % 4 {
+	case 0:
+		h.ID = fmt.Sprintf("%08x-1111-2222-3333-444444444444", n)
+	case 1:
+		h.ID = fmt.Sprintf("req %d äöü", n)
+	case 2:
+		h.ID = fmt.Sprintf("%016x", n)
+	case 3:
+		h.ID = fmt.Sprintf("%032X", n)
+	}
+	if r.chance(s.nameless) {
+		h.ID = ""
+	}
+	h.Body = fmt.Appendf(nil, `{"message_id": %q, "payload": {"token": "%s%d-x"}}`, h.ID, marker, n)
+	switch {
+	case r.chance(s.dead):
+		h.Fate = checker.DeadLetter
+		h.Body = fmt.Appendf(nil, `{"broken": %d`, n)
+	case r.chance(s.either):
+		h.Fate = checker.Either
+	case r.chance(s.many):
+		h.Events = 2 + r.rnd.IntN(2)
+		h.Body = fmt.Appendf(nil, `{"several": %d}`, n)
+	}
+	h.Maybe = r.chance(s.maybe)
+	return h
+}
+
+// merge puts queues together at random, each in its order.
+func merge[T any](rnd *rand.Rand, queues ...[]T) []T {
+	var out []T
+	queues = slices.DeleteFunc(slices.Clone(queues), func(q []T) bool { return len(q) == 0 })
+	for len(queues) > 0 {
+		i := rnd.IntN(len(queues))
+		n := 1 + rnd.IntN(min(len(queues[i]), 4))
+		out = append(out, queues[i][:n]...)
+		if queues[i] = queues[i][n:]; len(queues[i]) == 0 {
+			queues = slices.Delete(queues, i, i+1)
+		}
+	}
+	return out
+}
+
+// collect makes batches of what arrives, with a cursor behind each, and puts those of all sources into one order.
+func (r *run) collect(arrivals map[[2]string][]checker.Handed) []rawItem {
+	var queues [][][]rawItem
+	for _, at := range slices.SortedFunc(maps.Keys(arrivals), func(a, b [2]string) int { return slices.Compare(a[:], b[:]) }) {
+		var batches [][]rawItem
+		left := slices.DeleteFunc(slices.Clone(arrivals[at]), func(h checker.Handed) bool { return h.Maybe && r.chance(50) })
+		for len(left) > 0 {
+			n := 1 + r.rnd.IntN(min(len(left), 6))
+			var batch []rawItem
+			for _, h := range left[:n] {
+				batch = append(batch, rawItem{provider: at[0], source: at[1], h: h, body: h.Body})
+			}
+			left = left[n:]
+			watermark := r.start.Add(time.Hour)
+			for _, h := range left {
+				if h.Confirmed.Before(watermark) {
+					watermark = h.Confirmed
+				}
+			}
+			batch[n-1].watermark = watermark
+			batches = append(batches, append(batch, rawItem{provider: at[0], source: at[1], watermark: watermark, cursor: true}))
+		}
+		queues = append(queues, batches)
+	}
+	return slices.Concat(merge(r.rnd, queues...)...)
+}
+
+// writeRaw writes EVENTS_RAW.
+func (r *run) writeRaw(s shape, items []rawItem) {
+	numbers := map[string]uint64{}
+	for i := range items {
+		it := &items[i]
+		key := it.provider + "." + it.source
+		it.sequence = uint64(i + 1)
+		if it.cursor {
+			r.raw = append(r.raw, checker.Message{
+				Subject: "events.cursor.raw." + key, Sequence: it.sequence, Body: encode(map[string]any{
+					"position": numbers[key], "watermark": it.watermark, "batch": strconv.Itoa(i), "written_at": r.start,
+				}),
+			})
+			continue
+		}
+		numbers[key]++
+		it.number = numbers[key]
+		h := header("Evt-Id", idOf(it.h), "Evt-Seq", strconv.FormatUint(it.number, 10), "Evt-Received", show(r.start))
+		if !it.watermark.IsZero() {
+			h["Evt-Watermark"] = []string{show(it.watermark)}
+		}
+		m := checker.Message{Subject: "events.raw." + key, Header: h, Body: it.body, Sequence: it.sequence}
+		if r.chance(s.large) {
+			r.toObject(&m)
+			m.Body = nil
+		}
+		r.raw = append(r.raw, m)
+	}
+}
+
+func (r *run) toObject(m *checker.Message) {
+	name := "sha256-" + hexSum(m.Body)
+	r.objects[name] = m.Body
+	m.Header["Evt-Body-Object"] = []string{name}
+	m.Header["Evt-Body-Size"] = []string{strconv.Itoa(len(m.Body))}
+}
+
+// normalize makes outcomes of the raw events, in batches with a cursor, those of all providers in one order.
+func (r *run) normalize(s shape, items []rawItem) []normItem {
+	byProvider := map[string][]normItem{}
+	for _, it := range items {
+		if it.cursor {
+			continue
+		}
+		dead := it.h.Fate == checker.DeadLetter || it.h.Fate == checker.Either && r.chance(50)
+		parts := max(it.h.Events, 1)
+		if dead {
+			parts = 1
+		}
+		for part := range parts {
+			byProvider[it.provider] = append(byProvider[it.provider],
+				normItem{raw: it, dead: dead, part: part, rawSeq: it.sequence, provider: it.provider})
+		}
+		byProvider[it.provider][len(byProvider[it.provider])-1].cursor = r.chance(30)
+	}
+	var queues [][][]normItem
+	for _, p := range slices.Sorted(maps.Keys(byProvider)) {
+		byProvider[p][len(byProvider[p])-1].cursor = true
+		var batches [][]normItem
+		var batch []normItem
+		for _, it := range byProvider[p] {
+			end := it.cursor
+			it.cursor = false
+			if batch = append(batch, it); end {
+				batches = append(batches, append(batch, normItem{raw: it.raw, cursor: true, rawSeq: it.rawSeq, provider: p}))
+				batch = nil
+			}
+		}
+		queues = append(queues, batches)
+	}
+	norm := slices.Concat(merge(r.rnd, queues...)...)
+	for i := range norm {
+		if it := &norm[i]; !it.cursor {
+			it.body = r.bodyOf(*it)
+		}
+	}
+	return norm
+}
+
+func (r *run) bodyOf(it normItem) []byte {
+	if it.dead {
+		return it.raw.body
+	}
+	return encode(map[string]any{
+		"message_id": partID(it), "event_type": "compute.instance.update", "timestamp": "2026-11-22T06:06:06.755824Z",
+		"payload": json.RawMessage(it.raw.h.Body), "provider": it.provider, "source": it.raw.source,
+	})
+}
+
+func partID(it normItem) string {
+	id := it.raw.h.ID
+	if id == "" {
+		id = hexSum(it.raw.h.Body)
+	}
+	if it.raw.h.Events > 1 {
+		id += "." + strconv.Itoa(it.part+1)
+	}
+	return id
+}
+
+// writeNormalized writes EVENTS_NORMALIZED.
+func (r *run) writeNormalized(items []normItem) {
+	numbers := map[string]uint64{}
+	sources := map[string]map[string]any{}
+	for i := range items {
+		it := &items[i]
+		sequence := uint64(i + 1)
+		if it.cursor {
+			r.norm = append(r.norm, checker.Message{
+				Subject: "events.cursor.normalized." + it.provider, Sequence: sequence, Body: encode(map[string]any{
+					"raw_seq": it.rawSeq, "raw_created": r.start, "position": numbers[it.provider], "sources": sources[it.provider],
+					"batch": "b", "written_at": r.start,
+				}),
+			})
+			continue
+		}
+		if sources[it.provider] == nil {
+			sources[it.provider] = map[string]any{}
+		}
+		at := map[string]any{"position": it.raw.number}
+		if was, ok := sources[it.provider][it.raw.source].(map[string]any); ok {
+			at["watermark"] = was["watermark"]
+			at["position"] = max(it.raw.number, was["position"].(uint64))
+		}
+		if !it.raw.watermark.IsZero() {
+			at["watermark"] = it.raw.watermark
+		}
+		sources[it.provider][it.raw.source] = at
+		numbers[it.provider]++
+		h := header("Evt-Seq", strconv.FormatUint(numbers[it.provider], 10), "Evt-Raw-Seq", strconv.FormatUint(it.rawSeq, 10),
+			"Evt-Raw-Source", it.raw.source, "Evt-Raw-Evt-Seq", strconv.FormatUint(it.raw.number, 10), "Evt-Converter", "test/1")
+		m := checker.Message{Subject: "events.normalized." + it.provider, Header: h, Body: it.body, Sequence: sequence}
+		if it.dead {
+			m.Subject = "events.dead." + it.provider
+			maps.Copy(h, header("Evt-Id", idOf(it.raw.h), "Evt-Reason", "malformed", "Evt-Detail", "not%20JSON"))
+			if len(it.body)%7 == 0 {
+				r.toObject(&m)
+				m.Body = nil
+			}
+		} else {
+			maps.Copy(h, header("ce-specversion", "1.0", "ce-id", escape(partID(*it)), "ce-source", "/providers/"+it.provider,
+				"ce-type", "compute.instance.update", "ce-evtsource", it.raw.source))
+			if len(it.body)%11 == 0 {
+				r.shorten(&m)
+			}
+		}
+		r.norm = append(r.norm, m)
+	}
+}
+
+// shorten leaves the event to an object.
+func (r *run) shorten(m *checker.Message) {
+	r.toObject(m)
+	var e map[string]any
+	if err := json.Unmarshal(m.Body, &e); err != nil {
+		panic(err)
+	}
+	e["payload"] = nil
+	e["body_object"] = map[string]any{"bucket": "EVENTS_BODIES", "name": m.Header["Evt-Body-Object"][0], "size": len(m.Body)}
+	m.Body = encode(e)
+}
+
+var subscribers = []checker.Subscriber{
+	{Name: "exact"},
+	{Name: "exact-dead", Dead: true, Providers: []string{"cloud0"}},
+	{Name: "durable", Promise: checker.AtLeastOnce},
+	{Name: "plain", Promise: checker.Plain},
+}
+
+// look is what subscribers and somebody who reads cursors see.
+func (r *run) look(f faults) {
+	last := map[string]uint64{}
+	for _, m := range r.norm {
+		name := m.Subject
+		switch {
+		case m.Header == nil:
+			continue
+		case isDeadLetter(m):
+			if name == "events.dead.cloud0" {
+				r.sees["exact-dead"] = append(r.sees["exact-dead"], m)
+			}
+			continue
+		}
+		if name == "events.normalized.cloud0" {
+			r.sees["exact-dead"] = append(r.sees["exact-dead"], m)
+		}
+		r.sees["exact"] = append(r.sees["exact"], m)
+		r.sees["durable"] = append(r.sees["durable"], m)
+		if again := r.sees["durable"]; r.chance(10) {
+			r.sees["durable"] = append(again, again[r.rnd.IntN(len(again))])
+		}
+		if !r.chance(20) {
+			plain := m
+			plain.Sequence = 0
+			plain.Header = maps.Clone(m.Header)
+			maps.Copy(plain.Header, header("Nats-Sequence", strconv.FormatUint(m.Sequence, 10),
+				"Nats-Last-Sequence", strconv.FormatUint(last[name], 10)))
+			r.sees["plain"] = append(r.sees["plain"], plain)
+		}
+		last[name] = m.Sequence
+	}
+	for _, m := range slices.Concat(r.raw, r.norm) {
+		if m.Header == nil && r.chance(60) {
+			r.reads = append(r.reads, m)
+			if r.chance(20) {
+				r.reads = append(r.reads, r.reads[r.rnd.IntN(len(r.reads))])
+			}
+		}
+	}
+	if f.read != nil {
+		f.read(&r.reads)
+	}
+	for _, s := range subscribers {
+		saw := r.sees[s.Name]
+		if f.sees != nil {
+			f.sees(s.Name, &saw)
+		}
+		r.sees[s.Name] = saw
+	}
+}
+
+// tell tells a Checker of the run, in an order that is drawn: what is told of one part keeps its own.
+func (r *run) tell(seed uint64) *checker.Checker {
+	c := checker.New(checker.Options{Marker: marker})
+	rnd := rand.New(rand.NewPCG(seed, 1))
+	var queues [][]func()
+	queue := func(messages []checker.Message, take func(checker.Message)) {
+		var q []func()
+		for _, m := range messages {
+			q = append(q, func() { take(m) })
+		}
+		queues = append(queues, q)
+	}
+	var handed []func()
+	for _, h := range r.handed {
+		handed = append(handed, func() { c.Handed(h) })
+	}
+	queues = append(queues, handed)
+	// A stream keeps the last cursor only, and who reads it while it grows sees some of the others.
+	seen := func(messages []checker.Message) []checker.Message {
+		return slices.DeleteFunc(slices.Clone(messages), func(m checker.Message) bool { return m.Header == nil && rnd.IntN(2) == 0 })
+	}
+	queue(seen(r.raw), c.Raw)
+	queue(seen(r.norm), c.Normalized)
+	queue(r.dead, c.Dead)
+	queue(r.reads, c.Cursor)
+	for _, s := range subscribers {
+		queue(r.sees[s.Name], c.Subscribe(s).Saw)
+	}
+	if rnd.IntN(3) == 0 { // one after the other
+		rnd.Shuffle(len(queues), func(i, j int) { queues[i], queues[j] = queues[j], queues[i] })
+		queues = [][]func(){slices.Concat(queues...)}
+	}
+	for _, f := range merge(rnd, queues...) {
+		f()
+	}
+	if rnd.IntN(2) == 0 {
+		for _, name := range c.Objects() {
+			c.Object(name, r.objects[name])
+		}
+	}
+	return c
+}

@@ -1,0 +1,32 @@
+package checker_test
+
+import (
+	"testing"
+
+	"pgregory.net/rapid"
+)
+
+func drawShape(t *rapid.T) shape {
+	percent := func(name string) int { return rapid.SampledFrom([]int{0, 5, 30}).Draw(t, name) }
+	return shape{
+		seed: rapid.Uint64().Draw(t, "seed"), providers: rapid.IntRange(1, 3).Draw(t, "providers"),
+		sources: rapid.IntRange(1, 3).Draw(t, "sources"), lanes: rapid.IntRange(1, 3).Draw(t, "lanes"),
+		windows: rapid.IntRange(1, 8).Draw(t, "windows"), window: rapid.IntRange(1, 8).Draw(t, "window"),
+		loose: percent("loose"), dead: percent("dead"), either: percent("either"), many: percent("many"),
+		large: percent("large"), nameless: percent("nameless"), maybe: percent("maybe"), overlap: percent("overlap"),
+	}
+}
+
+// Whatever a run is like in which the promise was kept, and in whatever order it is told of: no false alarm.
+func TestNoFalseAlarm(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		s := drawShape(t)
+		c := newRun(s, faults{}).tell(rapid.Uint64().Draw(t, "order"))
+		if v := c.Verdict(); !v.OK() {
+			t.Fatal(v)
+		}
+		if v := c.Verdict(); !v.OK() {
+			t.Fatalf("asked again: %v", v)
+		}
+	})
+}
