@@ -110,7 +110,7 @@ type provider struct {
 	name   string
 	number uint64 // the last Evt-Seq in NORMALIZED
 	dealt  int    // raw events that NORMALIZED has something of
-	raw    uint64 // Evt-Raw-Seq of the last of them
+	raw    uint64 // the last Evt-Raw-Seq
 	events int    // in NORMALIZED
 	dead   int    // likewise
 	last   uint64 // the last Evt-Seq in EVENTS_DEAD

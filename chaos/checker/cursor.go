@@ -97,7 +97,7 @@ type cursorRead struct {
 func (c *Checker) Cursor(m Message) {
 	s := parseSubject(m.Subject)
 	if s.kind != subjectRawCursor && s.kind != subjectNormalizedCursor {
-		c.misplaced("cursor", m)
+		c.misplaced("cursor", nil, m)
 		return
 	}
 	r, err := parseRecord(m)
@@ -238,7 +238,7 @@ func (c *Checker) judgeReads(found *findings) {
 			for ; norm < c.norm.n && uint64(c.norm.at(norm).sequence) < r.sequence; norm++ {
 				n := c.norm.at(norm)
 				p := c.sources.list[n.source].provider
-				seen[p], raws[p] = n.number, max(raws[p], n.raw)
+				seen[p], raws[p] = n.number, n.raw
 			}
 			p := c.provider(r.of.provider)
 			last, raw = seen[p], raws[p]
@@ -282,7 +282,7 @@ func (c *Checker) judgePositions(found *findings) {
 }
 
 // judgeClaims finds watermarks behind which something was collected that had been handed over before.
-func (c *Checker) judgeClaims(found *findings) {
+func (c *Checker) judgeClaims(found *findings, places []uint32) {
 	type sorted struct {
 		claims []claim
 		// furthest is the record of the highest number among the events that were confirmed before a claim and not before
@@ -297,7 +297,7 @@ func (c *Checker) judgeClaims(found *findings) {
 	for i := range c.raw.n {
 		r := c.raw.at(i)
 		e, s := c.entries.at(int(r.entry)), &all[r.source]
-		if !e.is(handedOver) || e.confirmed == 0 {
+		if !e.is(handedOver) || e.confirmed == 0 || places[r.entry] != uint32(i+1) {
 			continue
 		}
 		first, _ := slices.BinarySearchFunc(s.claims, e.confirmed, func(k claim, at int64) int {

@@ -26,7 +26,7 @@ func (c *Checker) Dead(m Message) {
 		c.follows(&c.dead.last, inDead, m)
 		return
 	default:
-		c.misplaced(inDead, m)
+		c.misplaced(inDead, &c.dead.last, m)
 		return
 	}
 	print := m.print()

@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"stackstream/chaos/checker"
@@ -28,15 +29,13 @@ var plainShape = shape{seed: 1, providers: 2, sources: 2, lanes: 2, windows: 6, 
 
 // faults are planted while a run is made, each into what one part of the pipeline wrote.
 type faults struct {
-	raw     func(*[]rawItem)
-	rawOut  func([]checker.Message)
-	norm    func(*[]normItem)
-	normOut func([]checker.Message)
-	dead    func(*[]checker.Message)
-	deadOut func([]checker.Message)
-	sees    func(name string, saw *[]checker.Message)
-	read    func(*[]checker.Message)
-	handed  func(*[]checker.Handed)
+	handed func(*[]checker.Handed)
+	raw    func(*[]rawItem)
+	norm   func(*[]normItem)
+	dead   func(*[]checker.Message)
+	read   func(*[]checker.Message)
+	sees   func(name string, saw *[]checker.Message)
+	object func(map[string][]byte)
 }
 
 // rawItem is an event in EVENTS_RAW, or a cursor.
@@ -46,19 +45,22 @@ type rawItem struct {
 	body             []byte
 	watermark        time.Time
 	cursor           bool
+	skip             uint64 // numbers before its own
+	edit             func(*checker.Message)
 	sequence         uint64 // once it is written, as is the number
 	number           uint64
 }
 
 // normItem is an event or a dead letter in EVENTS_NORMALIZED, or a cursor.
 type normItem struct {
+	provider string
 	raw      rawItem
 	dead     bool
 	part     int
 	body     []byte
 	cursor   bool
-	rawSeq   uint64
-	provider string
+	skip     uint64
+	edit     func(*checker.Message)
 }
 
 // run is all that a Checker is told of one.
@@ -72,12 +74,13 @@ type run struct {
 	reads   []checker.Message
 	sees    map[string][]checker.Message
 	objects map[string][]byte
-	fates   map[string]bool // whether it is to be dead, of whom it is to be decided
+	// tampered: something is wrong with the objects.
+	tampered bool
 }
 
 func newRun(s shape, f faults) *run {
 	r := &run{rnd: rand.New(rand.NewPCG(s.seed, 7)), start: time.Date(2026, 11, 22, 6, 0, 0, 0, time.UTC),
-		sees: map[string][]checker.Message{}, objects: map[string][]byte{}}
+		sees: map[string][]checker.Message{}, objects: map[string][]byte{"sha256-" + hexSum(nil): {}}}
 	arrivals := r.handOver(s)
 	items := r.collect(arrivals)
 	if f.handed != nil {
@@ -87,17 +90,11 @@ func newRun(s shape, f faults) *run {
 		f.raw(&items)
 	}
 	r.writeRaw(s, items)
-	if f.rawOut != nil {
-		f.rawOut(r.raw)
-	}
 	norm := r.normalize(s, items)
 	if f.norm != nil {
 		f.norm(&norm)
 	}
 	r.writeNormalized(norm)
-	if f.normOut != nil {
-		f.normOut(r.norm)
-	}
 	for _, m := range r.norm {
 		if isDeadLetter(m) {
 			r.dead = append(r.dead, m)
@@ -108,9 +105,6 @@ func newRun(s shape, f faults) *run {
 	}
 	for i := range r.dead {
 		r.dead[i].Sequence = uint64(i + 1)
-	}
-	if f.deadOut != nil {
-		f.deadOut(r.dead)
 	}
 	r.look(f)
 	return r
@@ -243,9 +237,12 @@ func (r *run) writeRaw(s shape, items []rawItem) {
 					"position": numbers[key], "watermark": it.watermark, "batch": strconv.Itoa(i), "written_at": r.start,
 				}),
 			})
+			if it.edit != nil {
+				it.edit(&r.raw[len(r.raw)-1])
+			}
 			continue
 		}
-		numbers[key]++
+		numbers[key] += 1 + it.skip
 		it.number = numbers[key]
 		h := header("Evt-Id", idOf(it.h), "Evt-Seq", strconv.FormatUint(it.number, 10), "Evt-Received", show(r.start))
 		if !it.watermark.IsZero() {
@@ -255,6 +252,9 @@ func (r *run) writeRaw(s shape, items []rawItem) {
 		if r.chance(s.large) {
 			r.toObject(&m)
 			m.Body = nil
+		}
+		if it.edit != nil {
+			it.edit(&m)
 		}
 		r.raw = append(r.raw, m)
 	}
@@ -281,7 +281,7 @@ func (r *run) normalize(s shape, items []rawItem) []normItem {
 		}
 		for part := range parts {
 			byProvider[it.provider] = append(byProvider[it.provider],
-				normItem{raw: it, dead: dead, part: part, rawSeq: it.sequence, provider: it.provider})
+				normItem{raw: it, dead: dead, part: part, provider: it.provider})
 		}
 		byProvider[it.provider][len(byProvider[it.provider])-1].cursor = r.chance(30)
 	}
@@ -294,7 +294,7 @@ func (r *run) normalize(s shape, items []rawItem) []normItem {
 			end := it.cursor
 			it.cursor = false
 			if batch = append(batch, it); end {
-				batches = append(batches, append(batch, normItem{raw: it.raw, cursor: true, rawSeq: it.rawSeq, provider: p}))
+				batches = append(batches, append(batch, normItem{raw: it.raw, cursor: true, provider: p}))
 				batch = nil
 			}
 		}
@@ -340,10 +340,13 @@ func (r *run) writeNormalized(items []normItem) {
 		if it.cursor {
 			r.norm = append(r.norm, checker.Message{
 				Subject: "events.cursor.normalized." + it.provider, Sequence: sequence, Body: encode(map[string]any{
-					"raw_seq": it.rawSeq, "raw_created": r.start, "position": numbers[it.provider], "sources": sources[it.provider],
+					"raw_seq": it.raw.sequence, "raw_created": r.start, "position": numbers[it.provider], "sources": sources[it.provider],
 					"batch": "b", "written_at": r.start,
 				}),
 			})
+			if it.edit != nil {
+				it.edit(&r.norm[len(r.norm)-1])
+			}
 			continue
 		}
 		if sources[it.provider] == nil {
@@ -358,8 +361,8 @@ func (r *run) writeNormalized(items []normItem) {
 			at["watermark"] = it.raw.watermark
 		}
 		sources[it.provider][it.raw.source] = at
-		numbers[it.provider]++
-		h := header("Evt-Seq", strconv.FormatUint(numbers[it.provider], 10), "Evt-Raw-Seq", strconv.FormatUint(it.rawSeq, 10),
+		numbers[it.provider] += 1 + it.skip
+		h := header("Evt-Seq", strconv.FormatUint(numbers[it.provider], 10), "Evt-Raw-Seq", strconv.FormatUint(it.raw.sequence, 10),
 			"Evt-Raw-Source", it.raw.source, "Evt-Raw-Evt-Seq", strconv.FormatUint(it.raw.number, 10), "Evt-Converter", "test/1")
 		m := checker.Message{Subject: "events.normalized." + it.provider, Header: h, Body: it.body, Sequence: sequence}
 		if it.dead {
@@ -375,6 +378,9 @@ func (r *run) writeNormalized(items []normItem) {
 			if len(it.body)%11 == 0 {
 				r.shorten(&m)
 			}
+		}
+		if it.edit != nil {
+			it.edit(&m)
 		}
 		r.norm = append(r.norm, m)
 	}
@@ -432,7 +438,7 @@ func (r *run) look(f faults) {
 		last[name] = m.Sequence
 	}
 	for _, m := range slices.Concat(r.raw, r.norm) {
-		if m.Header == nil && r.chance(60) {
+		if strings.HasPrefix(m.Subject, "events.cursor.") && r.chance(60) {
 			r.reads = append(r.reads, m)
 			if r.chance(20) {
 				r.reads = append(r.reads, r.reads[r.rnd.IntN(len(r.reads))])
@@ -441,6 +447,10 @@ func (r *run) look(f faults) {
 	}
 	if f.read != nil {
 		f.read(&r.reads)
+	}
+	if f.object != nil {
+		f.object(r.objects)
+		r.tampered = true
 	}
 	for _, s := range subscribers {
 		saw := r.sees[s.Name]
@@ -470,7 +480,13 @@ func (r *run) tell(seed uint64) *checker.Checker {
 	queues = append(queues, handed)
 	// A stream keeps the last cursor only, and who reads it while it grows sees some of the others.
 	seen := func(messages []checker.Message) []checker.Message {
-		return slices.DeleteFunc(slices.Clone(messages), func(m checker.Message) bool { return m.Header == nil && rnd.IntN(2) == 0 })
+		last := map[string]uint64{}
+		for _, m := range messages {
+			last[m.Subject] = m.Sequence
+		}
+		return slices.DeleteFunc(slices.Clone(messages), func(m checker.Message) bool {
+			return m.Header == nil && m.Time.IsZero() && m.Sequence != last[m.Subject] && rnd.IntN(2) == 0
+		})
 	}
 	queue(seen(r.raw), c.Raw)
 	queue(seen(r.norm), c.Normalized)
@@ -486,7 +502,7 @@ func (r *run) tell(seed uint64) *checker.Checker {
 	for _, f := range merge(rnd, queues...) {
 		f()
 	}
-	if rnd.IntN(2) == 0 {
+	if r.tampered || rnd.IntN(2) == 0 {
 		for _, name := range c.Objects() {
 			c.Object(name, r.objects[name])
 		}

@@ -32,7 +32,7 @@ func (c *Checker) Verdict() Verdict {
 	for name, l := range c.lanes {
 		c.judgeLane(&found, name, l, places)
 	}
-	c.judgeClaims(&found)
+	c.judgeClaims(&found, places)
 	c.judgeNormalized(&found, places)
 	c.judgeDead(&found)
 	for _, s := range c.subs {
@@ -179,7 +179,7 @@ func (c *Checker) origin(
 	*near = at
 	if there {
 		raw := c.raw.at(at)
-		if e := c.entries.at(int(raw.entry)); raw.entry == r.entry || e.is(handedOver) && e.events > 1 {
+		if e := c.entries.at(int(raw.entry)); raw.entry == r.entry || !e.is(handedOver) || e.events > 1 {
 			if raw.source == r.source && raw.number == r.rawNumber {
 				return at, true
 			}

@@ -122,19 +122,27 @@ func sum(body []byte) uint64 {
 // objectPrefix is what the name of an object with a body begins with; its SHA-256 follows.
 const objectPrefix = "sha256-"
 
-// bodySum is the sum of a message's body, which may be in an object that is named by it. ok is false if the name is not
-// of that form.
-func (m *Message) bodySum() (s uint64, ok bool) {
-	name := m.header(headerBodyObject)
-	if name == "" {
-		return sum(m.Body), true
-	}
+func isObjectName(name string) bool {
+	_, ok := objectSum(name)
+	return ok
+}
+
+// objectSum is the sum of what is in an object.
+func objectSum(name string) (uint64, bool) {
 	digits, ok := strings.CutPrefix(name, objectPrefix)
 	whole, err := hex.DecodeString(digits)
 	if !ok || err != nil || len(whole) != sha256.Size {
 		return 0, false
 	}
 	return binary.BigEndian.Uint64(whole), true
+}
+
+// bodySum is the sum of a message's body, which may be in an object. ok is false if that has no name that tells.
+func (m *Message) bodySum() (s uint64, ok bool) {
+	if name := m.header(headerBodyObject); name != "" {
+		return objectSum(name)
+	}
+	return sum(m.Body), true
 }
 
 // maxID is the length of the longest id that a header has; a longer one is replaced by its SHA-256.

@@ -57,7 +57,7 @@ func (c *Checker) Normalized(m Message) {
 		defer c.mu.Unlock()
 		c.follows(&c.norm.last, inNormalized, m)
 	default:
-		c.misplaced(inNormalized, m)
+		c.misplaced(inNormalized, &c.norm.last, m)
 	}
 }
 
@@ -112,7 +112,7 @@ func (c *Checker) outcome(s subject, m Message) {
 	r.source = c.source(s.provider, m.header(headerRawSource))
 	p := c.providers.list[c.sources.list[r.source].provider]
 	c.next(&p.number, uint64(number), inNormalized, m)
-	if uint64(raw) > p.raw {
+	if uint64(raw) != p.raw {
 		p.raw = uint64(raw)
 		p.dealt++
 	}

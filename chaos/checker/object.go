@@ -21,7 +21,7 @@ type objectUse struct {
 // mention remembers the object that a message names, if it names one.
 func (c *Checker) mention(m Message, use objectUse) {
 	name := m.header(headerBodyObject)
-	if name == "" {
+	if !isObjectName(name) {
 		return
 	}
 	o := c.objects[name]

@@ -60,7 +60,7 @@ func (c *Checker) Raw(m Message) {
 		defer c.mu.Unlock()
 		c.follows(&c.raw.last, inRaw, m)
 	default:
-		c.misplaced(inRaw, m)
+		c.misplaced(inRaw, &c.raw.last, m)
 	}
 }
 
@@ -131,9 +131,13 @@ func (c *Checker) next(last *uint64, number uint64, where string, m Message) {
 	*last = number
 }
 
-func (c *Checker) misplaced(where string, m Message) {
+// misplaced takes a message of which nobody knows what it is.
+func (c *Checker) misplaced(where string, last *uint64, m Message) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if last != nil && !c.follows(last, where, m) {
+		return
+	}
 	c.found.add(Malformed, where, func() string {
 		return fmt.Sprintf("message %d has the subject %q, which has no business here", m.Sequence, m.Subject)
 	})
