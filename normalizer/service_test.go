@@ -251,7 +251,8 @@ func TestWhatTheFeedRefuses(t *testing.T) {
 		err    error
 		states []string
 	}{
-		{"shorter than the cursor says", &event.Error{Kind: event.Regressed, Op: "open"}, []string{"starting", "stopped", "live"}},
+		{"shorter than the cursor says", &event.Error{Kind: event.Regressed, Op: "open"},
+			[]string{"starting", "backoff", "stopped", "live"}},
 		{"aged out", &event.Error{Kind: event.Expired, Op: "open"}, []string{"starting", "stopped", "live"}},
 		{"unreachable", &event.Error{Kind: event.Unavailable, Op: "open"}, []string{"starting", "backoff", "live"}},
 		{"without a kind", errors.New("odd"), []string{"starting", "backoff", "live"}},

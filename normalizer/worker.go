@@ -69,10 +69,15 @@ func (w *worker) holding(held bool, by string) {
 	}
 }
 
+// believed is for how long RAW has to look shorter than it was before we believe it: a server that has just become its leader,
+// or no longer is and does not know, shows less than there is.
+const believed = 30 * time.Second
+
 // work runs one session after the other until ctx ends: each reads the cursor and goes on from there.
 func (w *worker) work(ctx context.Context) {
 	pause, stopped := newBackOff(), newStoppedBackOff()
 	missing := false           // the last session ended because raw events are missing
+	var regressed time.Time    // since when every session ends because RAW is shorter than it was
 	var stuck *event.StreamSeq // the cursor at which something stopped us, nil if nothing did
 	for ctx.Err() == nil {
 		s := session{worker: w, stuck: stuck}
@@ -91,9 +96,17 @@ func (w *worker) work(ctx context.Context) {
 		if missing {
 			w.cfg.Hooks.sequenceGap(w.provider, err)
 		}
+		if kind != event.Regressed || s.progress {
+			regressed = time.Time{}
+		} else if regressed.IsZero() {
+			regressed = time.Now()
+		}
 		switch {
 		case missing && !before:
 			// The cursor is read and the feed placed anew before anything is said: a reader may have lost its place.
+		case kind == event.Regressed && time.Since(regressed) < believed:
+			w.show(event.StateBackoff, err.Error())
+			wait(ctx, min(pause.NextBackOff(), believed/4))
 		case missing || kind == event.Regressed || kind == event.Invalid:
 			stuck = &s.cursor.Sequence
 			w.show(event.StateStopped, err.Error())

@@ -148,10 +148,30 @@ func TestAfterGoesBackBehindWhatWasAcknowledged(t *testing.T) {
 }
 
 func TestAfterBeyondTheStreamIsRefused(t *testing.T) {
+	t.Parallel() // it is believed after half a minute
 	s := newStand(t)
 	s.events("p", 2)
 	p := start(t, dial(t, s.server.URL()), subscribe.Options{Durable: "d", After: 4711}, newLog().handle)
 	mustBe(t, p.ended(), event.Regressed)
+}
+
+// A server that has just become leader may show less than there is. A program does not end because of that.
+func TestAStreamThatOnlySeemsShortIsWaitedFor(t *testing.T) {
+	s := newStand(t)
+	ids := s.events("p", 2)
+	tried := make(chan error, 100)
+	l := newLog()
+	start(t, dial(t, s.server.URL()), subscribe.Options{
+		Durable: "d", After: 4, OnRetry: func(err error, _ time.Duration) { tried <- err },
+	}, l.handle)
+	if err := <-tried; event.KindOf(err) != event.Regressed {
+		t.Fatalf("tries again because of %v", err)
+	}
+	ids = append(ids, s.events("p", 4)...)
+	l.wait(t, 2)
+	if got := l.ids(); !slices.Equal(got, ids[4:]) {
+		t.Errorf("handled %v, want %v", got, ids[4:])
+	}
 }
 
 func TestRedeliveriesAreDropped(t *testing.T) {

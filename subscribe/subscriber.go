@@ -52,7 +52,7 @@ func New(nc *nats.Conn, opts Options) (*Subscriber, error) {
 //   - handle or Options.OnDead returned one, which is wrapped;
 //   - events are missing and there is no Options.OnGap (*GapError);
 //   - another process reads through the durable (ErrTaken);
-//   - the stream is not the one that was read, or ends before the position (event.Regressed);
+//   - the stream is not the one that was read, or ends before the position and does so for half a minute (event.Regressed);
 //   - the durable, the rights or the data are not what they should be (event.Invalid), or the connection was closed.
 //
 // What was handled before is acknowledged when it returns. One Run at a time.
@@ -105,7 +105,13 @@ type reader struct {
 	// suspect is the sequence of a message that was seen behind a gap. Seen again after reading anew, the gap is real.
 	suspect event.StreamSeq
 	acks    acks
+	// regressed is since when every look at the stream says that it ends before our position; zero if the last did not.
+	regressed time.Time
 }
+
+// believed is for how long a stream has to look shorter than it was before we believe it: a server that has just become its
+// leader, or no longer is and does not know, shows less than there is.
+const believed = 30 * time.Second
 
 // run reads until ctx ends or an error that trying again would not mend.
 func (r *reader) run(ctx context.Context) error {
@@ -118,7 +124,7 @@ func (r *reader) run(ctx context.Context) error {
 		switch {
 		case ctx.Err() != nil:
 			return ctx.Err()
-		case final(err):
+		case r.final(err):
 			return err
 		case r.nc.IsClosed():
 			return &event.Error{Kind: event.Unavailable, Op: "read " + event.StreamNormalized, Err: nats.ErrConnectionClosed}
@@ -141,8 +147,15 @@ func (r *reader) run(ctx context.Context) error {
 }
 
 // final tells errors that end Run from those that pass.
-func final(err error) bool {
+func (r *reader) final(err error) bool {
 	var stop *stopError
+	if errors.Is(err, errShort) {
+		if r.regressed.IsZero() {
+			r.regressed = time.Now()
+		}
+		return time.Since(r.regressed) >= believed
+	}
+	r.regressed = time.Time{}
 	switch event.KindOf(err) {
 	case event.Invalid, event.Regressed, event.Expired:
 		return true
@@ -261,6 +274,9 @@ func (r *reader) open(ctx context.Context) (natsjs.MessagesContext, error) {
 	return messages, nil
 }
 
+// errShort: the stream ends before what was handled.
+var errShort = errors.New("it was restored or made anew")
+
 // within refuses a position that lies beyond the stream: a consumer would stand there and deliver nothing.
 func (r *reader) within(want event.StreamSeq, state natsjs.StreamState) error {
 	if uint64(want) <= state.LastSeq+1 {
@@ -268,8 +284,8 @@ func (r *reader) within(want event.StreamSeq, state natsjs.StreamState) error {
 	}
 	return &event.Error{
 		Kind: event.Regressed, Op: "move durable " + r.opts.Durable,
-		Err: fmt.Errorf("%s ends at %d and everything up to %d was handled; it was restored or made anew",
-			event.StreamNormalized, state.LastSeq, want-1),
+		Err: fmt.Errorf("%s ends at %d and everything up to %d was handled; %w",
+			event.StreamNormalized, state.LastSeq, want-1, errShort),
 	}
 }
 
