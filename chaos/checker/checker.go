@@ -113,7 +113,6 @@ type provider struct {
 	raw    uint64 // the last Evt-Raw-Seq
 	events int    // in NORMALIZED
 	dead   int    // likewise
-	last   uint64 // the last Evt-Seq in EVENTS_DEAD
 	cursor record
 }
 

@@ -53,6 +53,12 @@ func (r *record) behind(earlier *record) string {
 	return ""
 }
 
+// unlike says what an event before the record is that the record does not agree with.
+func (r *record) unlike(number, raw uint64) string {
+	return fmt.Sprintf("position %d and raw_seq %d; the last event before it has Evt-Seq %d and Evt-Raw-Seq %d", r.Position, r.RawSeq,
+		number, raw)
+}
+
 // claim is a watermark: everything that was handed over before it is among the events up to a number.
 type claim struct {
 	at     int64 // in ns
@@ -122,8 +128,7 @@ func (c *Checker) cursorInPlace(s subject, m Message, r record, err error) {
 	}
 	if r.Position != number || r.RawSeq < raw {
 		c.found.add(BadCursor, s.where(), func() string {
-			return fmt.Sprintf("message %d on %s has position %d and raw_seq %d; the last event before it has Evt-Seq %d and Evt-Raw-Seq %d",
-				m.Sequence, m.Subject, r.Position, r.RawSeq, number, raw)
+			return fmt.Sprintf("message %d on %s: %s", m.Sequence, m.Subject, r.unlike(number, raw))
 		})
 	}
 }
@@ -245,8 +250,8 @@ func (c *Checker) judgeReads(found *findings) {
 		}
 		if r.Position != uint64(last) || r.RawSeq < uint64(raw) {
 			found.add(BadCursor, r.of.where(), func() string {
-				return fmt.Sprintf("the cursor of %s %s, message %d, has position %d and raw_seq %d; the last event before it has Evt-Seq %d "+
-					"and Evt-Raw-Seq %d", r.of.provider, r.of.source, r.sequence, r.Position, r.RawSeq, last, raw)
+				return fmt.Sprintf("message %d, the cursor of %s %s: %s", r.sequence, r.of.provider, r.of.source,
+					r.unlike(uint64(last), uint64(raw)))
 			})
 		}
 	}
@@ -273,8 +278,8 @@ func (c *Checker) judgePositions(found *findings) {
 		for _, name := range slices.Sorted(maps.Keys(numbers)) {
 			if said := p.cursor.Sources[name].Position; said != uint64(numbers[name]) {
 				found.add(BadCursor, inNormalized, func() string {
-					return fmt.Sprintf("the cursor of %s, message %d, says that source %s is at %d; up to raw_seq %d there are events up to %d",
-						p.name, p.cursor.sequence, name, said, p.cursor.RawSeq, numbers[name])
+					return fmt.Sprintf("message %d, the cursor of %s, says that source %s is at %d; raw_seq %d is behind event %d of it",
+						p.cursor.sequence, p.name, name, said, p.cursor.RawSeq, numbers[name])
 				})
 			}
 		}

@@ -11,7 +11,7 @@ type deadLog struct {
 type deadRecord struct {
 	sequence uint32
 	number   uint32 // Evt-Seq
-	print    uint32
+	mark     uint32
 	entry    uint32
 }
 
@@ -29,14 +29,14 @@ func (c *Checker) Dead(m Message) {
 		c.misplaced(inDead, &c.dead.last, m)
 		return
 	}
-	print := m.print()
+	mark := c.mark(&m)
 	number, _ := small(m.number(headerSeq))
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if !c.follows(&c.dead.last, inDead, m) {
 		return
 	}
-	c.dead.add(deadRecord{sequence: uint32(m.Sequence), number: number, print: print, entry: c.entry(s.provider, m.text(headerID))})
+	c.dead.add(deadRecord{sequence: uint32(m.Sequence), number: number, mark: mark, entry: c.entry(s.provider, m.text(headerID))})
 }
 
 // judgeDead compares EVENTS_DEAD with the dead letters of EVENTS_NORMALIZED.
@@ -67,7 +67,7 @@ func (c *Checker) judgeDead(found *findings) {
 		case seen[k]:
 			found.add(Twice, inDead, text("was there before"))
 			continue
-		case d.print != c.norm.at(at).print:
+		case d.mark != c.norm.at(at).mark:
 			found.add(Altered, inDead, text(fmt.Sprintf("is not what message %d of EVENTS_NORMALIZED is", c.norm.at(at).sequence)))
 		case d.number < last[k.provider]:
 			found.add(OutOfOrder, inDead, text("comes behind a later one"))

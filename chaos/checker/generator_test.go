@@ -17,15 +17,12 @@ const marker = "token-"
 
 // shape is what a run is like.
 type shape struct {
-	seed                            uint64
-	providers, sources, lanes       int
-	windows, window                 int
-	loose, dead, either, many       int // of a hundred
-	large, nameless, maybe, overlap int
+	seed                      uint64
+	providers, sources, lanes int
+	windows, window           int
+	loose, dead, either, many int // of a hundred
+	large, nameless, maybe    int
 }
-
-var plainShape = shape{seed: 1, providers: 2, sources: 2, lanes: 2, windows: 6, window: 5, loose: 30, dead: 10, either: 10, many: 5,
-	large: 5, nameless: 5, maybe: 10, overlap: 5}
 
 // faults are planted while a run is made, each into what one part of the pipeline wrote.
 type faults struct {

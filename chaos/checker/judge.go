@@ -107,13 +107,13 @@ func (l *lane) add(entry uint32, window int, loose bool) {
 // judgeLane finds events that come behind what was handed over later: in a later window, or later in the same one unless
 // that is loose.
 func (c *Checker) judgeLane(found *findings, name string, l *lane, places []uint32) {
-	settled, latest := uint32(0), uint32(0) // the last places in the windows before, and with this one's
-	for from, to := 0, 0; from < l.n; from = to {
-		window, loose := l.at(from).window&^isLoose, false
-		for to = from; to < l.n && l.at(to).window&^isLoose == window; to++ {
+	latest := uint32(0) // the last place so far
+	for from := 0; from < l.n; {
+		window, loose, to := l.at(from).window&^isLoose, false, from
+		for ; to < l.n && l.at(to).window&^isLoose == window; to++ {
 			loose = loose || l.at(to).window&isLoose != 0
 		}
-		settled = latest
+		settled := latest // in the windows before
 		for i := from; i < to; i++ {
 			entry := l.at(i).entry
 			at := places[entry]
@@ -131,6 +131,7 @@ func (c *Checker) judgeLane(found *findings, name string, l *lane, places []uint
 			}
 			latest = max(latest, at)
 		}
+		from = to
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"hash/fnv"
+	"hash/maphash"
 	"math"
 	"strconv"
 	"strings"
@@ -182,23 +183,24 @@ func isTokenByte(c byte) bool {
 	return c >= '0' && c <= '9' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c == '-' || c == '_'
 }
 
-// print is a hash of what a message of EVENTS_NORMALIZED says, the same wherever it is seen. The body is part of it
-// unless it is in an object: then a subscriber may have been handed that.
-func (m *Message) print() uint32 {
-	h := fnv.New64a()
+// mark is a hash of what a message of EVENTS_NORMALIZED says, the same wherever it is seen. The body is part of it unless
+// it is in an object: then a subscriber may have been handed that.
+func (c *Checker) mark(m *Message) uint32 {
+	var h maphash.Hash
+	h.SetSeed(c.ids.seed)
 	add := func(s string) {
-		_, _ = h.Write([]byte(s))
-		_, _ = h.Write([]byte{0})
+		_, _ = h.WriteString(s)
+		_ = h.WriteByte(0)
 	}
 	add(m.Subject)
-	for _, name := range []string{headerSeq, headerID, headerCeID, headerRawSeq, headerRawSource, headerRawEvtSeq, headerReason,
+	for _, name := range [...]string{headerSeq, headerID, headerCeID, headerRawSeq, headerRawSource, headerRawEvtSeq, headerReason,
 		headerBodyObject} {
 		add(m.header(name))
 	}
 	if m.header(headerBodyObject) == "" {
-		_, _ = h.Write(binary.BigEndian.AppendUint64(nil, sum(m.Body)))
+		_, _ = h.Write(m.Body)
 	}
-	return uint32(h.Sum64()>>32) ^ uint32(h.Sum64())
+	return uint32(h.Sum64())
 }
 
 // small is a sequence or a number as it is kept. All of them are kept in 32 bits.

@@ -19,7 +19,7 @@ type normalizedRecord struct {
 	raw       uint32 // Evt-Raw-Seq
 	rawNumber uint32 // Evt-Raw-Evt-Seq
 	entry     uint32
-	print     uint32
+	mark      uint32
 	// token is that of an event's body, or of a dead letter the end of the body's sum.
 	token  uint32
 	source uint16
@@ -63,7 +63,7 @@ func (c *Checker) Normalized(m Message) {
 
 // outcome takes what became of a raw event.
 func (c *Checker) outcome(s subject, m Message) {
-	r := normalizedRecord{print: m.print()}
+	r := normalizedRecord{mark: c.mark(&m)}
 	number, fits := small(m.number(headerSeq))
 	raw, rawFits := small(m.number(headerRawSeq))
 	rawNumber, rawNumberFits := small(m.number(headerRawEvtSeq))

@@ -13,7 +13,7 @@ func drawShape(t *rapid.T) shape {
 		sources: rapid.IntRange(1, 3).Draw(t, "sources"), lanes: rapid.IntRange(1, 3).Draw(t, "lanes"),
 		windows: rapid.IntRange(1, 8).Draw(t, "windows"), window: rapid.IntRange(1, 8).Draw(t, "window"),
 		loose: percent("loose"), dead: percent("dead"), either: percent("either"), many: percent("many"),
-		large: percent("large"), nameless: percent("nameless"), maybe: percent("maybe"), overlap: percent("overlap"),
+		large: percent("large"), nameless: percent("nameless"), maybe: percent("maybe"),
 	}
 }
 

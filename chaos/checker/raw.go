@@ -32,11 +32,10 @@ func search(n, near int, sequence uint32, at func(int) uint32) (int, bool) {
 		return 0, false
 	}
 	near = max(min(near, n-1), 0)
-	low, high := near, n
-	if have := at(near); sequence < have {
+	have := at(near)
+	low, high := near, min(near+int(sequence-have)+1, n)
+	if sequence < have {
 		low, high = max(near-int(have-sequence), 0), near
-	} else {
-		high = min(near+int(sequence-have)+1, n)
 	}
 	i := low + sort.Search(high-low, func(i int) bool { return at(low+i) >= sequence })
 	return i, i < n && at(i) == sequence

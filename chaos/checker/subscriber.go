@@ -38,7 +38,7 @@ type Subscription struct {
 
 type sighting struct {
 	sequence, previous uint32
-	print              uint32
+	mark               uint32
 }
 
 // Subscribe makes a subscriber known.
@@ -61,10 +61,10 @@ func (s *Subscription) Saw(m Message) {
 	}
 	sequence, _ := small(m.Sequence)
 	previous, _ := small(m.number(headerLast))
-	print := m.print()
+	mark := s.c.mark(&m)
 	s.c.mu.Lock()
 	defer s.c.mu.Unlock()
-	s.queue = append(s.queue, sighting{sequence, previous, print})
+	s.queue = append(s.queue, sighting{sequence, previous, mark})
 	n := 0
 	for n < len(s.queue) && uint64(s.queue[n].sequence) <= s.c.norm.last {
 		s.take(s.queue[n], &s.c.found)
@@ -102,7 +102,7 @@ func (s *Subscription) take(m sighting, found *findings) {
 	text := func(what string) func() string {
 		return func() string { return fmt.Sprintf("message %d, %s, %s", m.sequence, s.c.id(r.entry), what) }
 	}
-	if r.print != m.print || !s.wants(r) {
+	if r.mark != m.mark || !s.wants(r) {
 		found.add(Altered, s.who.Name, text("is not what EVENTS_NORMALIZED holds"))
 	}
 	if !s.seen.add(i) {
