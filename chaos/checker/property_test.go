@@ -4,6 +4,8 @@ import (
 	"testing"
 
 	"pgregory.net/rapid"
+
+	"stackstream/chaos/checker"
 )
 
 func drawShape(t *rapid.T) shape {
@@ -27,6 +29,33 @@ func TestNoFalseAlarm(t *testing.T) {
 		}
 		if v := c.Verdict(); !v.OK() {
 			t.Fatalf("asked again: %v", v)
+		}
+	})
+}
+
+// Progress says when all is there, in whatever order it is told.
+func TestProgressArrives(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		s := drawShape(t)
+		s.maybe = 0
+		r := newRun(s, faults{})
+		c := checker.New(checker.Options{})
+		durable := c.Subscribe(checker.Subscriber{Name: "durable"})
+		for _, m := range r.sees["exact"] {
+			durable.Saw(m)
+		}
+		for _, m := range r.raw {
+			c.Raw(m)
+		}
+		for _, m := range r.norm {
+			c.Normalized(m)
+		}
+		for _, h := range r.handed {
+			c.Handed(h)
+		}
+		p := c.Progress()
+		if p.Handed != len(r.handed) || p.Collected != p.Handed || p.Raw != p.Dealt || durable.Missing() != 0 || p.Violations != 0 {
+			t.Fatalf("%d handed over, %+v, %d not seen", len(r.handed), p, durable.Missing())
 		}
 	})
 }

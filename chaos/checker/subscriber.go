@@ -65,6 +65,11 @@ func (s *Subscription) Saw(m Message) {
 	s.c.mu.Lock()
 	defer s.c.mu.Unlock()
 	s.queue = append(s.queue, sighting{sequence, previous, mark})
+	s.drain()
+}
+
+// drain takes what is queued as far as it can be judged by now.
+func (s *Subscription) drain() {
 	n := 0
 	for n < len(s.queue) && uint64(s.queue[n].sequence) <= s.c.norm.last {
 		s.take(s.queue[n], &s.c.found)
@@ -145,6 +150,7 @@ func (s *Subscription) wants(r *normalizedRecord) bool {
 func (s *Subscription) Missing() int {
 	s.c.mu.Lock()
 	defer s.c.mu.Unlock()
+	s.drain()
 	n := 0
 	for _, p := range s.c.providers.list {
 		if len(s.only) == 0 || s.only[p.name] {
