@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -22,6 +23,7 @@ type link struct {
 	proxy  *Proxy
 	client *net.TCPConn
 	done   chan struct{} // closed when the link is reset
+	failed atomic.Bool   // one side has reset it; the kernel says so once, and then that the side has ended
 
 	mu     sync.Mutex
 	server *net.TCPConn // nil until it is connected
@@ -169,7 +171,7 @@ func (l *lane) run() {
 		}
 		switch {
 		case err == nil || errors.Is(err, os.ErrDeadlineExceeded):
-		case errors.Is(err, io.EOF):
+		case errors.Is(err, io.EOF) && !l.failed.Load():
 			_ = l.to.CloseWrite()
 			return
 		default:
@@ -181,6 +183,7 @@ func (l *lane) run() {
 
 // broken ends a link of which one side takes or sends no more, as soon as that news could reach the other.
 func (l *lane) broken(err error) {
+	l.failed.Store(true)
 	news := l.dir
 	var failed *net.OpError
 	if errors.As(err, &failed) && failed.Op == "write" {
