@@ -1,5 +1,5 @@
-# make test is everything but real OpenStack services, and make e2e-openstack is that; both install and start what they need.
-# Continuous integration runs both. make help lists the rest.
+# make test is everything but harm (make chaos) and real OpenStack services (make e2e-openstack); each installs and starts what it
+# needs. Continuous integration runs all three. make help lists the rest.
 
 GO    ?= go
 TOOLS := bin/tools
@@ -20,7 +20,7 @@ test: check lint vuln unit ## everything: format, vet, linter, known vulnerabili
 
 check: ## formatting and go vet
 	@bad=$$(gofmt -l $$(git ls-files '*.go')); if [ -n "$$bad" ]; then echo "gofmt would change: $$bad"; exit 1; fi
-	$(GO) vet -tags openstack ./...
+	$(GO) vet -tags openstack,chaos ./...
 
 fmt: ## format all Go files
 	gofmt -w $$(git ls-files '*.go')
@@ -68,6 +68,13 @@ OPENSTACK := uwsgi-core uwsgi-plugin-python3 $(foreach s,$(sort keystone glance 
 .PHONY: e2e-openstack openstack
 e2e-openstack: compiler rabbitmq openstack ## the pipeline beside a real keystone and glance, SERVICES="cinder neutron nova" for more
 	SERVICES="$(SERVICES)" $(GO) test -race -tags openstack -count=1 -timeout 15m -v ./internal/e2e/openstack/
+
+# What is done to the programs, and when, comes from SEED. A longer run: make chaos CHAOS="-events 5000000 -faults 500 -rate 0"
+SEED  ?= $(shell date +%s)
+CHAOS ?= -time 100s -lease 5s
+.PHONY: chaos
+chaos: compiler rabbitmq ## real processes, killed, paused, cut off and starved, and a verdict; SEED= does it again, CHAOS= does more
+	$(GO) test -tags chaos -count=1 -timeout 24h -v ./chaos -run TestChaos -args -seed $(SEED) $(CHAOS)
 
 openstack:
 	@missing=; for p in $(OPENSTACK); do \

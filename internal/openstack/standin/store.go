@@ -73,6 +73,17 @@ func (s *Service) Remove(id string) {
 	s.events.sorted = slices.DeleteFunc(s.events.sorted, func(e Event) bool { return e.ID == id })
 }
 
+// Forget takes away all events that were generated before a time, as Panko does when their time to live is over.
+func (s *Service) Forget(before time.Time) {
+	s.events.mu.Lock()
+	defer s.events.mu.Unlock()
+	n, _ := slices.BinarySearchFunc(s.events.sorted, before, func(e Event, at time.Time) int { return e.Generated.Compare(at) })
+	for _, e := range s.events.sorted[:n] {
+		delete(s.events.ids, e.ID)
+	}
+	s.events.sorted = slices.Clone(s.events.sorted[n:])
+}
+
 // Events returns all events in Panko's order, also those that do not show yet.
 func (s *Service) Events() []Event {
 	s.events.mu.RLock()

@@ -1,0 +1,104 @@
+//go:build chaos
+
+package chaos
+
+import (
+	"context"
+	"encoding/binary"
+	"hash"
+	"hash/fnv"
+	"strings"
+	"sync"
+	"time"
+
+	"stackstream/chaos/checker"
+)
+
+// readers read the streams for the checker while everything goes on.
+type readers struct {
+	all   []*reader
+	group sync.WaitGroup
+	end   context.CancelFunc
+}
+
+type reader struct {
+	*checker.Reader
+	take   func(checker.Message)
+	events digest
+	err    error
+}
+
+// digest is a hash of all events of a stream in their order, without the cursors, of which a stream keeps the last only.
+type digest struct {
+	n    int
+	hash hash.Hash64
+}
+
+func newDigest() digest { return digest{hash: fnv.New64a()} }
+
+func (d *digest) add(m checker.Message) {
+	if strings.HasPrefix(m.Subject, "events.cursor.") {
+		return
+	}
+	d.n++
+	var n [16]byte
+	binary.BigEndian.PutUint64(n[:], m.Sequence)
+	binary.BigEndian.PutUint64(n[8:], uint64(len(m.Body)))
+	_, _ = d.hash.Write(n[:])
+	_, _ = d.hash.Write(m.Body)
+}
+
+func (w *world) read(ctx context.Context) *readers {
+	ctx, end := context.WithCancel(ctx)
+	rs := &readers{end: end}
+	for stream, take := range map[string]func(checker.Message){
+		"EVENTS_RAW": w.check.Raw, "EVENTS_NORMALIZED": w.check.Normalized, "EVENTS_DEAD": w.check.Dead,
+	} {
+		r := &reader{Reader: &checker.Reader{JS: w.js, Stream: stream, Stall: 10 * time.Minute}, events: newDigest()}
+		r.take = func(m checker.Message) {
+			r.events.add(m)
+			take(m)
+		}
+		rs.all = append(rs.all, r)
+		rs.group.Go(func() { r.err = r.Follow(ctx, r.take) })
+	}
+	return rs
+}
+
+// finish reads what is left, and then each stream once more from its beginning, from whichever server: what was there has
+// to be there still.
+func (rs *readers) finish(w *world) {
+	w.await("EVENTS_DEAD to have all dead letters", 2*time.Minute, func() bool {
+		p := w.check.Progress()
+		return p.DeadStream >= p.Dead
+	})
+	rs.end()
+	rs.group.Wait()
+	for _, r := range rs.all {
+		if r.err == nil {
+			r.err = r.ToEnd(w.t.Context(), r.take)
+		}
+		if r.err != nil {
+			w.t.Error(r.err)
+		}
+	}
+	var group sync.WaitGroup
+	for range w.opt.rereads {
+		for _, r := range rs.all {
+			group.Go(func() { w.reread(r) })
+		}
+		group.Wait()
+	}
+}
+
+func (w *world) reread(r *reader) {
+	again := &checker.Reader{JS: w.js, Stream: r.Stream, Stall: 2 * time.Minute}
+	events := newDigest()
+	if err := again.ToEnd(w.t.Context(), events.add); err != nil {
+		w.t.Errorf("read %s once more: %v", r.Stream, err)
+		return
+	}
+	if events.n != r.events.n || events.hash.Sum64() != r.events.hash.Sum64() {
+		w.t.Errorf("%s has changed: %d events were in it, and read once more there are %d, or others", r.Stream, r.events.n, events.n)
+	}
+}

@@ -1,0 +1,117 @@
+//go:build chaos
+
+package chaos
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"runtime"
+	"slices"
+	"strings"
+	"time"
+
+	"stackstream/chaos/checker"
+)
+
+// report is what is to be known of a run.
+type report struct {
+	Seed      uint64             `json:"seed"`
+	Begun     time.Time          `json:"begun"`
+	Took      string             `json:"took"`    // all of it
+	Harmed    string             `json:"harmed"`  // from the first fault to the last
+	Settled   string             `json:"settled"` // from the last fault until everything was dealt with
+	Lease     string             `json:"lease_ttl"`
+	Cores     int                `json:"cores"`
+	Events    int                `json:"events"`
+	Resent    int64              `json:"windows_sent_again"`
+	Faults    int                `json:"faults"`
+	ByKind    map[string]int     `json:"faults_by_kind"`
+	NotDone   []string           `json:"faults_not_done,omitempty"`
+	Counters  map[string]float64 `json:"counters"`
+	Takeovers []takeovers        `json:"takeovers"`
+	Stalls    []stall            `json:"longest_stalls"`
+	RSS       map[string]int     `json:"peak_rss_kib"`
+	Verdict   checker.Verdict    `json:"verdict"`
+}
+
+// takeovers are those of one kind.
+type takeovers struct {
+	After           string  `json:"after"`
+	Alone           bool    `json:"nothing_else_was_wrong"`
+	Count           int     `json:"count"`
+	Median, Longest float64 // seconds
+}
+
+func (w *world) newReport(v checker.Verdict, harm, healed, settled time.Time) report {
+	n, by := w.faults.count()
+	w.faults.mu.Lock()
+	notDone := slices.Clone(w.faults.failed)
+	w.faults.mu.Unlock()
+	w.watch.mu.Lock()
+	stalls := slices.SortedFunc(maps.Values(w.watch.stalls), func(a, b stall) int { return cmp.Compare(b.Took, a.Took) })
+	rss := maps.Clone(w.watch.rss)
+	w.watch.mu.Unlock()
+	return report{
+		Seed: w.opt.seed, Begun: w.begun.UTC(), Took: since(w.begun, time.Now()), Harmed: since(harm, healed),
+		Settled: since(healed, settled), Lease: w.opt.lease.String(), Cores: runtime.NumCPU(), Events: w.traffic.sum(""),
+		Resent: w.traffic.resent.Load(), Faults: n, ByKind: by, NotDone: notDone, Counters: w.watch.totals(),
+		Takeovers: summarize(w.watch.takeovers()), Stalls: stalls, RSS: rss, Verdict: v,
+	}
+}
+
+func since(a, b time.Time) string { return b.Sub(a).Round(100 * time.Millisecond).String() }
+
+func summarize(all []takeover) []takeovers {
+	groups := map[takeovers][]time.Duration{}
+	for _, t := range all {
+		what, _, _ := strings.Cut(t.What, "-")
+		key := takeovers{After: what, Alone: t.Alone}
+		groups[key] = append(groups[key], t.Took)
+	}
+	var out []takeovers
+	for key, times := range groups {
+		slices.Sort(times)
+		key.Count = len(times)
+		key.Median, key.Longest = times[len(times)/2].Seconds(), times[len(times)-1].Seconds()
+		out = append(out, key)
+	}
+	slices.SortFunc(out, func(a, b takeovers) int { return cmp.Or(cmp.Compare(a.After, b.After), cmp.Compare(a.Count, b.Count)) })
+	return out
+}
+
+func (r report) text() string {
+	var b strings.Builder
+	line := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
+	line("seed %d, %d cores, lease %s: took %s, harm for %s, all dealt with %s after the last fault", r.Seed, r.Cores, r.Lease, r.Took,
+		r.Harmed, r.Settled)
+	line("events handed out: %d; windows of notifications sent again: %d", r.Events, r.Resent)
+	line("faults: %d", r.Faults)
+	for _, kind := range slices.Sorted(maps.Keys(r.ByKind)) {
+		line("  %4d %s", r.ByKind[kind], kind)
+	}
+	if len(r.NotDone) > 0 {
+		line("  %4d could not be done", len(r.NotDone))
+	}
+	line("counted by the programs, as far as they lived to tell:")
+	for _, name := range slices.Sorted(maps.Keys(r.Counters)) {
+		if n := r.Counters[name]; n > 0 {
+			line("  %9.0f %s", n, strings.TrimPrefix(name, "stackstream_"))
+		}
+	}
+	line("takeovers, from the fault to the first write of another process:")
+	for _, t := range r.Takeovers {
+		line("  after %-20s %3d times, median %5.1f s, longest %5.1f s%s", t.After, t.Count, t.Median, t.Longest,
+			pick(t.Alone, " (nothing else was wrong)", ""))
+	}
+	line("longest time in which something was to be done and nothing was:")
+	for _, s := range r.Stalls {
+		line("  %5.1f s %s", s.Took.Seconds(), s.What)
+	}
+	line("peak memory:")
+	for _, name := range slices.Sorted(maps.Keys(r.RSS)) {
+		line("  %4d MiB %s", r.RSS[name]/1024, name)
+	}
+	b.WriteString(r.Verdict.String())
+	return b.String()
+}
