@@ -178,9 +178,13 @@ func (c *Collector) watch(ctx context.Context, choice event.Choice) error {
 	return nil
 }
 
-// chosenAnew reads the choice. One that can't be read has not changed as far as we know; the fence holds in any case.
+// chosenAnew reads the choice. One that can't be read has not changed as far as we know, unless a newer version made it;
+// the fence holds in any case.
 func (c *Collector) chosenAnew(ctx context.Context, choice event.Choice) bool {
 	now, err := c.Deps.Choices.ReadChoice(ctx, c.Provider)
+	if newer := (*event.NewerError)(nil); errors.As(err, &newer) {
+		return true
+	}
 	return err == nil && now.Sequence != choice.Sequence
 }
 

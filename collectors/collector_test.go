@@ -390,3 +390,32 @@ func TestChoiceCannotBeRead(t *testing.T) {
 		stop()
 	})
 }
+
+// A choice that a newer version made ends what was begun under the one before: nobody here knows what it says.
+func TestAChoiceOfANewerVersionStopsCollecting(t *testing.T) {
+	bubble(t, "", func(t *testing.T) {
+		f := newFleet()
+		var newer atomic.Bool
+		f.log.ChoiceFault = func() error {
+			if newer.Load() {
+				return &event.Error{Kind: event.Invalid, Op: "read record", Err: &event.NewerError{Found: 99, Reads: 1}}
+			}
+			return nil
+		}
+		source := emits(collectors.Batch{Events: raws(1, 3)})
+		stop := run(t, f.collector("a", "panko", kind("panko", source)))
+		after(time.Second)
+		newer.Store(true)
+		after(time.Minute)
+		last := func() string { all := f.states.all(); return strings.Join(all[max(0, len(all)-2):], "\n") }
+		if !strings.Contains(last(), "a/: backoff read the choice of source") || !strings.Contains(last(), "newer stackstream (format 99") {
+			t.Errorf("it says at last %s", last())
+		}
+		newer.Store(false)
+		after(5 * time.Minute)
+		if !strings.Contains(last(), "a/panko: live") {
+			t.Errorf("after that it says %s", last())
+		}
+		stop()
+	})
+}

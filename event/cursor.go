@@ -2,7 +2,6 @@ package event
 
 import (
 	"encoding/json"
-	"fmt"
 	"time"
 )
 
@@ -88,14 +87,6 @@ type Choice struct {
 	By   string    `json:"by,omitempty"`
 	// Sequence is the stream sequence of this record, 0 if it was never written.
 	Sequence StreamSeq `json:"-"`
-}
-
-// DecodeRecord reads a cursor or a choice from the message that holds it. An error has the kind Invalid.
-func DecodeRecord(m Stored, into any) error {
-	if err := json.Unmarshal(m.Body, into); err != nil {
-		return &Error{Kind: Invalid, Op: fmt.Sprintf("read record %s", m.Subject), Err: err}
-	}
-	return nil
 }
 
 // Seen is an identity that RAW holds.

@@ -29,6 +29,8 @@ const (
 	HeaderRedriven    = "Evt-Redriven"     // marks an event that was a dead letter before
 	HeaderBackfill    = "Evt-Backfill"     // marks an event that a backfill added
 	HeaderTraceparent = "traceparent"      // W3C trace context, where the source had one
+
+	HeaderMessageFormat = "Evt-Message-Format" // the format of the message itself, see the package comment; absent when 1
 )
 
 // Header is a message's headers. Names keep their case; a name has one value here.

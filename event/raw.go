@@ -117,10 +117,13 @@ type StoredRaw struct {
 	BodyRef   BodyRef   // set while Body still has to be read from its object
 }
 
-// ParseRaw reads a message of RAW back. An error means that the message was not written by stackstream: it has the kind
-// Invalid and names the header.
+// ParseRaw reads a message of RAW back. An error has the kind Invalid. It means that the message was not written by
+// stackstream, and names the header, or, if it is a *NewerError, that a newer version has written it.
 func ParseRaw(m Stored) (StoredRaw, error) {
 	r := StoredRaw{Sequence: m.Sequence, StoredAt: m.Time}
+	if err := CheckFormat(m.Header); err != nil {
+		return r, &Error{Kind: Invalid, Op: fmt.Sprintf("read raw message %d", m.Sequence), Err: err}
+	}
 	var ok bool
 	if r.Provider, r.Source, ok = SubjectProvider(m.Subject); !ok || !strings.HasPrefix(m.Subject, prefixRaw) {
 		return r, invalidMessage(m, "subject", m.Subject)
@@ -173,7 +176,7 @@ func invalidMessage(m Stored, field, value string) error {
 func sourceHeader(name string) bool {
 	switch name {
 	case HeaderID, HeaderIDKind, HeaderSeq, HeaderReceived, HeaderTime, HeaderFormat, HeaderContentType,
-		HeaderWatermark, HeaderBodyObject, HeaderBodySize:
+		HeaderWatermark, HeaderBodyObject, HeaderBodySize, HeaderMessageFormat:
 		return false
 	case HeaderTraceparent:
 		return true

@@ -36,7 +36,9 @@ type member struct {
 	released map[string]uint64    // the last revision of each lease's entry under which it was held and is no more
 }
 
-// process is what an entry of LEASES says.
+// process is what an entry of LEASES says. Neither this nor owner has a format (see package event) or ever changes in
+// another way than that something is added: entries are worth nothing once their processes are gone, a misunderstanding
+// costs work and no more, and an entry that nobody may read could not be taken over.
 type process struct {
 	ID      string `json:"id"`
 	Name    string `json:"name"`

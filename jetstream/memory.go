@@ -2,6 +2,7 @@ package jetstream
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -25,7 +26,8 @@ func (c *Client) Memory() *Memory { return &Memory{raw: c.Raw()} }
 
 // Identities calls yield for the raw events of all sources of a provider, in stream order, from a stream sequence on to
 // what the stream holds when it is called. Bodies are not read. A message that was not written by stackstream has no
-// identity: it is passed over, and the log says so. An error leaves the account incomplete.
+// identity: it is passed over, and the log says so. One that a newer version wrote is an error of the kind event.Invalid.
+// An error leaves the account incomplete.
 //
 // The server that reads the stream for us may lag behind its leader. It is read on until the last event that each
 // source's cursor speaks of was seen, or, where that one may come before from, until the server has caught up. A cursor
@@ -117,6 +119,9 @@ func (r *recollection) read(ctx context.Context, left uint64) error {
 		r.delivered++
 		left = min(left-1, meta.NumPending)
 		raw, err := event.ParseRaw(stored(msg, meta))
+		if newer := (*event.NewerError)(nil); errors.As(err, &newer) {
+			return err
+		}
 		if err != nil {
 			if r.foreigners++; r.foreign == nil {
 				r.foreign = err

@@ -2,6 +2,7 @@ package jetstream_test
 
 import (
 	"encoding/json"
+	"errors"
 	"slices"
 	"testing"
 	"time"
@@ -276,4 +277,43 @@ func TestBodiesOfAFullBucket(t *testing.T) {
 	change(t, client, "OBJ_"+event.BucketBodies, func(c *natsjs.StreamConfig) { c.MaxBytes = 1 << 20 })
 	body := make([]byte, 2<<20)
 	wantKind(t, client.Bodies().PutBody(testContext(t), event.NewBodyRef(body), body), event.Full, "maximum bytes")
+}
+
+func TestWhatANewerVersionWroteIsNotRead(t *testing.T) {
+	client := jetstreamtest.Server(t).Client(t)
+	ctx := testContext(t)
+	mustAppend(t, client.Raw(), rawBatch("panko", 1, 2, 0))
+	wantNewer := func(what string, err error) {
+		t.Helper()
+		var newer *event.NewerError
+		if !errors.As(err, &newer) || newer.Found != 99 || event.KindOf(err) != event.Invalid {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	put := func(subject, format, body string) {
+		t.Helper()
+		m := &nats.Msg{Subject: subject, Data: []byte(body), Header: nats.Header{}}
+		if format != "" {
+			m.Header.Set(event.HeaderMessageFormat, format)
+		}
+		if _, err := client.Conn().RequestMsg(m, 10*time.Second); err != nil {
+			t.Fatal(err)
+		}
+	}
+	put("ingest.raw.prod.panko", "99", "{}")
+	wantNewer("identities", client.Memory().Identities(ctx, prov, 0, func(event.Seen) {}))
+	put("ingest.cursor.raw.prod", "", `{"kind": "panko", "format": 99}`)
+	_, err := client.Choices().ReadChoice(ctx, prov)
+	wantNewer("choice", err)
+	put("ingest.cursor.normalized.prod", "", `{"position": 7, "format": 99}`)
+	_, err = client.Watermarks(ctx, prov)
+	wantNewer("watermarks by the normalizer's cursor", err)
+	put("ingest.cursor.normalized.prod", "", `{"position": 7}`)
+	put("ingest.cursor.raw.prod.panko", "", `{"position": 2, "format": 99}`)
+	_, err = client.Watermarks(ctx, prov)
+	wantNewer("watermarks by the collector's cursor", err)
+	_, err = client.Memory().Cursors(ctx, prov)
+	wantNewer("cursors", err)
+	_, err = client.Feed().Open(ctx, prov, event.NormalizedCursor{})
+	wantNewer("feed", err)
 }

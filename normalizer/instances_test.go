@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -215,4 +216,45 @@ type feedOfMany map[event.Provider]*world
 
 func (f feedOfMany) Open(ctx context.Context, p event.Provider, from event.NormalizedCursor) (Reader, error) {
 	return worldFeed{f[p]}.Open(ctx, p, from)
+}
+
+// An instance that meets what a newer version wrote leaves the lease to whoever can read it, and goes on when it is gone.
+func TestWhatANewerVersionWroteStopsTheProvider(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, lease := newWorld(t), newOneHolder()
+		w.add("panko", "test", "a")
+		r := event.Raw{ID: "panko-2", Received: time.Now(), Format: "test", Body: []byte("a")}
+		m := r.Message(testProvider, "panko", 2, event.BodyRef{})
+		m.Header.Set(event.HeaderMessageFormat, "99")
+		w.numbers["panko"] = 2
+		w.addMessage(m)
+		s := w.service(nil)
+		s.cfg.Lease = lease
+		w.run(s, func(ctx context.Context) {
+			w.await(ctx, "stopped", func() bool {
+				return len(w.statuses) > 0 && w.statuses[len(w.statuses)-1].State == event.StateStopped
+			})
+			if reason := w.statuses[len(w.statuses)-1].Reason; !strings.Contains(reason, "newer stackstream (format 99") {
+				t.Errorf("it says %q", reason)
+			}
+			if err := lease.Hold(ctx, "another", func(bool, string) {}, func(context.Context) error { return nil }); err != nil {
+				t.Errorf("the lease is not free: %v", err)
+			}
+			<-time.After(10 * time.Minute)
+			if len(w.outcomes) != 1 {
+				t.Errorf("%d outcomes while it is stopped", len(w.outcomes))
+			}
+			if diff := cmp.Diff([]string{"starting", "live", "stopped"}, w.states()); diff != "" {
+				t.Error(diff)
+			}
+			w.note(func() { delete(w.raw[1].Header, event.HeaderMessageFormat) })
+			w.await(ctx, "the end", w.allDone)
+		})
+		if err := w.check(); err != nil {
+			t.Error(err)
+		}
+		if diff := cmp.Diff([]string{"starting", "live", "stopped", "live"}, w.states()); diff != "" {
+			t.Error(diff)
+		}
+	})
 }

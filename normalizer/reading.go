@@ -53,6 +53,12 @@ func (r *reading) take(ctx context.Context, m event.Stored) error {
 		return nil
 	}
 	raw, err := event.ParseRaw(m)
+	if isNewer(err) {
+		if ended := r.handOver(ctx); ended != nil {
+			return ended
+		}
+		return err
+	}
 	if err == nil && raw.Provider != r.provider {
 		err = fmt.Errorf("subject is %q", m.Subject)
 	}

@@ -13,11 +13,8 @@ import (
 // commits; they hand batches over one by one, so that order is kept and at most two batches are in memory.
 type session struct {
 	*worker
-	// stuck is the cursor at which something stopped the provider, nil if nothing did. While it has not moved, the
-	// provider is not called live again before a batch has been committed.
-	stuck *event.StreamSeq
-
 	cursor   event.NormalizedCursor
+	opened   bool // the cursor and the feed are
 	progress bool // a batch was committed
 }
 
@@ -39,6 +36,7 @@ func (s *session) run(ctx context.Context) error {
 		return fmt.Errorf("open feed: %w", err)
 	}
 	defer reader.Close()
+	s.opened = true
 	if s.stuck == nil || *s.stuck != s.cursor.Sequence {
 		s.show(event.StateLive, "")
 	}

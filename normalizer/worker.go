@@ -2,6 +2,7 @@ package normalizer
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -18,6 +19,9 @@ type worker struct {
 	provider  event.Provider
 	log       zerolog.Logger
 	committer Committer
+	// stuck is the cursor at which something stopped the provider, nil if nothing did. While it has not moved, the
+	// provider is not called live again before a batch has been committed.
+	stuck *event.StreamSeq
 
 	mu    sync.Mutex
 	shown event.Status // as last reported
@@ -37,30 +41,40 @@ func newWorker(cfg *Config, p event.Provider) *worker {
 // run holds the lease and works, until ctx ends.
 func (w *worker) run(ctx context.Context) {
 	w.show(event.StateStarting, "")
-	if w.cfg.Lease == nil {
-		w.work(ctx)
-		return
-	}
-	pause := newBackOff()
+	pause, left := newBackOff(), newStoppedBackOff()
 	for ctx.Err() == nil {
-		err := w.cfg.Lease.Hold(ctx, "normalizer."+string(w.provider), w.holding, func(ctx context.Context) error {
+		err := w.hold(ctx, func(ctx context.Context) error {
 			pause.Reset()
-			w.work(ctx)
-			return nil
+			return w.work(ctx)
 		})
-		if ctx.Err() != nil {
+		switch {
+		case ctx.Err() != nil:
 			return
-		}
-		if err != nil {
+		case isNewer(err):
+			wait(ctx, left.NextBackOff())
+			continue
+		case err != nil:
 			w.show(event.StateBackoff, "lease: "+err.Error())
 		}
+		left.Reset()
 		wait(ctx, pause.NextBackOff())
 	}
 }
 
+// hold calls work while the lease is held.
+func (w *worker) hold(ctx context.Context, work func(ctx context.Context) error) error {
+	if w.cfg.Lease == nil {
+		return work(ctx)
+	}
+	return w.cfg.Lease.Hold(ctx, "normalizer."+string(w.provider), w.holding, work)
+}
+
 func (w *worker) holding(held bool, by string) {
 	switch {
+	case held && w.state() == event.StateStopped:
+		// That stays the news until there is another.
 	case held:
+		w.stuck = nil
 		w.show(event.StateStarting, "")
 	case by == "":
 		w.show(event.StateStandby, "another process holds the lease")
@@ -73,22 +87,22 @@ func (w *worker) holding(held bool, by string) {
 // or no longer is and does not know, shows less than there is.
 const believed = 30 * time.Second
 
-// work runs one session after the other until ctx ends: each reads the cursor and goes on from there.
-func (w *worker) work(ctx context.Context) {
+// work runs one session after the other until ctx ends: each reads the cursor and goes on from there. It returns an error
+// only for what a newer version has written, for which that version should have the lease.
+func (w *worker) work(ctx context.Context) error {
 	pause, stopped := newBackOff(), newStoppedBackOff()
-	missing := false           // the last session ended because raw events are missing
-	var regressed time.Time    // since when every session ends because RAW is shorter than it was
-	var stuck *event.StreamSeq // the cursor at which something stopped us, nil if nothing did
+	missing := false        // the last session ended because raw events are missing
+	var regressed time.Time // since when every session ends because RAW is shorter than it was
 	for ctx.Err() == nil {
-		s := session{worker: w, stuck: stuck}
+		s := session{worker: w}
 		err := s.run(ctx)
 		if ctx.Err() != nil {
-			return
+			return nil
 		}
 		if s.progress {
 			pause.Reset()
 			stopped.Reset()
-			missing, stuck = false, nil
+			missing, w.stuck = false, nil
 		}
 		before := missing
 		kind := event.KindOf(err)
@@ -108,8 +122,13 @@ func (w *worker) work(ctx context.Context) {
 			w.show(event.StateBackoff, err.Error())
 			wait(ctx, min(pause.NextBackOff(), believed/4))
 		case missing || kind == event.Regressed || kind == event.Invalid:
-			stuck = &s.cursor.Sequence
+			if s.opened {
+				w.stuck = &s.cursor.Sequence
+			}
 			w.show(event.StateStopped, err.Error())
+			if isNewer(err) {
+				return err
+			}
 			wait(ctx, stopped.NextBackOff())
 		default:
 			if kind == event.Fenced {
@@ -119,6 +138,20 @@ func (w *worker) work(ctx context.Context) {
 			wait(ctx, pause.NextBackOff())
 		}
 	}
+	return nil
+}
+
+// isNewer tells whether err comes from something that a newer version of stackstream has written.
+func isNewer(err error) bool {
+	var newer *event.NewerError
+	return errors.As(err, &newer)
+}
+
+// state is the one last reported.
+func (w *worker) state() event.State {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.shown.State
 }
 
 // show reports the state if it or its reason is new. One line is logged for it.

@@ -66,7 +66,7 @@ func needed(name string) bool {
 	case event.HeaderID, event.HeaderIDKind, event.HeaderSeq, event.HeaderReceived, event.HeaderTime, event.HeaderFormat,
 		event.HeaderWatermark, event.HeaderBodyObject, event.HeaderBodySize, event.HeaderAllObject,
 		event.HeaderRawSeq, event.HeaderRawSource, event.HeaderRawEvtSeq, event.HeaderConverter,
-		event.HeaderReason, event.HeaderDetail:
+		event.HeaderReason, event.HeaderDetail, event.HeaderMessageFormat:
 		return true
 	}
 	return false

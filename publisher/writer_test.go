@@ -323,3 +323,28 @@ func TestBodiesRefusedForGood(t *testing.T) {
 		t.Errorf("commit: %v, %d messages", err, s.end())
 	}
 }
+
+// A writer that a newer version has overtaken finds a cursor that it can't read, and leaves it alone.
+func TestACursorOfANewerVersion(t *testing.T) {
+	s := &stream{}
+	put := func(body string) {
+		s.put(event.Message{Subject: event.RawCursorSubject(provider, source), Body: []byte(body)})
+	}
+	raw := NewRaw(s, newBodies(), provider, source, event.Fence{}, Options{})
+	open(t, raw)
+	put(`{"position": 3, "batch": "b", "format": 2}`)
+	var newer *event.NewerError
+	if _, err := raw.Commit(t.Context(), []event.Raw{{ID: "a"}}, event.Progress{}); !errors.As(err, &newer) || event.KindOf(err) != event.Invalid {
+		t.Errorf("commit: %v", err)
+	}
+	if _, err := raw.Open(t.Context()); !errors.As(err, &newer) {
+		t.Errorf("open: %v", err)
+	}
+	if _, err := raw.Commit(t.Context(), []event.Raw{{ID: "a"}}, event.Progress{}); err == nil || s.end() != 1 {
+		t.Errorf("commit without open: %v, and the stream ends at %d", err, s.end())
+	}
+	put(`{"position": 3, "batch": "b"}`)
+	if c := open(t, raw); c.Position != 3 {
+		t.Errorf("it goes on behind %d", c.Position)
+	}
+}

@@ -81,6 +81,9 @@ func parse(msg natsjs.Msg) (message, error) {
 		return m, m.invalid("subject", errors.New(msg.Subject()))
 	}
 	m.dead = msg.Subject() == event.DeadSubject(m.provider)
+	if err := event.CheckFormat(m.header); err != nil {
+		return m, m.invalid("the format", err)
+	}
 	n, err := strconv.ParseUint(m.header.Get(event.HeaderSeq), 10, 64)
 	if err != nil || n == 0 {
 		return m, m.invalid(event.HeaderSeq, fmt.Errorf("it is %q", m.header.Get(event.HeaderSeq)))

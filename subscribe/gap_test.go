@@ -123,3 +123,26 @@ func TestAForeignMessageStopsTheReader(t *testing.T) {
 	p := start(t, dial(t, s.server.URL()), subscribe.Options{Durable: "d"}, newLog().handle)
 	mustBe(t, p.ended(), event.Invalid)
 }
+
+// An event that a newer version wrote ends both ways of reading, once all before it was handed over.
+func TestANewerEventStopsTheReader(t *testing.T) {
+	s := newStand(t)
+	s.events("p", 2)
+	newer := message("p", "image.create", 3)
+	newer.Header.Set(event.HeaderMessageFormat, "99")
+	s.publish("p", newer)
+	s.events("p", 1)
+	for name, begin := range map[string]func(subscribe.Handler) *program{
+		"a durable": func(h subscribe.Handler) *program {
+			return start(t, dial(t, s.server.URL()), subscribe.Options{Durable: "d"}, h)
+		},
+		"tail": func(h subscribe.Handler) *program { return startTail(t, s, subscribe.TailOptions{}, h) },
+	} {
+		l := newLog()
+		err := begin(l.handle).ended()
+		var is *event.NewerError
+		if !errors.As(err, &is) || event.KindOf(err) != event.Invalid || len(l.ids()) != 2 {
+			t.Errorf("%s ends with %v after %v", name, err, l.ids())
+		}
+	}
+}

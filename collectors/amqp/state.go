@@ -13,6 +13,9 @@ import (
 // keptGaps is how many gaps a cursor keeps.
 const keptGaps = 16
 
+// stateFormat is the newest format of the state that this version reads; by the rules of package event.
+const stateFormat = 1
+
 // state is the source's cursor: not how far it has read, which the broker knows by the acknowledgements, but what it
 // must find again on the broker, and what was lost.
 type state struct {
@@ -53,7 +56,10 @@ type Gap struct {
 func readState(cursor event.Cursor) (state, error) {
 	var st state
 	if len(cursor) > 0 {
-		err := json.Unmarshal(cursor, &st)
+		err := event.Decode(cursor, stateFormat, &st)
+		if newer := (*event.NewerError)(nil); errors.As(err, &newer) {
+			return st, &event.Error{Kind: event.Invalid, Op: "read the cursor", Err: err}
+		}
 		if err == nil && len(st.Keys) == 0 {
 			err = errors.New("it has no routing keys")
 		}

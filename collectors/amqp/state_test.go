@@ -39,3 +39,11 @@ func TestForeignCursorsAreRefused(t *testing.T) {
 		}
 	}
 }
+
+func TestAStateOfANewerFormatIsRefused(t *testing.T) {
+	_, err := readState(event.Cursor(`{"format": 2, "bindings": ["nova"]}`))
+	var newer *event.NewerError
+	if !errors.As(err, &newer) || event.KindOf(err) != event.Invalid {
+		t.Errorf("it gives %v", err)
+	}
+}

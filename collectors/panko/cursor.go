@@ -8,6 +8,9 @@ import (
 	"stackstream/event"
 )
 
+// cursorFormat is the newest format of the cursor that this version reads; by the rules of package event.
+const cursorFormat = 1
+
 // cursor is how far the source has read. It only moves forward.
 type cursor struct {
 	// Generated is the time of the newest event that was handed over, but not after the moment that run began.
@@ -27,7 +30,7 @@ const quietAfter = 24 * time.Hour
 func (c Config) resume(from event.From, now time.Time) (at cursor, fresh bool, err error) {
 	switch {
 	case from.Cursor != nil:
-		if err := json.Unmarshal(from.Cursor, &at); err != nil {
+		if err := event.Decode(from.Cursor, cursorFormat, &at); err != nil {
 			return at, false, &event.Error{Kind: event.Invalid, Op: "read the cursor of panko", Err: err}
 		}
 	case !from.Newest.IsZero():

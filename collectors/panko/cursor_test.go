@@ -99,3 +99,11 @@ func TestAStartAtNowIsDurableBeforeTheFirstEvent(t *testing.T) {
 	}
 	wantIDs(t, out.ids(), []string{"new"})
 }
+
+func TestACursorOfANewerFormatIsRefused(t *testing.T) {
+	_, _, err := Default().resume(event.From{Cursor: event.Cursor(`{"from": "2026-11-22T05:00:00Z", "format": 2}`)}, time.Now())
+	var newer *event.NewerError
+	if !errors.As(err, &newer) || event.KindOf(err) != event.Invalid {
+		t.Errorf("it gives %v", err)
+	}
+}
