@@ -41,7 +41,7 @@ func newWorker(cfg *Config, p event.Provider) *worker {
 // run holds the lease and works, until ctx ends.
 func (w *worker) run(ctx context.Context) {
 	w.show(event.StateStarting, "")
-	pause, left := newBackOff(), newStoppedBackOff()
+	pause, left := newBackOff(), newBackOff()
 	for ctx.Err() == nil {
 		err := w.hold(ctx, func(ctx context.Context) error {
 			pause.Reset()
