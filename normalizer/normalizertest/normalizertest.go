@@ -56,14 +56,20 @@ func (s *Schema) Encode(tb testing.TB, source event.Source, events []event.Event
 		if err != nil {
 			tb.Fatalf("encode: %v", err)
 		}
-		doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(body))
-		if err != nil {
-			tb.Fatal(err)
-		}
-		if err := s.compiled.Validate(doc); err != nil {
-			tb.Errorf("against the schema: %v", err)
-		}
+		s.Check(tb, body)
 		out = append(out, body)
 	}
 	return out
+}
+
+// Check reports a canonical event that does not fit the schema.
+func (s *Schema) Check(tb testing.TB, body []byte) {
+	tb.Helper()
+	doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(body))
+	if err != nil {
+		tb.Fatal(err)
+	}
+	if err := s.compiled.Validate(doc); err != nil {
+		tb.Errorf("against the schema: %v", err)
+	}
 }
