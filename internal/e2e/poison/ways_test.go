@@ -176,8 +176,10 @@ func (m *mutator) nested() mutant {
 		before, behind = `{"a":`, "}"
 	}
 	mu := m.rebuilt(m.payload(strings.Repeat(before, depth) + "1" + strings.Repeat(behind, depth)))
-	mu.fate = dead
-	if depth < rawjson.MaxDepth {
+	switch {
+	case depth > rawjson.MaxDepth:
+		mu.fate = dead
+	case depth < rawjson.MaxDepth-2: // the notification and its envelope are two more
 		mu.fate = normalized
 	}
 	return mu
