@@ -39,15 +39,26 @@ func (w *worker) convert(raw event.StoredRaw, body []byte) event.Outcome {
 	return o
 }
 
+// maxPanic bounds what a panic says of itself, so that it leaves room in a header for where it happened.
+const maxPanic = 512
+
 // callConverter turns a panic into an error and where it happened.
 func callConverter(c Converter, raw event.Raw) (converted Converted, panicked bool, err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			converted, panicked, err = Converted{}, true, fmt.Errorf("panic: %v\n%s", p, panicStack())
+			converted, panicked, err = Converted{}, true, fmt.Errorf("panic: %s\n%s", cut(fmt.Sprint(p), maxPanic), panicStack())
 		}
 	}()
 	converted, err = c.Convert(raw)
 	return converted, false, err
+}
+
+// cut returns at most that many bytes of s, and says that there was more.
+func cut(s string, most int) string {
+	if len(s) <= most {
+		return s
+	}
+	return strings.ToValidUTF8(s[:most], "") + "…"
 }
 
 // panicStack names the functions between the panic and callConverter, the innermost first, shorter than debug.Stack

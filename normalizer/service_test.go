@@ -72,6 +72,28 @@ func TestDeadLettersSayWhy(t *testing.T) {
 	})
 }
 
+// What a converter says when it panics may be as long as the event. It must not take the place of where that happened.
+func TestLongPanicLeavesRoomForTheStack(t *testing.T) {
+	_, panicked, err := callConverter(panicConverter{strings.Repeat("ü", 1<<20)}, event.Raw{})
+	if !panicked {
+		t.Fatalf("no panic: %v", err)
+	}
+	said, stack, _ := strings.Cut(err.Error(), "\n")
+	if want := "panic: " + strings.Repeat("ü", maxPanic/2) + "…"; said != want {
+		t.Errorf("%d bytes are said: %.100q", len(said), said)
+	}
+	if !strings.HasPrefix(stack, "stackstream/normalizer.panicConverter.Convert service_test.go:") {
+		t.Errorf("the stack is %q", stack)
+	}
+}
+
+// panicConverter panics with what it is made of.
+type panicConverter struct{ with any }
+
+func (panicConverter) Name() string { return "panic/1" }
+
+func (c panicConverter) Convert(event.Raw) (Converted, error) { panic(c.with) }
+
 func TestMessagesThatNoCollectorWrote(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)

@@ -224,8 +224,9 @@ func (p *piece) shorten(m *event.Message, e *event.Event, max, hardMax int) erro
 	return nil
 }
 
-// maxDetail bounds the text of an error in a header, in bytes before encoding.
-const maxDetail = 1024
+// maxDetail bounds the text of an error in a header, in bytes before encoding, which makes three of one: room for a
+// stack, and a part of maxHeader.
+const maxDetail = 4096
 
 // addDead adds the raw event as RAW has it, with what is said about it.
 func (n *Normalized) addDead(p *piece, o *event.Outcome, dead event.DeadLetter, maxBody int) {

@@ -86,7 +86,7 @@ func TestNormalizedMessage(t *testing.T) {
 func TestDeadLetter(t *testing.T) {
 	r := storedRaw(4)
 	r.Hashed, r.Watermark = true, at(9)
-	dead := &event.DeadLetter{Reason: event.ReasonMalformed, Detail: "line 1\n" + strings.Repeat("ü", 2000)}
+	dead := &event.DeadLetter{Reason: event.ReasonMalformed, Detail: "line 1\n" + strings.Repeat("ü", maxDetail)}
 	inObject := storedRaw(5)
 	inObject.Body, inObject.BodyRef = nil, event.NewBodyRef([]byte("large"))
 	messages := commitNormalized(t, newBodies(), Limits{},
