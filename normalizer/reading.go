@@ -91,7 +91,17 @@ func (r *reading) take(ctx context.Context, m event.Stored) error {
 		}
 	}
 	r.positions[raw.Source] = raw.Seq
-	return r.add(ctx, r.convert(raw, body), len(body))
+	o := r.convert(raw, body)
+	return r.add(ctx, o, max(len(body), payloads(o.Events)))
+}
+
+// payloads is how many bytes the events have: a body that is compressed may become a thousand times of what it was.
+func payloads(events []event.Event) int {
+	n := 0
+	for i := range events {
+		n += len(events[i].Payload)
+	}
+	return n
 }
 
 // add puts an outcome into the batch, and hands the batch over when it is full.

@@ -16,7 +16,7 @@ const (
 	// BatchEvents bounds what is read, converted and committed at once. Two batches of a provider are in memory at most:
 	// one being committed and the next one.
 	BatchEvents = 500
-	// BatchBytes bounds the same in bytes of bodies; one larger body goes alone.
+	// BatchBytes bounds the same in bytes of bodies, or of what they became where that is more; one larger body goes alone.
 	BatchBytes = 1 << 20
 	// DrainTimeout is how long a commit may still take after the service was told to end.
 	DrainTimeout = 10 * time.Second

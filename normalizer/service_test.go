@@ -405,6 +405,30 @@ func TestBatchesAreBounded(t *testing.T) {
 	})
 }
 
+// Small bodies that become large are no way to fill the memory: what they became counts.
+func TestBatchesOfInflatedEventsAreBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		for range 10 {
+			w.add("panko", "test", "a")
+		}
+		w.run(w.service(map[string]Converter{"test": inflater{}}), func(ctx context.Context) { w.await(ctx, "the end", w.allDone) })
+		for _, b := range w.batches {
+			if len(b) != 2 {
+				t.Errorf("a batch of %d events of half of what a batch takes", len(b))
+			}
+		}
+	})
+}
+
+type inflater struct{ testConverter }
+
+func (inflater) Convert(raw event.Raw) (Converted, error) {
+	c, err := testConverter{}.Convert(raw)
+	c.Events[0].Payload = make([]byte, BatchBytes/2)
+	return c, err
+}
+
 func TestNewNamesEveryThingThatIsMissing(t *testing.T) {
 	_, err := New(Config{Converters: map[string]Converter{"x": nil}})
 	want := "normalizer: no committer\nnormalizer: no feed\nnormalizer: no bodies\nnormalizer: no converter for format \"x\""
