@@ -21,6 +21,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"stackstream/event"
+	"stackstream/internal/app/show"
 )
 
 // shutdownWait is how long requests under way may take when the server ends.
@@ -129,7 +130,7 @@ func (p Part) line() string {
 	}
 	b.WriteString(": " + string(p.State))
 	if p.Reason != "" {
-		b.WriteString(": " + strings.ReplaceAll(p.Reason, "\n", "; "))
+		b.WriteString(": " + show.Clean(strings.ReplaceAll(p.Reason, "\n", "; ")))
 	}
 	return b.String()
 }

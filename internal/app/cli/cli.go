@@ -16,6 +16,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
+	"stackstream/internal/app/show"
 	"stackstream/internal/check"
 )
 
@@ -74,14 +75,16 @@ func (p Program) execute(ctx context.Context, root *cobra.Command) int {
 	switch {
 	case errors.As(err, &findings):
 		// Positions stand at the beginning of the line, where editors look for them.
-		fmt.Fprintln(p.Stderr, findings)
+		for _, f := range findings {
+			fmt.Fprintln(p.Stderr, show.Clean(f.String()))
+		}
 		return exitUsage
 	case errors.As(err, &usage), !errors.As(err, &run):
 		code = exitUsage
 		err = fmt.Errorf("%w (see %s --help)", err, ran.CommandPath())
 	}
 	if !errors.Is(err, errReported) {
-		fmt.Fprintf(p.Stderr, "%s: %s\n", root.Name(), strings.ReplaceAll(err.Error(), "\n", "; "))
+		fmt.Fprintf(p.Stderr, "%s: %s\n", root.Name(), show.Clean(strings.ReplaceAll(err.Error(), "\n", "; ")))
 	}
 	return code
 }

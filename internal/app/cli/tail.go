@@ -85,7 +85,7 @@ func (p Program) follow(ctx context.Context, c *jetstream.Client, o tailOptions)
 	err := subscribe.Tail(ctx, c.Conn(), options, func(_ context.Context, e subscribe.Event) error {
 		var err error
 		if o.json {
-			_, err = fmt.Fprintf(p.Stdout, "%s\n", e.Body)
+			_, err = fmt.Fprintf(p.Stdout, "%s\n", show.JSON(e.Body))
 		} else {
 			err = lines.Event(&e.Event)
 		}

@@ -1,12 +1,14 @@
 // Package show writes events, watermarks and findings for people: aligned, and coloured only where the caller says so.
-// The forms for programs are the canonical JSON of each; this package writes no JSON.
+// The forms for programs are the canonical JSON of each; of those it only sees to what a terminal would take for commands.
 package show
 
 import (
+	"bytes"
 	"fmt"
 	"io"
 	"strings"
 	"unicode"
+	"unicode/utf16"
 	"unicode/utf8"
 
 	"stackstream/event"
@@ -98,4 +100,27 @@ func Clean(s string) string {
 		}
 	}
 	return b.String()
+}
+
+// JSON makes a valid JSON text safe for a terminal, and one line: what is not printable is written as the escape that
+// means the same to any reader. JSON itself asks that of the first 32 characters only.
+func JSON(text []byte) []byte {
+	if utf8.Valid(text) && bytes.IndexFunc(text, func(r rune) bool { return !unicode.IsPrint(r) }) < 0 {
+		return text
+	}
+	out := make([]byte, 0, len(text)+32)
+	for _, r := range string(text) {
+		switch {
+		case r == '\n' || r == '\t' || r == '\r': // between values; in strings they are escapes already
+			out = append(out, ' ')
+		case unicode.IsPrint(r):
+			out = utf8.AppendRune(out, r)
+		case r > 0xffff:
+			high, low := utf16.EncodeRune(r)
+			out = fmt.Appendf(out, "\\u%04x\\u%04x", high, low)
+		default:
+			out = fmt.Appendf(out, "\\u%04x", r)
+		}
+	}
+	return out
 }

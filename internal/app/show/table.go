@@ -45,7 +45,7 @@ func Findings(w io.Writer, findings check.Findings, colour bool) error {
 		if f.Hint != "" {
 			message += " (" + Clean(f.Hint) + ")"
 		}
-		rows = append(rows, []string{f.Subject, f.Severity.String(), message})
+		rows = append(rows, []string{Clean(f.Subject), f.Severity.String(), message})
 	}
 	return table(w, rows, func(row, column int, text string) string {
 		if row == 0 || column != 1 {
