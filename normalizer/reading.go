@@ -159,6 +159,9 @@ func (r *reading) body(ctx context.Context, raw event.StoredRaw) (body []byte, l
 	}
 }
 
+// maxObject is longer than the name of any object with a body.
+const maxObject = 100
+
 // foreign describes a message that no collector wrote. It keeps its place by its sequence in the stream. Its number is
 // believed only where it is the next one of its source: otherwise a stray message could make it look as if events
 // were missing.
@@ -172,7 +175,11 @@ func (r *reading) foreign(m event.Stored) event.StoredRaw {
 			Header:      map[string]string{},
 			Body:        m.Body,
 		},
-		Provider: r.provider, Sequence: m.Sequence, StoredAt: m.Time, BodyRef: event.BodyRefOf(m.Header),
+		Provider: r.provider, Sequence: m.Sequence, StoredAt: m.Time,
+	}
+	// A body that is there is the body, whatever a header says.
+	if ref := event.BodyRefOf(m.Header); len(m.Body) == 0 && len(ref.Object) <= maxObject {
+		raw.BodyRef = ref
 	}
 	for name := range m.Header {
 		raw.Header[name] = event.DecodeHeader(m.Header.Get(name))

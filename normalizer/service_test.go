@@ -110,6 +110,7 @@ func TestMessagesThatNoCollectorWrote(t *testing.T) {
 		foreign("events.raw.cloud.panko", event.HeaderSeq, "2", "Evt-Queue", "q", "X-Other", "y") // the next number, no id
 		foreign("events.raw.cloud.a.b", event.HeaderSeq, "1", event.HeaderID, "x")                // no source
 		foreign("events.raw.other.panko", event.HeaderSeq, "1", event.HeaderID, "x")              // of another provider
+		foreign("events.raw.cloud.panko", event.HeaderBodyObject, strings.Repeat("x", 60_000))    // with a body beside it
 		w.numbers["panko"] = 2
 		w.add("panko", "test", "a")
 		w.run(w.service(nil), func(ctx context.Context) { w.await(ctx, "the end", w.allDone) })
@@ -123,7 +124,7 @@ func TestMessagesThatNoCollectorWrote(t *testing.T) {
 		var got []row
 		for _, o := range w.outcomes {
 			got = append(got, row{o.Raw.Source, o.Raw.Seq, o.Raw.ID, o.Dead != nil})
-			if o.Dead != nil && (string(o.Raw.Body) != "hello" || o.Raw.Provider != testProvider ||
+			if o.Dead != nil && (string(o.Raw.Body) != "hello" || o.Raw.BodyRef.Object != "" || o.Raw.Provider != testProvider ||
 				o.Dead.Reason != event.ReasonMalformed) {
 				t.Errorf("%+v %+v", o.Raw, o.Dead)
 			}
@@ -131,7 +132,7 @@ func TestMessagesThatNoCollectorWrote(t *testing.T) {
 		hash := event.HashID([]byte("hello"))
 		want := []row{
 			{"panko", 1, "panko-1", false}, {"panko", 0, hash, true}, {"panko", 0, hash, true}, {"panko", 2, hash, true},
-			{"", 0, "x", true}, {"", 0, "x", true}, {"panko", 3, "panko-3", false},
+			{"", 0, "x", true}, {"", 0, "x", true}, {"panko", 0, hash, true}, {"panko", 3, "panko-3", false},
 		}
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Error(diff)

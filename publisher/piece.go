@@ -53,14 +53,17 @@ func (p *piece) fit(m *event.Message, maxBody int) {
 		if size <= maxHeader {
 			return
 		}
-		if !needed(name) {
+		if !needed(name) || len(m.Header.Get(name)) > maxNeeded {
 			size -= lineSize(name, m.Header.Get(name))
 			delete(m.Header, name)
 		}
 	}
 }
 
-// needed tells which headers a message can't be read without. They are short.
+// maxNeeded is longer than any needed header that stackstream writes: the detail of a dead letter, every byte encoded.
+const maxNeeded = 3 * maxDetail
+
+// needed tells which headers a message can't be read without. They are short, but in a message that somebody else wrote.
 func needed(name string) bool {
 	switch name {
 	case event.HeaderID, event.HeaderIDKind, event.HeaderSeq, event.HeaderReceived, event.HeaderTime, event.HeaderFormat,
