@@ -7,8 +7,6 @@ import (
 	"strconv"
 	"testing"
 	"time"
-
-	"stackstream/normalizer"
 )
 
 var (
@@ -23,7 +21,7 @@ func TestEveryNotificationComesOut(t *testing.T) {
 	client := openServer(t, int64(*hostile)*4096+256<<20)
 	s := newSource(newMutator(t, *seed), *hostile)
 	began := time.Now()
-	stop := pipeline(t, client, s.candidate(), converters(t), normalizer.Hooks{})
+	stop := pipeline(t, client, s.candidate(), converters(t))
 	awaitNormalized(t, client, s.wants)
 	stop()
 	t.Logf("%d handed over in %v, peak of memory %d MiB", s.mutator.made, time.Since(began).Round(time.Second), peak(t)>>20)

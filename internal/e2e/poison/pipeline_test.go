@@ -56,7 +56,7 @@ func converters(t testing.TB) map[string]normalizer.Converter {
 
 // pipeline is the product's for one provider, with what differs given to it. It ends with the test, or when stop is called.
 func pipeline(
-	t *testing.T, client *jetstream.Client, candidate collectors.Candidate, c map[string]normalizer.Converter, hooks normalizer.Hooks,
+	t *testing.T, client *jetstream.Client, candidate collectors.Candidate, c map[string]normalizer.Converter,
 ) (stop func()) {
 	t.Helper()
 	opts := publisher.Options{Limits: publisher.Limits{MaxBody: int(client.Conn().MaxPayload()) - publisher.Reserve}}
@@ -76,7 +76,7 @@ func pipeline(
 		Committer: func(p event.Provider) normalizer.Committer {
 			return publisher.NewNormalized(normalized, bodies, p, opts)
 		},
-		Feed: feed{client.Feed()}, Bodies: bodies, Hooks: hooks,
+		Feed: feed{client.Feed()}, Bodies: bodies,
 	})
 	if err != nil {
 		t.Fatal(err)
