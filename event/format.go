@@ -40,9 +40,14 @@ func Decode(record []byte, reads int, into any) error {
 }
 
 // DecodeRecord reads a cursor or a choice from the message that holds it. An error has the kind Invalid; it is a
-// *NewerError below that if a newer version wrote the record.
+// *NewerError below that if a newer version wrote the record. What could not be written again, which a time may be that JSON
+// has a form for, is refused: a writer carries over what it does not change.
 func DecodeRecord(m Stored, into any) error {
-	if err := Decode(m.Body, Format, into); err != nil {
+	err := Decode(m.Body, Format, into)
+	if err == nil {
+		_, err = json.Marshal(into)
+	}
+	if err != nil {
 		return &Error{Kind: Invalid, Op: "read record " + m.Subject, Err: err}
 	}
 	return nil

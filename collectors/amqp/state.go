@@ -63,6 +63,9 @@ func readState(cursor event.Cursor) (state, error) {
 		if err == nil && len(st.Keys) == 0 {
 			err = errors.New("it has no routing keys")
 		}
+		if err == nil {
+			_, err = json.Marshal(st) // a time may have been read that can't be written
+		}
 		if err != nil {
 			return st, &event.Error{
 				Kind: event.Invalid, Op: "read the cursor", Err: fmt.Errorf("not one of this kind of source: %w", err),
@@ -90,7 +93,7 @@ func (st *state) moveTo(vhost string) {
 func (st *state) cursor() event.Cursor {
 	text, err := json.Marshal(st)
 	if err != nil {
-		panic(err) // strings, numbers and times within four digits of a year: it can't fail
+		panic(err) // strings, numbers, and times of our own or as they were read: it can't fail
 	}
 	return text
 }

@@ -30,7 +30,12 @@ const quietAfter = 24 * time.Hour
 func (c Config) resume(from event.From, now time.Time) (at cursor, fresh bool, err error) {
 	switch {
 	case from.Cursor != nil:
-		if err := event.Decode(from.Cursor, cursorFormat, &at); err != nil {
+		err := event.Decode(from.Cursor, cursorFormat, &at)
+		at.Generated, at.From, at.Moved = at.Generated.UTC(), at.From.UTC(), at.Moved.UTC()
+		if err == nil {
+			_, err = at.encode() // a time may have been read that can't be written
+		}
+		if err != nil {
 			return at, false, &event.Error{Kind: event.Invalid, Op: "read the cursor of panko", Err: err}
 		}
 	case !from.Newest.IsZero():
