@@ -26,6 +26,7 @@ type ledger struct {
 	t      *testing.T
 	client *jetstream.Client
 	want   []wanted
+	byID   map[[16]byte]int32
 	schema *normalizertest.Schema
 
 	raw    int
@@ -37,9 +38,9 @@ type ledger struct {
 	faults []string
 }
 
-func newLedger(t *testing.T, client *jetstream.Client, want []wanted) *ledger {
+func newLedger(t *testing.T, client *jetstream.Client, m *mutator) *ledger {
 	return &ledger{
-		t: t, client: client, want: want, schema: normalizertest.NewSchema(t),
+		t: t, client: client, want: m.want, byID: m.byID, schema: normalizertest.NewSchema(t),
 		dead: map[event.Reason]int{}, byKind: make([][2]int, len(ways)),
 	}
 }
@@ -108,6 +109,9 @@ func (l *ledger) rawMessage(m natsjs.Msg, at event.StreamSeq) {
 		l.fault("raw event %d has the number %d", l.raw+1, r.Seq)
 	}
 	l.compare("RAW", l.raw, header, m.Data())
+	if place, known := l.byID[keyOf(r.ID)]; !known || int(place) != l.raw {
+		l.fault("raw event %d has the id %q", l.raw+1, r.ID)
+	}
 	l.ids = append(l.ids, keyOf(r.ID))
 	l.rawAt = append(l.rawAt, at)
 	l.raw++

@@ -52,6 +52,7 @@ const (
 type mutator struct {
 	random *rand.Rand
 	bases  []base
+	only   string // the format that the source gives everything
 	made   int
 
 	want   []wanted
@@ -75,6 +76,9 @@ func (m *mutator) next() mutant {
 			mu.body = []byte{}
 		}
 		mu.kind = ways[way].name
+		if m.only != "" && mu.format != m.only {
+			mu.format, mu.fate = m.only, either
+		}
 		mu.id, mu.hashed = identify(mu.format, mu.compression, mu.body)
 		key := keyOf(mu.id)
 		if before, again := m.byID[key]; again {

@@ -79,7 +79,7 @@ func TestConverterThatPanics(t *testing.T) {
 	stop()
 
 	n := 0
-	newLedger(t, client, nil).each(event.StreamNormalized, func(m natsjs.Msg, _ event.StreamSeq) {
+	newLedger(t, client, &mutator{}).each(event.StreamNormalized, func(m natsjs.Msg, _ event.StreamSeq) {
 		h, body := event.Header(m.Headers()), bodies[n]
 		n++
 		if got := h.Get(event.HeaderSeq); got != fmt.Sprint(n) || h.Get(event.HeaderConverter) != "fragile/7" {
