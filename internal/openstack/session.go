@@ -1,6 +1,7 @@
 package openstack
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -153,7 +154,11 @@ func (s *Session) refusal(ctx context.Context, op string, err error, secret stri
 		}
 		return TransportError(op, err)
 	}
-	text := Fault(answer.Actual, answer.Body)
+	body := answer.Body
+	if secret != "" {
+		body = bytes.ReplaceAll(body, []byte(secret), []byte("redacted")) // first, for Fault may cut it in two
+	}
+	text := Fault(answer.Actual, body)
 	if secret != "" {
 		text = strings.ReplaceAll(text, secret, "redacted")
 	}
