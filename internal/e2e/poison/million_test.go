@@ -25,6 +25,9 @@ func TestEveryNotificationComesOut(t *testing.T) {
 	awaitNormalized(t, client, s.wants)
 	stop()
 	t.Logf("%d handed over in %v, peak of memory %d MiB", s.mutator.made, time.Since(began).Round(time.Second), peak(t)>>20)
+	if most := int64(2 << 30); peak(t) > most {
+		t.Errorf("the memory grew to more than %d MiB", most>>20)
+	}
 	newLedger(t, client, s.mutator).check()
 }
 

@@ -3,7 +3,6 @@ package poison
 import (
 	"crypto/sha256"
 	"encoding/hex"
-	"fmt"
 	"math/rand/v2"
 	"strings"
 	"testing"
@@ -141,16 +140,3 @@ func (m *mutator) bytes(n int) []byte {
 }
 
 func (m *mutator) pick(from ...string) string { return from[m.random.IntN(len(from))] }
-
-// summary says how many there are of each kind.
-func (m *mutator) summary() string {
-	counts := make([]int, len(ways))
-	for _, w := range m.want {
-		counts[w.kind]++
-	}
-	var b strings.Builder
-	for i, n := range counts {
-		fmt.Fprintf(&b, " %s %d,", ways[i].name, n)
-	}
-	return strings.Trim(b.String(), " ,")
-}

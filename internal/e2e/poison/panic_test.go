@@ -37,17 +37,19 @@ func deepWithin(how string, depth int) {
 		deepWithin(how, depth-1)
 		return
 	}
-	var none map[string]int
-	var nobody *event.Event
+	var nothing struct {
+		numbers map[string]int
+		event   *event.Event
+	}
 	switch how {
 	case "index":
 		_ = []byte(how)[len(how)]
 	case "nil map":
-		none[how] = 1
+		nothing.numbers[how] = 1
 	case "nil pointer":
-		nobody.MessageID = how
+		nothing.event.MessageID = how
 	case "nil":
-		panic(nil) //nolint:govet // that is what is tried
+		panic(nil)
 	case "error":
 		panic(fmt.Errorf("wrapped: %w", errors.New("the cause")))
 	case "liar":
