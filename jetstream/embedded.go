@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
@@ -44,6 +45,8 @@ type EmbeddedConfig struct {
 	MaxMemory int64 `yaml:"max_memory,size"`
 	// MaxPayload is the most that one message may have; 0 is the constant MaxPayload.
 	MaxPayload int64 `yaml:"-"`
+	// Least is what the streams need at least. The server is not opened where the disk has not as much for it.
+	Least int64 `yaml:"-"`
 }
 
 // Validate returns every mistake that shows without touching the directory.
@@ -95,10 +98,11 @@ type Embedded struct {
 
 	mu     sync.Mutex     // never held for long: clients ask while they hold locks of their own
 	server *server.Server // nil while it is stopped
+	lines  *serverLog     // of the server that was started last
 }
 
 // OpenEmbedded starts the server on its directory, which it creates if need be. A directory that another process uses
-// is refused; the error names both. When it fails, nothing of it is left running.
+// is refused; the error names both. A disk that is full is a *DiskFull. When it fails, nothing of it is left running.
 func OpenEmbedded(cfg EmbeddedConfig, log zerolog.Logger) (*Embedded, error) {
 	const op = "start the embedded NATS server"
 	if problems := cfg.Validate(); len(problems) > 0 {
@@ -108,8 +112,11 @@ func OpenEmbedded(cfg EmbeddedConfig, log zerolog.Logger) (*Embedded, error) {
 	if err != nil {
 		return nil, invalid(op, err)
 	}
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	if err := os.MkdirAll(dir, 0o700); err != nil && !errors.Is(err, syscall.ENOSPC) {
 		return nil, invalid(op, err)
+	}
+	if err := roomToStart(dir, cfg); err != nil {
+		return nil, unavailable(op, err)
 	}
 	lock, err := lockDir(dir)
 	if err != nil {
@@ -201,13 +208,13 @@ func (e *Embedded) start() error {
 		e.options.Port = s.Addr().(*net.TCPAddr).Port
 	}
 	e.mu.Lock()
-	e.server = s
+	e.server, e.lines = s, lines
 	e.mu.Unlock()
 	return nil
 }
 
 // Restart stops the server and starts it again on the same data and address. A disk that was full needs this once
-// there is space again; clients reconnect by themselves.
+// there is space again, and KeepWriting sees to it; clients reconnect by themselves.
 func (e *Embedded) Restart() error {
 	const op = "restart the embedded NATS server"
 	e.turn.Lock()

@@ -42,16 +42,15 @@ func lockDir(dir string) (*os.File, error) {
 // allowedFile returns how many bytes the streams may take in dir: wanted, but never more than diskShare of what is free
 // there or taken by them already. wanted 0 is as much as that.
 func allowedFile(dir string, wanted int64) (int64, error) {
-	var disk syscall.Statfs_t
-	if err := syscall.Statfs(dir, &disk); err != nil {
-		return 0, fmt.Errorf("ask for free disk space: %w", err)
+	d, err := diskOf(dir)
+	if err != nil {
+		return 0, err
 	}
 	used, err := usedBytes(dir)
 	if err != nil {
 		return 0, fmt.Errorf("ask for used disk space: %w", err)
 	}
-	free := int64(disk.Bavail) * int64(disk.Bsize) //nolint:unconvert // its type is not the same on every system
-	most := int64(float64(free+used) * diskShare)
+	most := int64(float64(d.free+used) * diskShare)
 	if wanted > 0 && wanted < most {
 		return wanted, nil
 	}

@@ -2,6 +2,7 @@ package jetstream
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 
@@ -15,7 +16,8 @@ type serverLog struct {
 
 	mu     sync.Mutex
 	last   string
-	failed error // the first thing that the server called fatal
+	failed error  // the first thing that the server called fatal
+	fault  string // the first line that says that it can't write any more
 }
 
 func (l *serverLog) Noticef(format string, v ...any) { l.write(zerolog.DebugLevel, format, v) }
@@ -45,13 +47,32 @@ func (l *serverLog) fatal() error {
 	return l.failed
 }
 
+// writeFault is why the server writes no more, in its own words; "" while it does.
+func (l *serverLog) writeFault() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.fault
+}
+
 func (l *serverLog) write(level zerolog.Level, format string, v []any) {
 	line := fmt.Sprintf(format, v...)
 	l.mu.Lock()
+	if l.fault == "" && level == zerolog.WarnLevel && isFault(line) {
+		l.fault = line
+	}
 	repeated := line == l.last
 	l.last = line
 	l.mu.Unlock()
 	if !repeated {
 		l.log.WithLevel(level).Str("line", line).Msg("nats-server")
 	}
+}
+
+// isFault tells whether a line says that the server could not write something and will not try again: a stream that failed
+// once refuses all that comes until the server is started anew, whatever the disk has by then.
+func isFault(line string) bool {
+	line = strings.ToLower(line)
+	return slices.ContainsFunc(
+		[]string{"critical write error", "failed to store a msg", "will be disabled", "disabling jetstream"},
+		func(said string) bool { return strings.Contains(line, said) })
 }

@@ -95,6 +95,20 @@ func (l Layout) Within(most int64) Layout {
 	return l
 }
 
+// Least is what a server must be allowed to take on disk so that the layout fits.
+func (l Layout) Least() int64 {
+	least := int64(2 * bucketBytes)
+	shared := false
+	for _, s := range l.limits() {
+		least += s.own.MaxBytes
+		shared = shared || s.own.MaxBytes == 0
+	}
+	if shared {
+		least += minBudget
+	}
+	return least
+}
+
 // Validate returns every mistake that shows without asking a server.
 func (l Layout) Validate() []Problem {
 	var found []Problem

@@ -91,11 +91,11 @@ func (p *Pipeline) Run(ctx context.Context) (err error) {
 		nats.Name = "stackstream " + ClientName()
 	}
 	if p.Config.NATS.UseEmbedded() {
-		server, err := jetstream.OpenEmbedded(p.Config.NATS.Embedded, p.Log)
-		if err != nil {
-			return err
+		server, stop, openErr := p.embedded(ctx, layout, m)
+		if openErr != nil {
+			return unlessEnded(ctx, openErr)
 		}
-		defer func() { err = errors.Join(err, server.Close()) }()
+		defer func() { err = errors.Join(err, stop()) }()
 		if running.NATS = server.ClientURL(); running.NATS != "" {
 			p.Log.Info().Str("url", running.NATS).Msg("embedded NATS server listens")
 		}
@@ -164,6 +164,9 @@ func (p *Pipeline) announce(m *metrics.Metrics) {
 		m.Status(event.Status{Role: role, Provider: provider, State: event.StateStarting})
 	}
 	starting(admin.RoleNATS, "")
+	if p.Config.NATS.UseEmbedded() {
+		starting(admin.RoleStore, "")
+	}
 	starting(admin.RoleStreams, "")
 	for _, name := range p.Config.Providers.Names() {
 		if p.Collect {

@@ -23,8 +23,10 @@ type Part struct {
 
 // Parts that belong to no provider.
 const (
-	RoleNATS    event.Role = "nats"    // the connection
-	RoleStreams event.Role = "streams" // whether they are there, and as they must be
+	RoleNATS     event.Role = "nats"     // the connection
+	RoleStore    event.Role = "store"    // the embedded server and its disk
+	RoleStreams  event.Role = "streams"  // whether they are there, and as they must be
+	RoleReplicas event.Role = "replicas" // whether every server has its copy of them
 )
 
 // Ready tells whether the part does what it should: it works and nothing is wrong, waits as the standby of another

@@ -122,6 +122,18 @@ func (m *Metrics) NATS() jetstream.Hooks {
 	}
 }
 
+// Store is what the keeper of the embedded server reports to.
+func (m *Metrics) Store() jetstream.DiskHooks {
+	m.serverRestarts.WithLabelValues() // see Expect
+	return jetstream.DiskHooks{
+		State: func(state event.State, reason string) {
+			m.Status(event.Status{Role: admin.RoleStore, State: state, Reason: reason})
+		},
+		Free:      func(bytes int64) { m.storeFree.WithLabelValues().Set(float64(bytes)) },
+		Restarted: func(error) { m.serverRestarts.WithLabelValues().Inc() },
+	}
+}
+
 // lease follows who works for a provider from the states that the lease leads to.
 func (m *Metrics) lease(labels []string, state event.State) {
 	held := state == event.StateLive || state == event.StateDegraded

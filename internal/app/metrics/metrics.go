@@ -41,6 +41,8 @@ type Metrics struct {
 	leaseMoves             *prometheus.CounterVec
 	connected              prometheus.Gauge
 	reconnects, permission prometheus.Counter
+	storeFree              *prometheus.GaugeVec   // shown where there is an embedded server
+	serverRestarts         *prometheus.CounterVec // the same
 
 	mu   sync.Mutex
 	held map[string]bool // by role, provider and source: whether this process last had the lease
@@ -126,6 +128,10 @@ func New(board *admin.Board, version string) *Metrics {
 		"1 while this process works for the provider, 0 while another holds the lease.", "role", provider, source)
 	m.leaseMoves = counter("lease_transitions_total",
 		"Times this process got or lost the lease of a provider.", "role", provider, source)
+
+	m.storeFree = gauge("store_free_bytes", "Bytes that are free on the disk of the embedded NATS server.")
+	m.serverRestarts = counter("embedded_restarts_total",
+		"Times the embedded NATS server was restarted because it could not write any more.")
 
 	m.connected = prometheus.NewGauge(prometheus.GaugeOpts{
 		Name: "stackstream_nats_connected", Help: "1 while there is a usable connection to NATS."})
