@@ -54,8 +54,10 @@ type Log struct {
 	stream string
 	open   chan struct{}
 
-	mu     sync.Mutex
-	handle natsjs.Stream // nil until the stream was asked about, and after an answer that does not fit what it said
+	mu sync.Mutex
+	// unanswered is how many batches were taken in a row and not answered.
+	unanswered int
+	handle     natsjs.Stream // nil until the stream was asked about, and after an answer that does not fit what it said
 }
 
 // Raw is the log of raw events, EVENTS_RAW.
@@ -111,6 +113,7 @@ func (l *Log) Append(ctx context.Context, b event.Batch) (event.StreamSeq, error
 	for try := 0; ; try++ {
 		var ack pubAck
 		if ack, err = l.send(ctx, messages); err == nil {
+			l.count(false)
 			l.c.known.wrote(b.Cursor.Subject, event.StreamSeq(ack.Sequence))
 			return event.StreamSeq(ack.Sequence), nil
 		}
@@ -126,6 +129,7 @@ func (l *Log) Append(ctx context.Context, b event.Batch) (event.StreamSeq, error
 	if errors.Is(err, errStaleConfig) {
 		l.forget()
 	}
+	err = l.suspectDisk(ctx, err)
 	var known *event.Error
 	if errors.As(err, &known) {
 		known.Op = op

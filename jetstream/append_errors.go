@@ -48,6 +48,73 @@ var (
 	errStaleConfig = errors.New("the stream may have changed")
 )
 
+// ErrNotStored marks an error of Append that lets one suspect the server's disk: a server answers, but does not store what it
+// takes. The error names it.
+var ErrNotStored = errors.New("the server does not store what it takes")
+
+// manyUnanswered is how many batches in a row a server may take without an answer, though it answers other requests,
+// until that lets one suspect its disk. One may be a connection that broke.
+const manyUnanswered = 2
+
+// suspectDisk adds to what went wrong with an attempt what it says about the disk of the stream's leader. A batch whose first
+// message is refused as incomplete could not be put aside; one that is taken without an answer, by a server that
+// answers other requests, could not be stored, and then the stream takes nothing more until its server is started anew.
+// Nothing tells a client more than that.
+func (l *Log) suspectDisk(ctx context.Context, err error) error {
+	var api *natsjs.APIError
+	kind, refused := event.KindOf(err), errors.As(err, &api)
+	aside := refused && api.ErrorCode == codeBatchIncomplete && kind == event.Unavailable
+	unanswered := !refused && kind == event.Unknown && errors.Is(err, nats.ErrTimeout)
+	if n := l.count(unanswered); !aside && n < manyUnanswered {
+		return err
+	}
+	l.forget()
+	handle, asked := l.streamHandle(ctx)
+	if asked != nil {
+		return err
+	}
+	if l.c.nc.Opts.InProcessServer != nil {
+		return &event.Error{Kind: kind, Err: &notStored{stream: l.stream, err: err}}
+	}
+	server := l.c.nc.ConnectedServerName()
+	if info := handle.CachedInfo(); info.Cluster != nil && info.Cluster.Leader != "" {
+		server = info.Cluster.Leader
+	}
+	return &event.Error{Kind: kind, Err: &notStored{server: server, stream: l.stream, err: err}}
+}
+
+// count counts the batches in a row that were taken and not answered.
+func (l *Log) count(unanswered bool) int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.unanswered++; !unanswered {
+		l.unanswered = 0
+	}
+	return l.unanswered
+}
+
+// notStored is an ErrNotStored.
+type notStored struct {
+	server string // "" for the embedded one, which nobody has to restart
+	stream string
+	err    error
+}
+
+func (e *notStored) Error() string {
+	cause := e.err
+	var known *event.Error
+	if errors.As(cause, &known) && known.Err != nil {
+		cause = known.Err
+	}
+	if e.server == "" {
+		return fmt.Sprintf("the embedded NATS server does not store what it takes, mostly because its disk is full (%v)", cause)
+	}
+	return fmt.Sprintf("NATS server %s, which leads %s, does not store what it takes, mostly because its disk is full: make space, "+
+		"and restart that server if this does not end by itself (%v)", e.server, e.stream, cause)
+}
+
+func (e *notStored) Unwrap() []error { return []error{ErrNotStored, e.err} }
+
 // phase is how far an attempt had come when it failed.
 type phase int
 
@@ -133,7 +200,8 @@ func sendError(err error, at phase) error {
 	}
 }
 
-var errNoStream = errors.New("no stream answers: it does not exist, or has no leader now")
+var errNoStream = errors.New("no stream answers: it does not exist, has no leader now, or its server has disabled JetStream, as it " +
+	"does when its disk is full")
 
 // apiError gives an answer of the server its kind. All that the server checks before it stores anything of a batch is
 // definite; what it may find while it stores is definite only before the message that commits was sent.

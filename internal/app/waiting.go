@@ -1,11 +1,13 @@
 package app
 
 import (
+	"errors"
 	"sync"
 
 	"github.com/rs/zerolog"
 
 	"stackstream/event"
+	"stackstream/jetstream"
 	"stackstream/publisher"
 )
 
@@ -76,8 +78,12 @@ func (s *statuses) writer(p part, hooks publisher.Hooks, log zerolog.Logger) pub
 	if p.source != "" {
 		log = log.With().Str("source", string(p.source)).Logger()
 	}
-	s.wait(p, "")         // the one before is gone
-	said := event.Kind(0) // why it waits, as reported; 0 while it does not
+	s.wait(p, "") // the one before is gone
+	type why struct {
+		kind      event.Kind
+		notStored bool
+	}
+	var said why // why it waits, as reported; zero while it does not
 	waiting, resumed := hooks.Waiting, hooks.Resumed
 	hooks.Waiting = func(err error) {
 		if waiting != nil {
@@ -87,10 +93,11 @@ func (s *statuses) writer(p part, hooks publisher.Hooks, log zerolog.Logger) pub
 		if kind == 0 {
 			kind = event.Unknown
 		}
-		if kind == said {
-			return
+		now := why{kind, errors.Is(err, jetstream.ErrNotStored)}
+		if now == said || said.notStored && kind == event.Unknown {
+			return // what is suspected holds until something else is known
 		}
-		said = kind
+		said = now
 		log.Warn().Err(err).Msg("writing waits")
 		s.wait(p, "writing waits: "+err.Error())
 	}
@@ -98,7 +105,7 @@ func (s *statuses) writer(p part, hooks publisher.Hooks, log zerolog.Logger) pub
 		if resumed != nil {
 			resumed()
 		}
-		said = 0
+		said = why{}
 		log.Info().Msg("writing waits no more")
 		s.wait(p, "")
 	}

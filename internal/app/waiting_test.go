@@ -10,6 +10,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"stackstream/event"
+	"stackstream/jetstream"
 	"stackstream/publisher"
 )
 
@@ -70,6 +71,24 @@ func TestWaitingIsShown(t *testing.T) {
 	}
 	if counted != 6 {
 		t.Errorf("the other hooks are called %d times, want 6", counted)
+	}
+}
+
+// What is suspected of a server's disk is said once, and not taken back by an answer that is merely missing.
+func TestWaitingForADiskIsShown(t *testing.T) {
+	var log bytes.Buffer
+	s := newShown(t)
+	hooks := s.writer(testPart, publisher.Hooks{}, zerolog.New(&log))
+	timeout := &event.Error{Kind: event.Unknown, Err: errors.New("timeout")}
+	suspected := &event.Error{Kind: event.Unknown, Err: jetstream.ErrNotStored}
+	s.say(event.StateLive, "")
+	for _, err := range []error{timeout, timeout, suspected, timeout, suspected} {
+		hooks.Waiting(err)
+	}
+	hooks.Resumed()
+	s.want(t, "live", "backoff writing waits: "+timeout.Error(), "backoff writing waits: "+suspected.Error(), "live")
+	if lines := strings.Count(log.String(), "\n"); lines != 3 {
+		t.Errorf("%d lines are logged, want 3:\n%s", lines, log.String())
 	}
 }
 
