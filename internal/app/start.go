@@ -78,6 +78,10 @@ func (p *Pipeline) start(
 		})
 	}
 
+	if !p.Config.NATS.UseEmbedded() {
+		r := replicas{since: map[string]time.Time{}, log: p.Log, report: m.Status}
+		run("replicas", func(ctx context.Context) error { return r.watch(ctx, c.Behind) })
+	}
 	run("watermarks", func(ctx context.Context) error { return p.watchWatermarks(ctx, c, m) })
 	return nil
 }

@@ -1,0 +1,82 @@
+package app
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"stackstream/event"
+	"stackstream/internal/app/admin"
+	"stackstream/jetstream"
+)
+
+const (
+	// replicasEvery is how often the replicas of the streams are looked at.
+	replicasEvery = 5 * time.Second
+	// replicaPatience is how long a server may be behind before somebody should look at it: one that was restarted, or
+	// is slow for a moment, catches up by itself.
+	replicaPatience = 20 * time.Second
+)
+
+// replicas remembers which servers are behind, and since when. A cluster goes on without one of its servers, so that
+// nothing else tells that the streams have fewer copies than they should.
+type replicas struct {
+	since map[string]time.Time
+	said  string
+	log   zerolog.Logger
+	// report is told after every look.
+	report func(event.Status)
+}
+
+// watch looks at the replicas until ctx ends. What can't be asked now is asked the next time.
+func (r *replicas) watch(ctx context.Context, behind func(context.Context) ([]jetstream.Behind, error)) error {
+	tick := time.NewTicker(replicasEvery)
+	defer tick.Stop()
+	for {
+		if found, err := behind(ctx); err == nil {
+			r.look(found, time.Now())
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+func (r *replicas) look(found []jetstream.Behind, now time.Time) {
+	streams := map[string][]string{}
+	for _, b := range found {
+		streams[b.Server] = append(streams[b.Server], b.Stream)
+	}
+	maps.DeleteFunc(r.since, func(server string, _ time.Time) bool { return streams[server] == nil })
+	var late []string
+	for _, server := range slices.Sorted(maps.Keys(streams)) {
+		if r.since[server].IsZero() {
+			r.since[server] = now
+		}
+		if now.Sub(r.since[server]) >= replicaPatience {
+			late = append(late, fmt.Sprintf("NATS server %s does not keep up with %s", server, strings.Join(streams[server], " and ")))
+		}
+	}
+	status := event.Status{Role: admin.RoleReplicas, State: event.StateLive}
+	if len(late) > 0 {
+		status.State = event.StateDegraded
+		status.Reason = strings.Join(late, "; ") + ": it is down, or has disabled JetStream because its disk was full; restart it " +
+			"once there is space"
+	}
+	r.report(status)
+	if status.Reason == r.said {
+		return
+	}
+	if r.said = status.Reason; status.Reason != "" {
+		r.log.Warn().Str("reason", status.Reason).Msg("the streams have fewer copies than they should")
+	} else {
+		r.log.Info().Msg("the streams have all their copies again")
+	}
+}
