@@ -141,7 +141,8 @@ func rawEvents(b *testing.B, nc *nats.Conn) int {
 var highWater = regexp.MustCompile(`VmHWM:\s+(\d+) kB`)
 
 // peak is the most memory that the process had, in bytes.
-func peak(b *testing.B, p *process) float64 {
+func peak(b testing.TB, p *process) float64 {
+	b.Helper()
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.cmd.Process.Pid))
 	if err != nil {
 		b.Fatal(err)

@@ -156,9 +156,9 @@ func (o *observer) awaitLast(t *testing.T, id string, programs ...*process) {
 // metric is the sum of a metric's values in a process.
 func metric(p *process, name string) int {
 	sum := 0
-	for _, m := range regexp.MustCompile(`(?m)^`+name+`\{[^}]*\} (\d+)$`).FindAllStringSubmatch(p.ask("/metrics"), -1) {
-		n, _ := strconv.Atoi(m[1])
-		sum += n
+	for _, m := range regexp.MustCompile(`(?m)^`+name+`(?:\{[^}]*\})? (\S+)$`).FindAllStringSubmatch(p.ask("/metrics"), -1) {
+		n, _ := strconv.ParseFloat(m[1], 64)
+		sum += int(n)
 	}
 	return sum
 }
