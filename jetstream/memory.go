@@ -29,10 +29,9 @@ func (c *Client) Memory() *Memory { return &Memory{raw: c.Raw()} }
 // identity: it is passed over, and the log says so. One that a newer version wrote is an error of the kind event.Invalid.
 // An error leaves the account incomplete.
 //
-// The server that reads the stream for us may lag behind its leader. It is read on until the last event that each
-// source's cursor speaks of was seen, or, where that one may come before from, until the server has caught up. A cursor
-// is never one from before what this Client has read of it, so that a writer that has read its own is told of everything
-// before it; a writer whose cursor was out of date is refused by the stream.
+// The server that reads the stream for us may lag behind its leader, and so may the one that is asked for a cursor: the
+// cursor of another source, which the caller has not read, would speak of too little then. A stream with replicas is
+// therefore read until that server has caught up with what the leader had when this was called.
 func (m *Memory) Identities(ctx context.Context, p event.Provider, from event.StreamSeq, yield func(event.Seen)) error {
 	op := "read the identities of " + string(p)
 	handle, err := m.raw.streamHandle(ctx)
@@ -70,19 +69,17 @@ func (m *Memory) Identities(ctx context.Context, p event.Provider, from event.St
 
 	r := recollection{messages: messages, last: map[event.Source]event.Seq{}, yield: yield}
 	left := consumer.CachedInfo().NumPending
-	for behind := (replica{stream: handle, consumer: consumer}); ; {
+	replicated := handle.CachedInfo().Config.Replicas > 1
+	behind := replica{stream: handle, consumer: consumer}
+	for done := false; ; {
 		if err := r.read(ctx, left); err != nil {
 			return readError(ctx, op, err)
 		}
-		if r.complete(cursors, from) {
+		if done || !replicated && r.complete(cursors, from) {
 			break
 		}
-		var done bool
 		if left, done, err = behind.caughtUp(ctx, r.delivered); err != nil {
 			return readError(ctx, op, err)
-		}
-		if done && left == 0 {
-			break
 		}
 	}
 	if r.foreign != nil {
@@ -148,12 +145,13 @@ func (r *recollection) complete(cursors map[event.Source]event.RawCursor, from e
 type replica struct {
 	stream   natsjs.Stream
 	consumer natsjs.Consumer
-	current  time.Time // since when its leader calls it current
+	current  time.Time // when its leader first called it current
 }
 
-// caughtUp pauses for a moment and tells whether the server has all that its leader has, and how many messages it has
-// for the consumer behind the given delivery, on their way included. It has all when it is the leader, or when the
-// leader has called it current for a while.
+// caughtUp pauses for a moment and tells whether the server has all that its leader had when this was first called, and
+// how many messages it has for the consumer behind the given delivery, on their way included. It has all when it is the
+// leader, or a while after the leader has called it current once: it has received everything then, and may still have to
+// apply it. While others write it need not be current again.
 func (r *replica) caughtUp(ctx context.Context, delivered uint64) (left uint64, done bool, err error) {
 	select {
 	case <-time.After(50 * time.Millisecond):
@@ -179,12 +177,12 @@ func (r *replica) caughtUp(ctx context.Context, delivered uint64) (left uint64, 
 			continue
 		}
 		switch {
-		case !peer.Current || peer.Offline || peer.Lag > 0:
+		case peer.Offline:
 			r.current = time.Time{}
-		case r.current.IsZero():
-			r.current = time.Now()
-		default:
+		case !r.current.IsZero():
 			return left, time.Since(r.current) > settle/4, nil
+		case peer.Current && peer.Lag == 0:
+			r.current = time.Now()
 		}
 	}
 	return left, false, nil
