@@ -116,6 +116,10 @@ func writers(t *testing.T, c *cluster) {
 	if err := c.client(t, "collector").Bodies().PutBody(within(t), ref, body); err != nil {
 		t.Fatalf("the collector stores a large body: %v", err)
 	}
+	collector := c.client(t, "collector").Memory()
+	if err := collector.Identities(within(t), "large", 0, func(event.Seen) {}); err != nil {
+		t.Fatalf("the collector reads what is collected: %v", err)
+	}
 	normalizer := c.client(t, "normalizer").Bodies()
 	if got, err := normalizer.GetBody(within(t), ref); err != nil || len(got) != len(body) {
 		t.Fatalf("the normalizer reads a large body: %d bytes, %v", len(got), err)
