@@ -49,7 +49,7 @@ var (
 	flagBacklog = flag.Int("backlog", 5000, "how many events of a provider may be handed out and not yet collected")
 	flagLanes   = flag.Int("lanes", 3, "how many faults may go on at the same time")
 	flagGap     = flag.Duration("gap", 1500*time.Millisecond, "pause between two faults, on average")
-	flagLease   = flag.Duration("lease", 12*time.Second, "the leases' time to live, streams.lease_ttl")
+	flagLease   = flag.Duration("lease", 10*time.Second, "the leases' time to live, streams.lease_ttl")
 	flagDisk    = flag.Int64("disk", 4, "size in GiB of the disk that may be filled; it takes only what is written")
 	flagRace    = flag.Bool("race-detector", false, "build the programs with the race detector")
 	flagRereads = flag.Int("rereads", 2, "how often each stream is read again at the end, from whichever server")
@@ -133,7 +133,7 @@ func TestChaos(t *testing.T) {
 	subscribers.finish(w)
 	w.finalCursors()
 	verdict := w.check.Verdict()
-	r := w.newReport(verdict, harm, healed, settled)
+	r := w.newReport(verdict, subscribers, harm, healed, settled)
 	t.Log("\n" + r.text())
 	if opt.report != "" {
 		text, err := json.MarshalIndent(r, "", "  ")

@@ -32,7 +32,10 @@ type report struct {
 	Takeovers []takeovers        `json:"takeovers"`
 	Stalls    []stall            `json:"longest_stalls"`
 	RSS       map[string]int     `json:"peak_rss_kib"`
-	Verdict   checker.Verdict    `json:"verdict"`
+	// What NATS did not send to a plain subscriber, or sent twice, because servers were down or died.
+	PlainMissed   int             `json:"plain_subscriber_missed"`
+	PlainRepeated int             `json:"plain_subscriber_repeated"`
+	Verdict       checker.Verdict `json:"verdict"`
 }
 
 // takeovers are those of one kind.
@@ -43,7 +46,8 @@ type takeovers struct {
 	Median, Longest float64 // seconds
 }
 
-func (w *world) newReport(v checker.Verdict, harm, healed, settled time.Time) report {
+func (w *world) newReport(v checker.Verdict, subs *subscribers, harm, healed, settled time.Time) report {
+	plain := subs.all[plainly]
 	n, by := w.faults.count()
 	w.faults.mu.Lock()
 	notDone := slices.Clone(w.faults.failed)
@@ -56,7 +60,8 @@ func (w *world) newReport(v checker.Verdict, harm, healed, settled time.Time) re
 		Seed: w.opt.seed, Begun: w.begun.UTC(), Took: since(w.begun, time.Now()), Harmed: since(harm, healed),
 		Settled: since(healed, settled), Lease: w.opt.lease.String(), Cores: runtime.NumCPU(), Events: w.traffic.sum(""),
 		Resent: w.traffic.resent.Load(), Faults: n, ByKind: by, NotDone: notDone, Counters: w.watch.totals(),
-		Takeovers: summarize(w.watch.takeovers()), Stalls: stalls, RSS: rss, Verdict: v,
+		Takeovers: summarize(w.watch.takeovers()), Stalls: stalls, RSS: rss, PlainMissed: plain.Missing(),
+		PlainRepeated: plain.Repeats(), Verdict: v,
 	}
 }
 
@@ -108,6 +113,7 @@ func (r report) text() string {
 	for _, s := range r.Stalls {
 		line("  %5.1f s %s", s.Took.Seconds(), s.What)
 	}
+	line("the plain subscriber missed %d events, and had %d twice, while servers were down", r.PlainMissed, r.PlainRepeated)
 	line("peak memory:")
 	for _, name := range slices.Sorted(maps.Keys(r.RSS)) {
 		line("  %4d MiB %s", r.RSS[name]/1024, name)

@@ -27,6 +27,12 @@ import (
 // write to a file: so it is to see each event once and in order, however often it is killed.
 const subscriber = "subscriber"
 
+// Who else subscribes: one who listens to what NATS sends him, and one with a durable consumer who does not hurry.
+const (
+	plainly = "plain subscriber"
+	slowly  = "slow durable"
+)
+
 // subscribeUntilKilled is that program. Its arguments are the servers and the file.
 func subscribeUntilKilled(args []string) int {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
@@ -122,9 +128,9 @@ func (w *world) subscribe(ctx context.Context) *subscribers {
 	w.t.Helper()
 	ctx, end := context.WithCancel(ctx)
 	s := &subscribers{all: map[string]*checker.Subscription{}, end: end}
-	add := func(name string, promise checker.Promise, dead bool, providers ...string) *checker.Subscription {
-		sub := w.check.Subscribe(checker.Subscriber{Name: name, Promise: promise, Dead: dead, Providers: providers})
-		s.all[name] = sub
+	add := func(who checker.Subscriber) *checker.Subscription {
+		sub := w.check.Subscribe(who)
+		s.all[who.Name] = sub
 		return sub
 	}
 
@@ -138,10 +144,10 @@ func (w *world) subscribe(ctx context.Context) *subscribers {
 	p.env = []string{roleVariable + "=" + subscriber}
 	w.process[subscriber] = p
 	w.start(subscriber)
-	s.program = &tailer{name: file, saw: add(subscriber, checker.ExactlyOnce, true).Saw}
+	s.program = &tailer{name: file, saw: add(checker.Subscriber{Name: subscriber, Promise: checker.ExactlyOnce, Dead: true}).Saw}
 	s.group.Go(func() { s.program.run(ctx) })
 
-	plain := add("plain subscriber", checker.Plain, false)
+	plain := add(checker.Subscriber{Name: plainly, Promise: checker.Plain, Again: true})
 	var err error
 	s.plain, err = w.nc.Subscribe("events.normalized.*", func(m *nats.Msg) {
 		plain.Saw(checker.Message{Subject: m.Subject, Header: m.Header, Body: m.Data})
@@ -151,7 +157,7 @@ func (w *world) subscribe(ctx context.Context) *subscribers {
 	}
 
 	of := w.opt.polled[0]
-	s.slow = add("slow durable", checker.AtLeastOnce, false, of)
+	s.slow = add(checker.Subscriber{Name: slowly, Promise: checker.AtLeastOnce, Providers: []string{of}})
 	s.group.Go(func() { w.consumeSlowly(ctx, s.slow, of) })
 	return s
 }
@@ -159,7 +165,7 @@ func (w *world) subscribe(ctx context.Context) *subscribers {
 // finish waits until they have had all that they are to have.
 func (s *subscribers) finish(w *world) {
 	for name, sub := range s.all {
-		if name == "plain subscriber" {
+		if name == plainly {
 			continue
 		}
 		w.await("all events with "+name, 5*time.Minute, func() bool { return sub.Missing() == 0 })

@@ -44,31 +44,26 @@ type traffic struct {
 	resent atomic.Int64 // windows of notifications that had to be sent again
 
 	mu     sync.Mutex
-	handed map[string]int // by provider
+	handed map[string]int // by provider, and by provider/source
 }
 
 func newTraffic(w *world, vhosts map[string]string) *traffic {
 	return &traffic{w: w, vhosts: vhosts, pace: newPace(w.opt.rate), handed: map[string]int{}}
 }
 
-func (tr *traffic) count(provider string, n int) {
+func (tr *traffic) count(provider, source string, n int) {
 	tr.mu.Lock()
 	defer tr.mu.Unlock()
 	tr.handed[provider] += n
+	tr.handed[provider+"/"+source] += n
+	tr.handed[""] += n
 }
 
-// sum is how many events were handed out, of one provider or of all ("").
-func (tr *traffic) sum(provider string) int {
+// sum is how many events were handed out, of one provider, of one of its sources (provider/source), or of all ("").
+func (tr *traffic) sum(of string) int {
 	tr.mu.Lock()
 	defer tr.mu.Unlock()
-	if provider != "" {
-		return tr.handed[provider]
-	}
-	all := 0
-	for _, n := range tr.handed {
-		all += n
-	}
-	return all
+	return tr.handed[of]
 }
 
 // room waits until no more than the backlog is handed out and not yet collected.
@@ -139,7 +134,7 @@ func (tr *traffic) notify(ctx, give context.Context, provider, exchange string, 
 				Lane: lane, Window: n, Loose: resent, Fate: notices[i].fate, Confirmed: now,
 			})
 		}
-		tr.count(provider, len(notices))
+		tr.count(provider, sourceOf(tr.w, provider, exchange), len(notices))
 	}
 	return nil
 }
@@ -166,7 +161,7 @@ func (tr *traffic) show(ctx context.Context, provider string, random *rand.Rand)
 			})
 		}
 		service.Put(events...)
-		tr.count(provider, len(events))
+		tr.count(provider, "panko", len(events))
 		if n%50 == 0 {
 			// What is collected is forgotten, as such a service does, so that it does not become slow.
 			if mark := tr.w.watch.watermark(provider, "panko"); !mark.IsZero() {

@@ -190,6 +190,9 @@ func (x *watch) take(subject, work string, body []byte) {
 	x.cursors[subject] = r
 	kept := x.waiting[:0]
 	for _, t := range x.waiting {
+		if t.Work == work && r.pid() == t.pid && x.idle(work, r) {
+			t.since = time.Now() // nobody can write before there is something to be written
+		}
 		if t.Work != work || r.pid() == t.pid {
 			kept = append(kept, t)
 			continue
@@ -199,6 +202,19 @@ func (x *watch) take(subject, work string, body []byte) {
 		x.done = append(x.done, *t)
 	}
 	x.waiting = kept
+}
+
+// idle tells whether there is nothing to do for a source, or for a provider's normalizer.
+func (x *watch) idle(work string, r record) bool {
+	if strings.Contains(work, "/") {
+		return uint64(x.w.traffic.sum(work)) <= r.Position
+	}
+	for _, s := range x.w.sources(work) {
+		if x.cursors[rawCursor(work, s)].Position > r.Sources[s].Position {
+			return false
+		}
+	}
+	return true
 }
 
 // stalled keeps the longest time in which something was to be done for a provider and nothing was.

@@ -61,7 +61,7 @@ const (
 	minBudget     = 64 << 20
 	bucketBytes   = 8 << 20 // of each bucket, beside the budget
 
-	defaultLeaseTTL = 12 * time.Second
+	defaultLeaseTTL = 10 * time.Second
 	minLeaseTTL     = time.Second // a server leaves no marker of a deleted entry for less
 	maxLeaseTTL     = 5 * time.Minute
 	maxDuplicates   = 2 * time.Minute // the server's own choice for a stream that keeps messages for longer

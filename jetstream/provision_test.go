@@ -149,7 +149,7 @@ func TestProvisionChangesTheLeaseTTL(t *testing.T) {
 			t.Errorf("after lease_ttl %s: %v\n%s", ttl, err, show(t, plan))
 		}
 		if ttl == 0 {
-			ttl = 12 * time.Second
+			ttl = 10 * time.Second
 		}
 		bucket, err := jetStream(t, client).KeyValue(ctx, jetstream.BucketLeases)
 		if err != nil {

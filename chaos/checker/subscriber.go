@@ -21,6 +21,9 @@ type Subscriber struct {
 	Promise Promise
 	// Dead letters are for it, too.
 	Dead bool
+	// Again: servers die meanwhile. One that comes back as leader hands out once more, to Plain subscribers, what it does not
+	// know that it has handed out. That is counted (Repeats), and no violation.
+	Again bool
 	// Providers whose events it reads; none means all.
 	Providers []string
 }
@@ -31,9 +34,10 @@ type Subscription struct {
 	who  Subscriber
 	only map[string]bool
 
-	queue []sighting // that the stream was not seen to hold yet
-	seen  bits       // of records of the stream
-	at    int        // the record that was seen last, plus one
+	repeats int
+	queue   []sighting // that the stream was not seen to hold yet
+	seen    bits       // of records of the stream
+	at      int        // the record that was seen last, plus one
 }
 
 type sighting struct {
@@ -111,7 +115,8 @@ func (s *Subscription) take(m sighting, found *findings) {
 		found.add(Altered, s.who.Name, text("is not what EVENTS_NORMALIZED holds"))
 	}
 	if !s.seen.add(i) {
-		if s.who.Promise != AtLeastOnce {
+		s.repeats++
+		if s.who.Promise != AtLeastOnce && !s.who.Again {
 			found.add(Twice, s.who.Name, text("came again"))
 		}
 		return
@@ -161,6 +166,13 @@ func (s *Subscription) Missing() int {
 		}
 	}
 	return max(n-s.seen.n, 0)
+}
+
+// Repeats is how many messages came again.
+func (s *Subscription) Repeats() int {
+	s.c.mu.Lock()
+	defer s.c.mu.Unlock()
+	return s.repeats
 }
 
 // judge finds what a subscriber has not seen and should have.

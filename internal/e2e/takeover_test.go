@@ -16,7 +16,7 @@ import (
 	"stackstream/internal/rabbitmqtest"
 )
 
-var leaseTTL = flag.Duration("lease-ttl", 2*time.Second, "streams.lease_ttl in TestTakeover; 12s is the default of the programs")
+var leaseTTL = flag.Duration("lease-ttl", 2*time.Second, "streams.lease_ttl in TestTakeover; 10s is the default of the programs")
 
 // A collector or a normalizer that is killed is replaced by one that waits, after the time that leases live and not much
 // more: the log has what that time is made of.
