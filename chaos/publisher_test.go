@@ -4,6 +4,7 @@ package chaos
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -80,7 +81,7 @@ func (p *publisher) publish(ctx context.Context, notices []notice) (resent bool,
 			ok, err := c.WaitContext(patience)
 			if err != nil || !ok {
 				p.close()
-				return fmt.Errorf("%d notifications are not confirmed: %v", len(left), err)
+				return errors.Join(fmt.Errorf("%d notifications are not confirmed", len(left)), err)
 			}
 			left = left[1:]
 		}

@@ -68,8 +68,8 @@ func amqpCandidate(p event.Provider, settings any, env SourceEnv) collectors.Can
 	}
 	return amqp.Candidate(*settings.(*amqp.Config), func(s event.Source, report collectors.Report) amqp.Options {
 		return amqp.Options{
-			Provider: p, Version: env.Version, Host: env.Host, Began: env.Began, Hooks: env.Metrics.AMQP(p, s), Report: report, Log: env.Log,
-			Cursors: cursors,
+			Provider: p, Version: env.Version, Host: env.Host, Began: env.Began, Hooks: env.Metrics.AMQP(p, s), Report: report,
+			Log: env.Log, Cursors: cursors,
 		}
 	})
 }
