@@ -2,6 +2,7 @@ package crashfs
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"os"
@@ -52,12 +53,13 @@ func Mount(dir, from string) (*FS, error) {
 	return f, nil
 }
 
-// Close unmounts it. No file may be open.
+// Close unmounts it. No file may be open; if one is, that is an error, and the file system is gone once it is closed.
 func (f *FS) Close() error {
-	if err := f.server.Unmount(); err != nil {
-		return fmt.Errorf("unmount %s: %w", f.dir, err)
+	err := f.server.Unmount()
+	if err != nil {
+		err = errors.Join(fmt.Errorf("unmount %s: %w", f.dir, err), syscall.Unmount(f.dir, syscall.MNT_DETACH))
 	}
-	return nil
+	return err
 }
 
 // Now is how many Ops there were so far: History.Image of it is what a cut now may leave.
@@ -177,6 +179,7 @@ var (
 	_ fs.NodeReader    = (*node)(nil)
 	_ fs.NodeWriter    = (*node)(nil)
 	_ fs.NodeFsyncer   = (*node)(nil)
+	_ fs.NodeFlusher   = (*node)(nil)
 	_ fs.NodeStatfser  = (*node)(nil)
 )
 
@@ -291,6 +294,10 @@ func (n *node) Fsync(context.Context, fs.FileHandle, uint32) syscall.Errno {
 	n.fs.do(Op{Kind: Fsync, Node: n.id}, nil)
 	return 0
 }
+
+// Flush says that there is none. The kernel asks once and then closes files without waiting for an answer, which a process
+// that ends with files open in its own file system could not give any more.
+func (n *node) Flush(context.Context, fs.FileHandle) syscall.Errno { return syscall.ENOSYS }
 
 // Statfs tells of more space than a test needs.
 func (n *node) Statfs(_ context.Context, out *fuse.StatfsOut) syscall.Errno {

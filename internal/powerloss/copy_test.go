@@ -1,0 +1,148 @@
+package powerloss
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"stackstream/event"
+	"stackstream/jetstream"
+)
+
+// serveIn names the environment variable that makes the test binary a server, in the directory that it says.
+const serveIn = "POWERLOSS_SERVE_IN"
+
+func TestMain(m *testing.M) {
+	if dir := os.Getenv(serveIn); dir != "" {
+		if err := serve(dir); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
+	os.Exit(m.Run())
+}
+
+// serve runs the embedded server for others until it is told to end, and prints its URL.
+func serve(dir string) error {
+	s, err := jetstream.OpenEmbedded(jetstream.EmbeddedConfig{Dir: dir, Listen: "127.0.0.1:0", MaxFile: 1 << 30}, zerolog.Nop())
+	if err != nil {
+		return err
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+	defer stop()
+	fmt.Println(s.ClientURL())
+	<-ctx.Done()
+	return s.Close()
+}
+
+// openProcess is open for a server in a process of its own, which is returned, too.
+func openProcess(t *testing.T, dir string, layout jetstream.Layout) (*site, *os.Process) {
+	t.Helper()
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = append(os.Environ(), serveIn+"="+dir)
+	cmd.Stderr = os.Stderr
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	stop := func() error {
+		_ = cmd.Process.Signal(syscall.SIGTERM)
+		return cmd.Wait()
+	}
+	url, err := bufio.NewReader(out).ReadString('\n')
+	if err != nil {
+		t.Fatalf("the server says nothing: %v, %v", err, stop())
+	}
+	cfg := jetstream.Config{URLs: []string{strings.TrimSpace(url)}}
+	s, err := connect(t.Context(), cfg, stop, layout, zerolog.Nop())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s, cmd.Process
+}
+
+// The store of a server that is stopped in the middle of whatever it does is copied, as its disk would look to a snapshot of
+// it, or to the next server after kill -9. This does without a file system of our own, and without cuts of the power.
+func TestACopyOfALiveStoreHasWhatWasAcknowledged(t *testing.T) {
+	s := newScene(*seed, 400, 1000, true)
+	dir := filepath.Join(scratch(t), "store")
+	site, server := openProcess(t, dir, roomy())
+	defer func() {
+		if err := site.close(); err != nil {
+			t.Error(err)
+		}
+	}()
+	var clock atomic.Int64 // moves on with every copy
+	now := func() int { return int(clock.Load()) }
+	r := &recording{scene: s, layout: roomy()}
+	queues := map[event.Provider]*queue{}
+	for i, p := range s.providers {
+		queues[p] = newQueue(s.events[p], now, uint64(i))
+	}
+	r.runs = newPipeline(site.client, queues, now)
+	ended := make(chan error, 1)
+	go func() { ended <- r.runs.run(t.Context()) }()
+
+	random := rand.New(rand.NewPCG(*seed, 6))
+	for running := true; running; {
+		select {
+		case err := <-ended:
+			if err != nil {
+				t.Fatal(err)
+			}
+			running = false
+		case <-time.After(time.Duration(random.Int64N(int64(100 * time.Millisecond)))):
+		}
+		_ = server.Signal(syscall.SIGSTOP)
+		waitUntilStopped(t, server.Pid)
+		to := filepath.Join(scratch(t), "store")
+		moment := now()
+		err := os.CopyFS(to, os.DirFS(dir))
+		clock.Add(1) // what is acknowledged from now on need not be there
+		_ = server.Signal(syscall.SIGCONT)
+		if err == nil {
+			c := cut{moment: moment, goOn: moment%3 == 0}
+			if err = r.test(t.Context(), c, to); err != nil {
+				err = fmt.Errorf("copy %d, with %d of %d events acknowledged: %w", moment,
+					queues["north"].acknowledged(moment), len(s.events["north"]), err)
+			}
+		}
+		if err != nil {
+			t.Error(err)
+		}
+	}
+	t.Logf("%d copies", now())
+}
+
+// waitUntilStopped waits until no thread of the process runs any more: a signal is not there at once.
+func waitUntilStopped(t *testing.T, pid int) {
+	t.Helper()
+	for {
+		stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+		if err != nil {
+			t.Fatal(err)
+		}
+		// pid (name) state …
+		if _, rest, _ := strings.Cut(string(stat), ") "); strings.HasPrefix(rest, "T") {
+			return
+		}
+		<-time.After(time.Millisecond)
+	}
+}
