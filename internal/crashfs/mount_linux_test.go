@@ -127,3 +127,42 @@ func TestSynchronousWritesAreDurable(t *testing.T) {
 		t.Error(diff)
 	}
 }
+
+func TestFsyncOfFilesAndDirectories(t *testing.T) {
+	f, dir := mount(t, "")
+	must(t, os.Mkdir(filepath.Join(dir, "d"), 0o700))
+	write(t, filepath.Join(dir, "d/a"), os.O_CREATE, "a")
+	fsync(t, filepath.Join(dir, "d/a"))
+	write(t, filepath.Join(dir, "d/b"), os.O_CREATE, "b")
+	for m, want := range map[crashfs.Model]map[string]string{
+		crashfs.Journal: {"d/": "", "d/a": "a"}, crashfs.Strict: {},
+	} {
+		if diff := cmp.Diff(want, image(t, f, crashfs.Choice{Model: m})); diff != "" {
+			t.Errorf("%s: after the fsync of a file: %s", m, diff)
+		}
+	}
+	fsync(t, filepath.Join(dir, "d"))
+	fsync(t, dir)
+	want := map[string]string{"d/": "", "d/a": "a", "d/b": ""}
+	for _, m := range []crashfs.Model{crashfs.Journal, crashfs.Strict} {
+		if diff := cmp.Diff(want, image(t, f, crashfs.Choice{Model: m})); diff != "" {
+			t.Errorf("%s: after the fsync of the directories: %s", m, diff)
+		}
+	}
+}
+
+// A second mount begins with what an image of the first one had.
+func TestBeginsWithAnImage(t *testing.T) {
+	f, dir := mount(t, "")
+	write(t, filepath.Join(dir, "a"), os.O_CREATE|os.O_SYNC, "one")
+	before := t.TempDir()
+	must(t, f.History().Image(f.Now(), crashfs.Choice{}).WriteTo(before))
+	f, dir = mount(t, before)
+	write(t, filepath.Join(dir, "a"), os.O_APPEND, " two")
+	if diff := cmp.Diff(map[string]string{"a": "one two"}, tree(t, dir)); diff != "" {
+		t.Error(diff)
+	}
+	if diff := cmp.Diff(map[string]string{"a": "one"}, image(t, f, crashfs.Choice{})); diff != "" {
+		t.Error(diff)
+	}
+}

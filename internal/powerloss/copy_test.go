@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -100,8 +101,13 @@ func TestACopyOfALiveStoreHasWhatWasAcknowledged(t *testing.T) {
 	ended := make(chan error, 1)
 	go func() { ended <- r.runs.run(t.Context()) }()
 
+	type snapshot struct {
+		cut
+		dir string
+	}
+	var copies []snapshot
 	random := rand.New(rand.NewPCG(*seed, 6))
-	for running := true; running; {
+	for running := true; running && len(copies) < *cuts; {
 		select {
 		case err := <-ended:
 			if err != nil {
@@ -110,39 +116,44 @@ func TestACopyOfALiveStoreHasWhatWasAcknowledged(t *testing.T) {
 			running = false
 		case <-time.After(time.Duration(random.Int64N(int64(100 * time.Millisecond)))):
 		}
+		c := snapshot{cut{moment: now(), goOn: len(copies)%4 == 0}, filepath.Join(scratch(t), "store")}
 		_ = server.Signal(syscall.SIGSTOP)
 		waitUntilStopped(t, server.Pid)
-		to := filepath.Join(scratch(t), "store")
-		moment := now()
-		err := os.CopyFS(to, os.DirFS(dir))
+		err := os.CopyFS(c.dir, os.DirFS(dir))
 		clock.Add(1) // what is acknowledged from now on need not be there
 		_ = server.Signal(syscall.SIGCONT)
-		if err == nil {
-			c := cut{moment: moment, goOn: moment%3 == 0}
-			if err = r.test(t.Context(), c, to); err != nil {
-				err = fmt.Errorf("copy %d, with %d of %d events acknowledged: %w", moment,
-					queues["north"].acknowledged(moment), len(s.events["north"]), err)
-			}
-		}
 		if err != nil {
-			t.Error(err)
+			t.Fatal(err)
 		}
+		copies = append(copies, c)
 	}
-	t.Logf("%d copies", now())
+	for _, c := range copies {
+		if err := r.test(t.Context(), c.cut, c.dir); err != nil {
+			t.Errorf("copy %d: %v", c.moment, err)
+		}
+		os.RemoveAll(c.dir)
+	}
+	t.Logf("%d copies", len(copies))
 }
 
 // waitUntilStopped waits until no thread of the process runs any more: a signal is not there at once.
 func waitUntilStopped(t *testing.T, pid int) {
 	t.Helper()
 	for {
-		stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-		if err != nil {
-			t.Fatal(err)
+		threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", pid))
+		if err != nil || len(threads) == 0 {
+			t.Fatalf("the server is gone (%v)", err)
 		}
-		// pid (name) state …
-		if _, rest, _ := strings.Cut(string(stat), ") "); strings.HasPrefix(rest, "T") {
+		if !slices.ContainsFunc(threads, runs) {
 			return
 		}
 		<-time.After(time.Millisecond)
 	}
+}
+
+// runs tells whether a thread is anything but stopped, by its /proc/…/stat: pid (name) state …
+func runs(stat string) bool {
+	text, err := os.ReadFile(stat)
+	_, state, _ := strings.Cut(string(text), ") ")
+	return err == nil && !strings.HasPrefix(state, "T")
 }

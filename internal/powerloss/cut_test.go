@@ -12,7 +12,6 @@ import (
 	"slices"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/rs/zerolog"
 
@@ -29,26 +28,23 @@ type recording struct {
 	runs    *pipeline
 }
 
-// scratch is a directory for stores, in memory where there is a place for that.
-func scratch(t testing.TB) string {
-	t.Helper()
+// tempDir makes a directory for a store, in memory where there is a place for that.
+func tempDir() (string, error) {
 	in := "/dev/shm"
 	if info, err := os.Stat(in); err != nil || !info.IsDir() {
 		in = ""
 	}
-	dir, err := os.MkdirTemp(in, "powerloss")
+	return os.MkdirTemp(in, "powerloss")
+}
+
+// scratch is tempDir until the test ends.
+func scratch(t testing.TB) string {
+	t.Helper()
+	dir, err := tempDir()
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
-		// A server that has shut down may still write a last file.
-		for range 100 {
-			if os.RemoveAll(dir) == nil {
-				return
-			}
-			<-time.After(10 * time.Millisecond)
-		}
-	})
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
 	return dir
 }
 
@@ -140,6 +136,20 @@ func (r *recording) cuts(random *rand.Rand) []int {
 	return slices.Compact(all)
 }
 
+// promises are the moments at which something was known to be durable.
+func (r *recording) promises() []int {
+	var all []int
+	for p, q := range r.runs.queues {
+		all = append(all, q.acked...)
+		for _, c := range r.runs.committed[p] {
+			all = append(all, c.moment)
+		}
+	}
+	slices.Sort(all)
+	all = slices.Compact(all)
+	return slices.DeleteFunc(all, func(m int) bool { return m == 0 || m == never }) // 0: before this run
+}
+
 // cut is one end of the run.
 type cut struct {
 	moment int
@@ -159,13 +169,16 @@ func (r *recording) debts(moment int) map[event.Provider]owed {
 }
 
 // try makes the image of a cut and tests it.
-func (r *recording) try(t testing.TB, c cut, im *crashfs.Image) error {
-	dir := scratch(t)
+func (r *recording) try(ctx context.Context, c cut, im *crashfs.Image) error {
+	dir, err := tempDir()
+	if err != nil {
+		return err
+	}
 	defer os.RemoveAll(dir)
 	if err := im.WriteTo(dir); err != nil {
 		return err
 	}
-	return r.test(t.Context(), c, filepath.Join(dir, "store"))
+	return r.test(ctx, c, filepath.Join(dir, "store"))
 }
 
 // test starts a server on what is left after a cut, checks what it has, and lets the pipeline go on to its end.
@@ -207,7 +220,7 @@ type tally struct {
 }
 
 // survey tries cuts, several at once, latest first: an image that was tried with what was owed later needs no second try.
-func (r *recording) survey(t testing.TB, cuts []cut) *tally {
+func (r *recording) survey(ctx context.Context, cuts []cut) *tally {
 	slices.SortStableFunc(cuts, func(a, b cut) int { return b.moment - a.moment })
 	var done sync.WaitGroup
 	sum := &tally{seen: map[[sha256.Size]byte]int{}, tried: map[string]int{}}
@@ -219,7 +232,7 @@ func (r *recording) survey(t testing.TB, cuts []cut) *tally {
 				if !sum.first(c, im) {
 					continue
 				}
-				if err := r.try(t, c, im); err != nil {
+				if err := r.try(ctx, c, im); err != nil {
 					sum.fail(fmt.Errorf("%s: %w", c, err))
 				}
 			}

@@ -11,73 +11,78 @@ import (
 )
 
 var (
-	seed    = flag.Uint64("seed", 1, "seed of everything left to chance")
-	cutsPer = flag.Int("cuts", 40, "how many cuts each of the tests makes; 0: each fsync's with everything that may be left")
+	seed = flag.Uint64("seed", 1, "seed of everything left to chance")
+	cuts = flag.Int("cuts", 90, "how many cuts each of the tests makes at most; there are thousands")
 )
 
-// roomy are streams as they are everywhere; tight ones have blocks of 32 KiB, of which a run fills several.
+// roomy are streams as they are everywhere; tight ones have blocks of 32,000 bytes, of which a run fills several.
 func roomy() jetstream.Layout { return jetstream.DefaultLayout(1) }
 
 func tight() jetstream.Layout {
 	l := jetstream.DefaultLayout(1)
 	for _, s := range []*jetstream.StreamLimits{&l.Raw, &l.Normalized, &l.Dead} {
-		s.MaxBytes = 128 << 10
+		s.MaxBytes = 120_000 // a quarter of it is the size of a block, but 32,000 at least
 	}
 	return l
 }
 
-// choose makes the cuts of a test.
-func (r *recording) choose(m crashfs.Model, n int) []cut {
+// choose makes the cuts of a test: right at the moments at which something was promised, with nothing but what was durable,
+// and then anywhere, with anything. Every fourth goes on to the end.
+func (r *recording) choose(most int) []cut {
 	random := rand.New(rand.NewPCG(*seed, 3))
-	var all []cut
+	at := func(moment int, take crashfs.Take) cut {
+		return cut{moment: moment, choice: crashfs.Choice{Take: take, Seed: random.Uint64()}}
+	}
+	shuffled := func(cuts []cut, most int) []cut {
+		random.Shuffle(len(cuts), func(i, j int) { cuts[i], cuts[j] = cuts[j], cuts[i] })
+		return cuts[:min(most, len(cuts))]
+	}
+	var first, all []cut
+	for _, moment := range r.promises() {
+		first = append(first, at(moment, crashfs.Nothing))
+	}
 	for _, moment := range r.cuts(random) {
 		for _, take := range crashfs.Takes() {
-			all = append(all, cut{moment: moment, choice: crashfs.Choice{Model: m, Take: take, Seed: random.Uint64()}})
+			all = append(all, at(moment, take))
 		}
 	}
-	random.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
-	if n > 0 && len(all) > n {
-		all = all[:n]
+	first = shuffled(first, most/2)
+	first = append(first, shuffled(all, most-len(first))...)
+	for i := range first {
+		first[i].goOn = i%4 == 0
 	}
-	for i := range all {
-		all[i].goOn = n == 0 || i%4 == 0
-	}
-	return all
+	return first
 }
 
-func recordings(t *testing.T, open opener) map[string]*recording {
-	return map[string]*recording{
-		"large bodies":   record(t, newScene(*seed, 60, 2000, true), roomy(), open),
-		"several blocks": record(t, newScene(*seed, 30, 300, false), tight(), open),
+// expectAllSurvives tries cuts of the run, so many at most.
+func (r *recording) expectAllSurvives(t *testing.T, most int) {
+	t.Helper()
+	sum := r.survey(t.Context(), r.choose(most))
+	t.Logf("%d operations; %s", len(r.history), sum)
+	if err := sum.err(); err != nil {
+		t.Error(err)
 	}
 }
 
 func TestWhatWasAcknowledgedSurvivesACutOfThePower(t *testing.T) {
-	for name, r := range recordings(t, open) {
-		t.Run(name, func(t *testing.T) {
-			sum := r.survey(t, r.choose(crashfs.Journal, *cutsPer))
-			t.Logf("%d operations; %s", len(r.history), sum)
-			if err := sum.err(); err != nil {
-				t.Error(err)
-			}
-		})
+	for name, s := range map[string]struct {
+		scene  *scene
+		layout jetstream.Layout
+	}{
+		"large bodies":   {newScene(*seed, 60, 2000, true), roomy()},
+		"several blocks": {newScene(*seed, 40, 300, false), tight()},
+	} {
+		t.Run(name, func(t *testing.T) { record(t, s.scene, s.layout, open).expectAllSurvives(t, *cuts) })
 	}
 }
 
 // The power fails again while the server recovers, or later in the second run.
 func TestTwoCutsInARow(t *testing.T) {
-	first := record(t, newScene(*seed, 30, 300, false), tight(), open)
+	first := record(t, newScene(*seed, 40, 300, false), tight(), open)
 	random := rand.New(rand.NewPCG(*seed, 4))
 	for range 3 {
 		c := cut{moment: random.IntN(len(first.history)), choice: crashfs.Choice{Take: crashfs.Subset, Seed: random.Uint64()}}
-		t.Run(c.String(), func(t *testing.T) {
-			r := first.again(t, c)
-			sum := r.survey(t, r.choose(crashfs.Journal, *cutsPer))
-			t.Logf("%d operations; %s", len(r.history), sum)
-			if err := sum.err(); err != nil {
-				t.Error(err)
-			}
-		})
+		t.Run(c.String(), func(t *testing.T) { first.again(t, c).expectAllSurvives(t, *cuts/3) })
 	}
 }
 
@@ -91,7 +96,7 @@ func TestAServerThatDoesNotSyncLosesWhatWasAcknowledged(t *testing.T) {
 		if i%2 == 0 {
 			c.choice.Take = crashfs.Everything
 		}
-		err := r.try(t, c, r.history.Image(c.moment, c.choice))
+		err := r.try(t.Context(), c, r.history.Image(c.moment, c.choice))
 		switch noticed := err != nil && strings.Contains(err.Error(), "were acknowledged"); {
 		case c.choice.Take == crashfs.Everything && err != nil:
 			t.Errorf("%s: %v", c, err)
@@ -105,14 +110,17 @@ func TestAServerThatDoesNotSyncLosesWhatWasAcknowledged(t *testing.T) {
 	t.Logf("acknowledged events are lost in %d of 5 images", lost)
 }
 
-func TestStrict(t *testing.T) {
-	for name, r := range recordings(t, open) {
-		t.Run(name, func(t *testing.T) {
-			sum := r.survey(t, r.choose(crashfs.Strict, *cutsPer))
-			t.Logf("%d operations; %s", len(r.history), sum)
-			if err := sum.err(); err != nil {
-				t.Error(err)
-			}
-		})
+// On a file system that keeps names only when directories are synced, which ext4 and xfs are not, what was acknowledged is
+// lost: the server does not sync the directories it makes, nor those in which it begins a new file. The promise is
+// not made for such a file system, and the harness sees the difference.
+func TestNamesAreOnlyAsDurableAsTheFileSystemMakesThem(t *testing.T) {
+	r := record(t, newScene(*seed, 40, 300, false), tight(), open)
+	end := len(r.history)
+	for take, lost := range map[crashfs.Take]bool{crashfs.Nothing: true, crashfs.Everything: false} {
+		c := cut{moment: end, choice: crashfs.Choice{Model: crashfs.Strict, Take: take}}
+		err := r.try(t.Context(), c, r.history.Image(c.moment, c.choice))
+		if noticed := err != nil && strings.Contains(err.Error(), "were acknowledged"); noticed != lost {
+			t.Errorf("%s: %v", c, err)
+		}
 	}
 }
