@@ -27,7 +27,7 @@ type FS struct {
 }
 
 // Mount mounts a file system on dir, which must be there. It begins with a copy of what is below from, all of it
-// durable; from "" is empty. It needs /dev/fuse and the right to mount.
+// durable; from "" is empty. It needs /dev/fuse and the right to mount, or fusermount.
 func Mount(dir, from string) (*FS, error) {
 	f := &FS{dir: dir, lastID: Root}
 	root := f.newNode(Root, syscall.S_IFDIR|0o700)
@@ -41,7 +41,7 @@ func Mount(dir, from string) (*FS, error) {
 	forever := time.Hour
 	server, err := fs.Mount(dir, root, &fs.Options{
 		MountOptions: fuse.MountOptions{
-			DirectMountStrict: true, FsName: "crashfs", Name: "crashfs", DisableXAttrs: true, MaxWrite: 1 << 20,
+			DirectMount: true, FsName: "crashfs", Name: "crashfs", DisableXAttrs: true, MaxWrite: 1 << 20,
 		},
 		EntryTimeout: &forever, AttrTimeout: &forever, NegativeTimeout: &forever,
 		OnAdd: func(ctx context.Context) { root.show(ctx) },

@@ -216,6 +216,7 @@ type tally struct {
 	seen   map[[sha256.Size]byte]int // the latest moment of each image
 	tried  map[string]int
 	same   int
+	holes  int // see errHole
 	failed []error
 }
 
@@ -233,7 +234,7 @@ func (r *recording) survey(ctx context.Context, cuts []cut) *tally {
 					continue
 				}
 				if err := r.try(ctx, c, im); err != nil {
-					sum.fail(fmt.Errorf("%s: %w", c, err))
+					sum.fail(c, err)
 				}
 			}
 		})
@@ -246,11 +247,12 @@ func (r *recording) survey(ctx context.Context, cuts []cut) *tally {
 	return sum
 }
 
+// first tells whether the image was not tried yet with as much owed.
 func (s *tally) first(c cut, im *crashfs.Image) bool {
 	sum := im.Sum()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if _, known := s.seen[sum]; known {
+	if moment, known := s.seen[sum]; known && moment >= c.moment {
 		s.same++
 		return false
 	}
@@ -259,14 +261,20 @@ func (s *tally) first(c cut, im *crashfs.Image) bool {
 	return true
 }
 
-func (s *tally) fail(err error) {
+// fail counts a failure. Only where pages are on disk without those that were written before can there be a hole.
+func (s *tally) fail(c cut, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.failed = append(s.failed, err)
+	if errors.Is(err, errHole) && c.choice.Take == crashfs.Subset {
+		s.holes++
+		return
+	}
+	s.failed = append(s.failed, fmt.Errorf("%s: %w", c, err))
 }
 
 func (s *tally) String() string {
-	return fmt.Sprintf("images by what was left: %v; the same as others: %d; failed: %d", s.tried, s.same, len(s.failed))
+	return fmt.Sprintf("images by what was left: %v; the same as others: %d; unacknowledged batches without their beginning: %d; "+
+		"failed: %d", s.tried, s.same, s.holes, len(s.failed))
 }
 
 // err is the first few failures.

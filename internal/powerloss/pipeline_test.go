@@ -223,11 +223,11 @@ func open(ctx context.Context, dir string, layout jetstream.Layout, log zerolog.
 	return connect(ctx, jetstream.Config{Embedded: server}, server.Close, layout, log)
 }
 
-// openLazy is open for a server that syncs only now and then, as nats-server does by default.
+// openLazy is open for a server that syncs only now and then, as nats-server does by default, though not that seldom.
 func openLazy(ctx context.Context, dir string, layout jetstream.Layout, log zerolog.Logger) (*site, error) {
 	s, err := server.NewServer(&server.Options{
 		Host: "127.0.0.1", Port: server.RANDOM_PORT, NoSigs: true, NoLog: true,
-		JetStream: true, StoreDir: dir, SyncInterval: 100 * time.Millisecond, JetStreamMaxStore: 1 << 30,
+		JetStream: true, StoreDir: dir, SyncInterval: time.Second, JetStreamMaxStore: 1 << 30,
 		JetStreamMaxMemory: 64 << 20, DisableJetStreamBanner: true, MaxPayload: jetstream.MaxPayload,
 	})
 	if err != nil {
