@@ -69,10 +69,17 @@ type opener func(ctx context.Context, dir string, layout jetstream.Layout, log z
 // record runs the pipeline from nothing to its end.
 func record(t testing.TB, s *scene, layout jetstream.Layout, open opener) *recording {
 	t.Helper()
+	return recordWith(t, s, layout, open, func(*queue) {})
+}
+
+// recordWith is record with queues that change sets up.
+func recordWith(t testing.TB, s *scene, layout jetstream.Layout, open opener, change func(*queue)) *recording {
+	t.Helper()
 	fs, dir := mount(t, "")
 	queues := map[event.Provider]*queue{}
 	for i, p := range s.providers {
 		queues[p] = newQueue(s.events[p], fs.Now, uint64(i))
+		change(queues[p])
 	}
 	r := &recording{scene: s, layout: layout}
 	r.run(t, fs, dir, queues, open)

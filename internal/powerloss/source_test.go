@@ -75,6 +75,7 @@ func noise(random *rand.Rand, n int) string {
 type queue struct {
 	events []event.Raw
 	now    func() int // the moment
+	whole  bool       // all at once instead of in batches of many sizes
 
 	mu     sync.Mutex
 	acked  []int // when each event was acknowledged, never where it is later than every moment
@@ -128,6 +129,9 @@ func (q *queue) Run(ctx context.Context, _ event.From, emit collectors.Emit) err
 		q.mu.Lock()
 		size, wait := sizes[q.random.IntN(len(sizes))], q.random.IntN(3) == 0
 		q.mu.Unlock()
+		if q.whole {
+			size = len(q.events)
+		}
 		first, last := next, min(next+size, len(q.events))
 		done := make(chan struct{})
 		err := emit(ctx, collectors.Batch{
