@@ -82,7 +82,7 @@ func openProcess(t *testing.T, dir string, layout jetstream.Layout) (*site, *os.
 // The store of a server that is stopped in the middle of whatever it does is copied, as its disk would look to a snapshot of
 // it, or to the next server after kill -9. This does without a file system of our own, and without cuts of the power.
 func TestACopyOfALiveStoreHasWhatWasAcknowledged(t *testing.T) {
-	s := newScene(*seed, 200, 1000, true)
+	s := newScene(*seed, 200, 1000, false)
 	dir := filepath.Join(scratch(t), "store")
 	site, server := openProcess(t, dir, roomy())
 	defer func() {

@@ -71,7 +71,7 @@ func TestWhatWasAcknowledgedSurvivesACutOfThePower(t *testing.T) {
 		scene  *scene
 		layout jetstream.Layout
 	}{
-		"large bodies":   {newScene(*seed, 60, 2000, true), roomy()},
+		"large bodies":   {newScene(*seed, 40, 2000, true), roomy()},
 		"several blocks": {newScene(*seed, 40, 300, false), tight()},
 	} {
 		t.Run(name, func(t *testing.T) { record(t, s.scene, s.layout, open).expectAllSurvives(t, *cuts) })
