@@ -69,12 +69,17 @@ OPENSTACK := uwsgi-core uwsgi-plugin-python3 $(foreach s,$(sort keystone glance 
 e2e-openstack: compiler rabbitmq openstack ## the pipeline beside a real keystone and glance, SERVICES="cinder neutron nova" for more
 	SERVICES="$(SERVICES)" $(GO) test -race -tags openstack -count=1 -timeout 15m -v ./internal/e2e/openstack/
 
-# What is done to the programs, and when, comes from SEED. A longer run: make chaos CHAOS="-events 5000000 -faults 500 -rate 0"
+# What is done to the programs, and when, comes from SEED. RELIABILITY.md has the longer runs.
 SEED  ?= $(shell date +%s)
 CHAOS ?= -time 100s -lease 5s
-.PHONY: chaos
+.PHONY: chaos hostile
 chaos: compiler rabbitmq ## real processes, killed, paused, cut off and starved, and a verdict; SEED= does it again, CHAOS= does more
 	$(GO) test -tags chaos -count=1 -timeout 24h -v ./chaos -run TestChaos -args -seed $(SEED) $(CHAOS)
+
+# How many notifications make hostile hands over.
+HOSTILE ?= 1000000
+hostile: ## a million random and mutated notifications through the pipeline, HOSTILE=n for another number
+	$(GO) test -count=1 -timeout 90m -v -run TestEveryNotificationComesOut ./internal/e2e/poison -hostile $(HOSTILE)
 
 openstack:
 	@missing=; for p in $(OPENSTACK); do \
