@@ -70,7 +70,7 @@ func (m *Memory) Identities(ctx context.Context, p event.Provider, from event.St
 	r := recollection{messages: messages, last: map[event.Source]event.Seq{}, yield: yield}
 	left := consumer.CachedInfo().NumPending
 	replicated := handle.CachedInfo().Config.Replicas > 1
-	behind := replica{stream: handle, consumer: consumer}
+	behind := replica{stream: handle, consumer: consumer, since: time.Now()}
 	for done := false; ; {
 		if err := r.read(ctx, left); err != nil {
 			return readError(ctx, op, err)
@@ -146,7 +146,11 @@ type replica struct {
 	stream   natsjs.Stream
 	consumer natsjs.Consumer
 	current  time.Time // when its leader first called it current
+	since    time.Time // when it was first asked
 }
+
+// catchUp is how long a server may take to catch up. Another one may have less to catch up with, and is tried then.
+const catchUp = 2 * time.Minute
 
 // caughtUp pauses for a moment and tells whether the server has all that its leader had when this was first called, and
 // how many messages it has for the consumer behind the given delivery, on their way included. It has all when it is the
@@ -184,6 +188,10 @@ func (r *replica) caughtUp(ctx context.Context, delivered uint64) (left uint64, 
 		case peer.Current && peer.Lag == 0:
 			r.current = time.Now()
 		}
+	}
+	if left == 0 && time.Since(r.since) > catchUp {
+		return 0, false, unavailable("catch up", fmt.Errorf("NATS server %s, which reads %s for us, does not catch up with its leader",
+			consumer.Cluster.Leader, event.StreamRaw))
 	}
 	return left, false, nil
 }
