@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"maps"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -50,7 +51,7 @@ var (
 	flagLanes   = flag.Int("lanes", 3, "how many faults may go on at the same time")
 	flagGap     = flag.Duration("gap", 1500*time.Millisecond, "pause between two faults, on average")
 	flagLease   = flag.Duration("lease", 10*time.Second, "the leases' time to live, streams.lease_ttl")
-	flagDisk    = flag.Int64("disk", 4, "size in GiB of the disk that may be filled; it takes only what is written")
+	flagDisk    = flag.Int64("disk", 4, "size in GiB of the disk that may be filled, at least; it takes only what is written")
 	flagRace    = flag.Bool("race-detector", false, "build the programs with the race detector")
 	flagRereads = flag.Int("rereads", 2, "how often each stream is read again at the end, from whichever server")
 	flagOnly    = flag.String("only", "", "kinds of faults, separated by commas; empty: all")
@@ -62,7 +63,7 @@ var (
 func fromFlags() options {
 	o := options{
 		seed: *flagSeed, time: *flagTime, events: *flagEvents, faults: *flagFaults, rate: *flagRate, backlog: *flagBacklog,
-		lanes: *flagLanes, gap: *flagGap, lease: *flagLease, disk: *flagDisk << 30, race: *flagRace, rereads: *flagRereads, byHand: *flagByHand, dir: *flagDir, report: *flagReport,
+		lanes: *flagLanes, gap: *flagGap, lease: *flagLease, disk: max(*flagDisk<<30, int64(*flagEvents)*8<<10), race: *flagRace, rereads: *flagRereads, byHand: *flagByHand, dir: *flagDir, report: *flagReport,
 		notified: []string{"alpha", "beta"}, polled: []string{"gamma", "delta"},
 	}
 	if *flagOnly != "" {
@@ -93,9 +94,9 @@ func TestChaos(t *testing.T) {
 	var watching sync.WaitGroup
 	defer watching.Wait()
 	defer endRead()
-	watching.Go(func() { w.watch.run(read) })
 	readers := w.read(read)
 	subscribers := w.subscribe(read)
+	watching.Go(func() { w.watch.run(read) })
 
 	traffic, endTraffic := context.WithCancel(context.Background())
 	defer endTraffic()
@@ -109,22 +110,32 @@ func TestChaos(t *testing.T) {
 	harm := time.Now()
 	progress, endProgress := context.WithCancel(read)
 	watching.Go(func() { w.progress(progress) })
+	// Who interrupts the run wants its verdict.
+	asked, stopAsking := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stopAsking()
+	schedule := newSchedule(w)
 	enough := func() bool {
-		n, _ := w.faults.count()
-		return t.Failed() || time.Since(harm) >= opt.time && w.traffic.sum("") >= opt.events && n >= opt.faults
+		n, by := w.faults.count()
+		each := opt.byHand || !slices.ContainsFunc(schedule.kinds, func(k kind) bool { return by[k.name] == 0 })
+		return t.Failed() || asked.Err() != nil || time.Since(harm) >= opt.time && w.traffic.sum("") >= opt.events && n >= opt.faults && each
 	}
 	if opt.byHand {
 		w.offer()
 		for !enough() && sleep(read, time.Second) {
 		}
 	} else {
-		newSchedule(w).run(read, enough)
+		schedule.run(read, enough)
 	}
 	w.say("harm ends; what is on its way arrives")
 	healed := time.Now()
 	endTraffic()
-	if err := <-given; err != nil {
-		t.Fatal(err)
+	select {
+	case err := <-given:
+		if err != nil {
+			t.Fatal(err)
+		}
+	case <-time.After(5 * time.Minute):
+		t.Fatalf("what was begun to be handed out is not confirmed\n%s", w.explain())
 	}
 	settled := w.settle()
 	endProgress()
@@ -151,6 +162,9 @@ func TestChaos(t *testing.T) {
 		for _, what := range p.ended() {
 			t.Errorf("%s: %s", name, what)
 		}
+		if what := p.broke(); what != "" {
+			t.Errorf("%s printed: %s", name, what)
+		}
 	}
 }
 
@@ -162,6 +176,7 @@ func (w *world) settle() time.Time {
 		})
 	})
 	settled := time.Now()
+	sleep(w.t.Context(), 5*time.Second) // for what might come once more
 	for i := range collectors {
 		w.await(collector(i)+" to be ready", 2*time.Minute, func() bool { return w.ready(w.t.Context(), collector(i)) == "" })
 	}

@@ -6,8 +6,8 @@
 // fill up, networks that cut, hold and delay, clocks that jump, second writers without a lease. What is done and when
 // comes from a seed that is printed, so that a run can be done again.
 //
-//	make chaos                                  two minutes, a fault of every kind
-//	go test ./chaos -run TestChaos -v -timeout 3h -args -events 5000000 -faults 500 -seed 42
+//	make chaos                                                            two minutes, a fault of every kind
+//	make chaos SEED=42 CHAOS="-events 5000000 -faults 500 -rate 0"        hours
 //
 // The parts are below: checker decides and knows nothing of the pipeline's code; proxy, clock and disk do harm. What
 // belongs together here is in the test files, because it is run by go test: world (what runs), traffic (what the

@@ -88,15 +88,15 @@ func (w *world) kinds() []kind {
 			return w.stepDown(pick(r.IntN(2) == 0, "EVENTS_RAW", "EVENTS_NORMALIZED"))
 		}},
 		{"cut a link", 6, func(r *rand.Rand) fault {
-			return w.link2(r, "cut", proxy.Fault{Cut: true}, between(r, 100*time.Millisecond, 10*time.Second))
+			return w.harmedLink(r, "cut", proxy.Fault{Cut: true}, between(r, 100*time.Millisecond, 10*time.Second))
 		}},
 		{"a link is half-open", 5, func(r *rand.Rand) fault {
 			hold := []proxy.Direction{proxy.Both, proxy.Forward, proxy.Backward}[r.IntN(3)]
-			return w.link2(r, "half-open", proxy.Fault{Hold: hold}, between(r, time.Second, 20*time.Second))
+			return w.harmedLink(r, "half-open", proxy.Fault{Hold: hold}, between(r, time.Second, 20*time.Second))
 		}},
 		{"delay a link", 4, func(r *rand.Rand) fault {
 			d := between(r, 5*time.Millisecond, 300*time.Millisecond)
-			return w.link2(r, "delayed by "+d.String(), proxy.Fault{Delay: d, Jitter: d / 2}, between(r, time.Second, 10*time.Second))
+			return w.harmedLink(r, "delayed by "+d.String(), proxy.Fault{Delay: d, Jitter: d / 2}, between(r, time.Second, 10*time.Second))
 		}},
 		{"isolate a server", 3, func(r *rand.Rand) fault {
 			return w.isolated(one(r, node, nodes), r.IntN(2) == 0, between(r, time.Second, 15*time.Second))
@@ -135,6 +135,9 @@ func (w *world) killed(host string, alone bool, down time.Duration) fault {
 	return fault{on: host, uses: []string{host}, alone: alone, hold: down,
 		do: func(context.Context) error {
 			pid := p.pid()
+			if pid == 0 {
+				return errNothing
+			}
 			p.kill()
 			w.watch.gone(what, pid)
 			return nil
@@ -175,7 +178,13 @@ func (w *world) stopped(host string, down time.Duration) fault {
 func (w *world) paused(host string, d time.Duration) fault {
 	p := w.process[host]
 	return fault{on: host, uses: []string{host}, hold: d,
-		do:   func(context.Context) error { p.pause(); return nil },
+		do: func(context.Context) error {
+			p.pause()
+			if p.pid() == 0 {
+				return errNothing
+			}
+			return nil
+		},
 		undo: func(context.Context) error { p.resume(); return nil },
 	}
 }
@@ -186,8 +195,9 @@ func (w *world) madeZombie(host string, alone bool, most time.Duration) fault {
 	return fault{on: host, uses: []string{host}, alone: alone, hold: most,
 		do: func(context.Context) error {
 			p.pause()
-			pid = p.pid()
-			w.watch.gone("pause "+host, pid)
+			if pid = p.pid(); pid == 0 || !w.watch.gone("pause "+host, pid) {
+				return fmt.Errorf("%w: it works on nothing", errNothing)
+			}
 			return nil
 		},
 		over: func() bool { return w.watch.taken(pid) },
@@ -258,7 +268,7 @@ func (w *world) links() [][2]string {
 	return all
 }
 
-func (w *world) link2(r *rand.Rand, what string, f proxy.Fault, d time.Duration) fault {
+func (w *world) harmedLink(r *rand.Rand, what string, f proxy.Fault, d time.Duration) fault {
 	links := w.links()
 	l := links[r.IntN(len(links))]
 	name := l[0] + " - " + l[1]
@@ -383,9 +393,10 @@ func (f fault) settle(over func() bool) fault {
 
 // ledger keeps what was done and when.
 type ledger struct {
-	mu     sync.Mutex
-	all    []done
-	failed []string
+	mu      sync.Mutex
+	all     []done
+	failed  []string
+	leftOut []string // kinds that can't be done here
 }
 
 type done struct {

@@ -3,6 +3,8 @@
 package chaos
 
 import (
+	"bytes"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -27,6 +29,7 @@ type process struct {
 	done    chan struct{}
 	wanted  bool // it is to run: an end by itself is a fault of the program
 	crashes []string
+	exit    error // of its last life
 	// revive starts it again when it ends though nobody here ended it: somebody outside did.
 	revive bool
 }
@@ -67,9 +70,10 @@ func (p *process) start() error {
 		err := cmd.Wait()
 		p.mu.Lock()
 		defer p.mu.Unlock()
+		p.exit = err
 		switch {
 		case p.wanted && p.revive:
-			time.AfterFunc(time.Second, func() { _ = p.start() })
+			time.AfterFunc(time.Second, p.again)
 		case p.wanted:
 			p.crashes = append(p.crashes, fmt.Sprintf("%s ended by itself at %s: %v", p.name, time.Now().Format("15:04:05"), err))
 		}
@@ -79,6 +83,16 @@ func (p *process) start() error {
 		close(done)
 	}()
 	return nil
+}
+
+// again starts it after somebody outside has ended it, unless it was ended here since.
+func (p *process) again() {
+	p.mu.Lock()
+	wanted := p.wanted
+	p.mu.Unlock()
+	if wanted {
+		_ = p.start() // one that can't be started is missed by the checks
+	}
 }
 
 // pid is 0 while it does not run.
@@ -116,11 +130,39 @@ func (p *process) stop(limit time.Duration) error {
 	defer timer.Stop()
 	select {
 	case <-done:
-		return nil
+		return p.failed()
 	case <-timer.C:
 		p.kill()
 		return fmt.Errorf("%s did not end on SIGTERM within %v", p.name, limit)
 	}
+}
+
+// failed says how it ended, if that was not in order.
+func (p *process) failed() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var exit *exec.ExitError
+	if errors.As(p.exit, &exit) && exit.Sys().(syscall.WaitStatus).Signal() == syscall.SIGTERM {
+		return nil // it had just been started, and did not listen yet
+	}
+	if p.exit != nil {
+		return fmt.Errorf("%s ended on SIGTERM with: %w", p.name, p.exit)
+	}
+	return nil
+}
+
+// broke finds what a program prints when it is broken.
+func (p *process) broke() string {
+	text, err := os.ReadFile(p.log)
+	if err != nil {
+		return "" // it never ran
+	}
+	for _, sign := range []string{"DATA RACE", "panic: ", "fatal error: "} {
+		if at := bytes.Index(text, []byte(sign)); at >= 0 {
+			return string(text[at:min(len(text), at+2000)])
+		}
+	}
+	return ""
 }
 
 // pause stops it where it stands; it does not notice. resume lets it go on.

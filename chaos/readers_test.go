@@ -5,11 +5,16 @@ package chaos
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"hash"
 	"hash/fnv"
+	"maps"
+	"slices"
 	"strings"
 	"sync"
 	"time"
+
+	natsjs "github.com/nats-io/nats.go/jetstream"
 
 	"stackstream/chaos/checker"
 )
@@ -45,6 +50,10 @@ func (d *digest) add(m checker.Message) {
 	binary.BigEndian.PutUint64(n[:], m.Sequence)
 	binary.BigEndian.PutUint64(n[8:], uint64(len(m.Body)))
 	_, _ = d.hash.Write(n[:])
+	_, _ = d.hash.Write([]byte(m.Subject))
+	for _, name := range slices.Sorted(maps.Keys(m.Header)) {
+		_, _ = d.hash.Write([]byte(name + m.Header[name][0]))
+	}
 	_, _ = d.hash.Write(m.Body)
 }
 
@@ -82,12 +91,30 @@ func (rs *readers) finish(w *world) {
 			w.t.Error(r.err)
 		}
 	}
+	w.checkObjects()
 	var group sync.WaitGroup
 	for range w.opt.rereads {
 		for _, r := range rs.all {
 			group.Go(func() { w.reread(r) })
 		}
 		group.Wait()
+	}
+}
+
+// checkObjects shows the checker the bodies that were too large for a message.
+func (w *world) checkObjects() {
+	store, err := w.js.ObjectStore(w.t.Context(), "EVENTS_BODIES")
+	if err != nil {
+		w.t.Errorf("open the object store: %v", err)
+		return
+	}
+	for _, name := range w.check.Objects() {
+		body, err := store.GetBytes(w.t.Context(), name)
+		if err != nil && !errors.Is(err, natsjs.ErrObjectNotFound) {
+			w.t.Errorf("read object %s: %v", name, err)
+			continue
+		}
+		w.check.Object(name, body)
 	}
 }
 

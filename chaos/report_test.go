@@ -27,6 +27,7 @@ type report struct {
 	Resent    int64              `json:"windows_sent_again"`
 	Faults    int                `json:"faults"`
 	ByKind    map[string]int     `json:"faults_by_kind"`
+	LeftOut   []string           `json:"kinds_that_can_not_be_done_here,omitempty"`
 	NotDone   []string           `json:"faults_not_done,omitempty"`
 	Counters  map[string]float64 `json:"counters"`
 	Takeovers []takeovers        `json:"takeovers"`
@@ -59,7 +60,7 @@ func (w *world) newReport(v checker.Verdict, subs *subscribers, harm, healed, se
 	return report{
 		Seed: w.opt.seed, Begun: w.begun.UTC(), Took: since(w.begun, time.Now()), Harmed: since(harm, healed),
 		Settled: since(healed, settled), Lease: w.opt.lease.String(), Cores: runtime.NumCPU(), Events: w.traffic.sum(""),
-		Resent: w.traffic.resent.Load(), Faults: n, ByKind: by, NotDone: notDone, Counters: w.watch.totals(),
+		Resent: w.traffic.resent.Load(), Faults: n, ByKind: by, NotDone: notDone, LeftOut: w.faults.leftOut, Counters: w.watch.totals(),
 		Takeovers: summarize(w.watch.takeovers()), Stalls: stalls, RSS: rss, PlainMissed: plain.Missing(),
 		PlainRepeated: plain.Repeats(), Verdict: v,
 	}
@@ -94,6 +95,9 @@ func (r report) text() string {
 	line("faults: %d", r.Faults)
 	for _, kind := range slices.Sorted(maps.Keys(r.ByKind)) {
 		line("  %4d %s", r.ByKind[kind], kind)
+	}
+	for _, kind := range r.LeftOut {
+		line("       can't be done here: %s", kind)
 	}
 	if len(r.NotDone) > 0 {
 		line("  %4d could not be done", len(r.NotDone))

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 )
@@ -15,6 +16,7 @@ import (
 type schedule struct {
 	w      *world
 	random *rand.Rand
+	kinds  []kind // that can be done here and are wanted
 	deck   []kind
 
 	mu    sync.Mutex
@@ -25,29 +27,42 @@ type schedule struct {
 }
 
 func newSchedule(w *world) *schedule {
+	w.t.Helper()
 	s := &schedule{w: w, random: rand.New(rand.NewPCG(w.opt.seed, 1)), used: map[string]bool{}}
 	s.free = sync.NewCond(&s.mu)
+	var names []string
+	for _, k := range w.kinds() {
+		names = append(names, k.name)
+		switch {
+		case w.opt.only != nil && !slices.Contains(w.opt.only, k.name):
+		case k.weight == 0:
+			w.faults.leftOut = append(w.faults.leftOut, k.name)
+		default:
+			s.kinds = append(s.kinds, k)
+		}
+	}
+	for _, name := range w.opt.only {
+		if !slices.Contains(names, name) {
+			w.t.Fatalf("there is no kind of fault %q; there are: %s", name, strings.Join(names, ", "))
+		}
+	}
+	if len(s.kinds) == 0 {
+		w.t.Fatalf("none of the faults that are wanted can be done here: %s", strings.Join(w.faults.leftOut, ", "))
+	}
 	return s
 }
 
-// next plans the next fault. Every kind comes once before any comes again, in an order and in numbers that the seed and
-// the weights give.
+// next plans the next fault. Of each kind there are as many as its weight in a deck, in an order that the seed gives, and the
+// first of each kind come before all others.
 func (s *schedule) next() fault {
 	if len(s.deck) == 0 {
-		first := s.w.opt.only == nil
-		for _, k := range s.w.kinds() {
-			if k.weight == 0 || s.w.opt.only != nil && !slices.Contains(s.w.opt.only, k.name) {
-				continue
-			}
+		for _, k := range s.kinds {
 			for range k.weight {
 				s.deck = append(s.deck, k)
 			}
 		}
 		s.random.Shuffle(len(s.deck), func(i, k int) { s.deck[i], s.deck[k] = s.deck[k], s.deck[i] })
-		if first {
-			// One of each kind comes first, so that a short run has them all.
-			s.deck = firsts(s.deck)
-		}
+		s.deck = firsts(s.deck)
 	}
 	k := s.deck[0]
 	s.deck = s.deck[1:]

@@ -27,10 +27,12 @@ import (
 // write to a file: so it is to see each event once and in order, however often it is killed.
 const subscriber = "subscriber"
 
-// Who else subscribes: one who listens to what NATS sends him, and one with a durable consumer who does not hurry.
+// Who else subscribes: two who listen to what NATS sends them, one of them slowly, and one with a durable consumer who does not
+// hurry.
 const (
-	plainly = "plain subscriber"
-	slowly  = "slow durable"
+	plainly  = "plain subscriber"
+	sleepily = "slow plain subscriber"
+	slowly   = "slow durable"
 )
 
 // subscribeUntilKilled is that program. Its arguments are the servers and the file.
@@ -118,6 +120,7 @@ func lastKept(f *os.File) (event.StreamSeq, error) {
 type subscribers struct {
 	program *tailer
 	plain   *nats.Subscription
+	sleepy  *nats.Subscription
 	slow    *checker.Subscription
 	all     map[string]*checker.Subscription
 	group   sync.WaitGroup
@@ -156,6 +159,19 @@ func (w *world) subscribe(ctx context.Context) *subscribers {
 		w.t.Fatal(err)
 	}
 
+	// One who does not keep up: NATS drops what he does not take.
+	sleepy := add(checker.Subscriber{Name: sleepily, Promise: checker.Plain, Again: true})
+	s.sleepy, err = w.nc.Subscribe("events.normalized.*", func(m *nats.Msg) {
+		sleepy.Saw(checker.Message{Subject: m.Subject, Header: m.Header, Body: m.Data})
+		sleep(ctx, 5*time.Millisecond)
+	})
+	if err == nil {
+		err = s.sleepy.SetPendingLimits(500, 1<<20)
+	}
+	if err != nil {
+		w.t.Fatal(err)
+	}
+
 	of := w.opt.polled[0]
 	s.slow = add(checker.Subscriber{Name: slowly, Promise: checker.AtLeastOnce, Providers: []string{of}})
 	s.group.Go(func() { w.consumeSlowly(ctx, s.slow, of) })
@@ -165,7 +181,7 @@ func (w *world) subscribe(ctx context.Context) *subscribers {
 // finish waits until they have had all that they are to have.
 func (s *subscribers) finish(w *world) {
 	for name, sub := range s.all {
-		if name == plainly {
+		if name == plainly || name == sleepily {
 			continue
 		}
 		w.await("all events with "+name, 5*time.Minute, func() bool { return sub.Missing() == 0 })
@@ -173,6 +189,7 @@ func (s *subscribers) finish(w *world) {
 	s.end()
 	s.group.Wait()
 	_ = s.plain.Unsubscribe()
+	_ = s.sleepy.Unsubscribe()
 	w.process[subscriber].kill()
 }
 
@@ -190,8 +207,8 @@ func (w *world) consumeSlowly(ctx context.Context, s *checker.Subscription, prov
 			if err != nil {
 				return err
 			}
-			for n := 0; ; n++ {
-				batch, err := c.Fetch(500, natsjs.FetchMaxWait(2*time.Second))
+			for {
+				batch, err := c.Fetch(100, natsjs.FetchMaxWait(2*time.Second))
 				if err != nil {
 					return err
 				}
@@ -206,7 +223,8 @@ func (w *world) consumeSlowly(ctx context.Context, s *checker.Subscription, prov
 				if err := batch.Error(); err != nil {
 					return err
 				}
-				if n%100 == 99 && !sleep(ctx, 3*time.Second) {
+				// Slow, but not so that the run has to wait for it in the end.
+				if s.Missing() < 20_000 && !sleep(ctx, 250*time.Millisecond) {
 					return nil
 				}
 			}

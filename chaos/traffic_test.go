@@ -10,7 +10,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"stackstream/chaos/checker"
 	"stackstream/internal/openstack/standin"
 )
 
@@ -26,15 +25,16 @@ const (
 // early.
 var calm = standin.Faults{ErrorRate: 0.05, ShortPages: true}
 
-// exchanges of the services that notify, and the source that collects from each.
+// exchanges of the services that notify.
+var exchanges = []string{"nova", "glance", "keystone"}
+
+// sourceOf is the source that collects from an exchange.
 func sourceOf(w *world, provider, exchange string) string {
 	if exchange == "nova" && provider != w.opt.notified[0] {
 		return "amqp-compute"
 	}
 	return "amqp"
 }
-
-var exchanges = []string{"nova", "glance", "keystone"}
 
 // traffic hands out events, as fast as it may and never far ahead of what is collected, and tells the checker.
 type traffic struct {
@@ -129,10 +129,9 @@ func (tr *traffic) notify(ctx, give context.Context, provider, exchange string, 
 		}
 		now := time.Now()
 		for i := range notices {
-			tr.w.check.Handed(checker.Handed{
-				Provider: provider, ID: notices[i].id, Body: notices[i].body,
-				Lane: lane, Window: n, Loose: resent, Fate: notices[i].fate, Confirmed: now,
-			})
+			h := notices[i].handed(provider)
+			h.Lane, h.Window, h.Loose, h.Confirmed = lane, n, resent, now
+			tr.w.check.Handed(h)
 		}
 		tr.count(provider, sourceOf(tr.w, provider, exchange), len(notices))
 	}
@@ -148,17 +147,17 @@ func (tr *traffic) show(ctx context.Context, provider string, random *rand.Rand)
 		at := time.Now()
 		var events []standin.Event
 		for range window {
-			e := newEvent(random, at)
-			shows, of := at, lane
+			e, what := newEvent(random, at)
+			h := what.handed(provider)
+			shows := at
+			h.Lane, h.Window, h.Loose = lane, n, true
 			if random.IntN(20) == 0 {
 				shows = at.Add(time.Duration(random.Int64N(int64(latest))))
-				e.Visible, of = shows, "" // it comes when it comes
+				e.Visible, h.Lane = shows, "" // it comes when it comes
 			}
 			events = append(events, e)
-			tr.w.check.Handed(checker.Handed{
-				Provider: provider, ID: e.ID, Body: e.Body, Lane: of, Window: n, Loose: true,
-				Confirmed: shows.Add(50 * time.Millisecond), // it is put below, and the service looks at the clock for itself
-			})
+			h.Confirmed = shows.Add(50 * time.Millisecond) // it is put below, and the service looks at the clock for itself
+			tr.w.check.Handed(h)
 		}
 		service.Put(events...)
 		tr.count(provider, "panko", len(events))

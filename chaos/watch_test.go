@@ -105,7 +105,7 @@ func newWatch(w *world) *watch {
 // sources of a provider, as they collect when all is well.
 func (w *world) sources(provider string) []string {
 	switch {
-	case contains(w.opt.polled, provider):
+	case slices.Contains(w.opt.polled, provider):
 		return []string{"panko"}
 	case provider == w.opt.notified[0]:
 		return []string{"amqp"}
@@ -291,10 +291,12 @@ func (x *watch) awaitBound(ctx context.Context, provider, source, exchange strin
 	}
 }
 
-// gone has the takeovers of a process's work timed from now on. It is called when the process is killed or paused.
-func (x *watch) gone(what string, pid int) (works []string) {
+// gone has the takeovers of a process's work timed from now on, and tells whether it had any. It is called when the process is
+// killed or paused.
+func (x *watch) gone(what string, pid int) bool {
 	x.mu.Lock()
 	defer x.mu.Unlock()
+	var works []string
 	for _, p := range x.w.providers() {
 		for _, s := range x.w.sources(p) {
 			if x.cursors[rawCursor(p, s)].pid() == pid {
@@ -308,7 +310,7 @@ func (x *watch) gone(what string, pid int) (works []string) {
 	for _, work := range works {
 		x.waiting = append(x.waiting, &takeover{What: what, Work: work, Alone: true, pid: pid, since: time.Now()})
 	}
-	return works
+	return len(works) > 0
 }
 
 // taken tells whether all work of a process that is gone is done by others.

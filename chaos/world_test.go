@@ -106,7 +106,7 @@ func newWorld(t *testing.T, opt options) *world {
 	if err := w.provision(); err != nil {
 		t.Fatal(err)
 	}
-	w.check = checker.New(checker.Options{Marker: "mark-"})
+	w.check = checker.New(checker.Options{Payloads: true})
 	for i := range collectors {
 		w.start(collector(i))
 	}
@@ -169,12 +169,12 @@ func (w *world) startNodes() {
 		config := filepath.Join(w.dir, node(i)+".conf")
 		text := fmt.Sprintf(`server_name: %s
 listen: "%s"
-max_payload: 8454144
+max_payload: %d
 ping_interval: 3s
 ping_max: 3
 jetstream { store_dir: "%s", max_file_store: 1TB, max_memory_store: 256MB, sync_interval: always }
 cluster { name: chaos, listen: "%s", advertise: "127.0.0.1:1", no_advertise: true, routes: [%s] }
-`, node(i), w.addr[node(i)], store, w.routes[i], strings.Join(routes, ", "))
+`, node(i), w.addr[node(i)], maxPayload, store, w.routes[i], strings.Join(routes, ", "))
 		if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 			w.t.Fatal(err)
 		}
@@ -244,7 +244,8 @@ func (w *world) connect() {
 
 func dial(urls string) (*nats.Conn, error) {
 	return nats.Connect(urls, nats.RetryOnFailedConnect(true), nats.MaxReconnects(-1), nats.ReconnectWait(250*time.Millisecond),
-		nats.PingInterval(3*time.Second), nats.MaxPingsOutstanding(3), nats.ReconnectBufSize(-1))
+		nats.PingInterval(3*time.Second), nats.MaxPingsOutstanding(3), nats.ReconnectBufSize(-1),
+		nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {})) // that somebody is slow is meant
 }
 
 // configure writes a configuration for each process: each has a network of its own.
@@ -340,6 +341,9 @@ func (w *world) streams() string {
 	return fmt.Sprintf("streams:\n  replicas: %d\n  lease_ttl: %s\n  raw: {max_bytes: %dGiB}\n  normalized: {max_bytes: %dGiB}\n",
 		nodes, w.opt.lease, streamGiB, streamGiB)
 }
+
+// maxPayload is the most that a message may have: little, so that some notifications have to go to the object store.
+const maxPayload = 400_000
 
 // streamGiB is how large a stream may become, in GiB: never reached unless a fault says so.
 const streamGiB = 100

@@ -12,6 +12,9 @@ type Options struct {
 	// it as it is. The token goes on with the letters, digits, - and _ that follow. An event's canonical body must have the
 	// token of the body that was handed over, so that a payload that went to another event is found. "": there are none.
 	Marker string
+	// Payloads compares type, time and payload of canonical events, value for value, with what Handed says of them, in place of
+	// the token. Whoever makes the events must know what the converters make of them.
+	Payloads bool
 	// Examples is how many violations of one kind in one place a Verdict describes; 0 means 10. It counts all.
 	Examples int
 }
@@ -42,6 +45,10 @@ type Handed struct {
 	Window int
 	Loose  bool
 	Fate   Fate
+	// Type, At and Payload are what has to be in the canonical event, with Options.Payloads. Without a Type that is not known.
+	Type    string
+	At      time.Time
+	Payload []byte
 	// Events is how many events have to become of it where that is not one.
 	Events int
 	// Maybe: nobody knows whether it was handed over. It may be missing.
@@ -133,6 +140,9 @@ type source struct {
 // either, and it has no place in the order of a lane then.
 func (c *Checker) Handed(h Handed) {
 	body, marker := sum(h.Body), token(h.Body, c.opts.Marker)
+	if c.opts.Payloads && h.Type != "" {
+		marker = says(h.Type, h.At, h.Payload)
+	}
 	id := h.ID
 	if id == "" {
 		id = hexSum(h.Body)

@@ -210,7 +210,7 @@ func (c *Checker) judgeBody(found *findings, r *normalizedRecord, raw *rawRecord
 	case r.is(isOther):
 		found.add(Altered, inNormalized, text("has the body of another event: its message_id is not ce-id"))
 	case !r.is(isObject) && e.marker != 0 && r.token != e.marker:
-		found.add(Altered, inNormalized, text("has not the payload of its event: the token in it is not that which was handed over"))
+		found.add(Altered, inNormalized, text("does not say what was handed over"))
 	}
 }
 

@@ -1,8 +1,10 @@
 package checker
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
+	"hash/fnv"
 	"strings"
 	"time"
 )
@@ -86,12 +88,12 @@ func (c *Checker) outcome(s subject, m Message) {
 				m.header(headerReason), m.header(headerDetail), m.header(headerBodyObject)))
 		}
 	} else {
-		whose, faults := checkCanonical(s.provider, &m)
+		e, faults := checkCanonical(s.provider, &m)
 		problems = append(problems, faults...)
-		if whose != "" && bounded(whose) != id {
+		if e.MessageID != "" && bounded(e.MessageID) != id {
 			r.flags |= isOther
 		}
-		r.token = token(m.Body, c.opts.Marker)
+		r.token = c.tokenOf(e, m.Body)
 	}
 	if id == "" {
 		problems = append(problems, "it has no id")
@@ -130,25 +132,42 @@ type canonical struct {
 	MessageID string          `json:"message_id"`
 	EventType string          `json:"event_type"`
 	Timestamp string          `json:"timestamp"`
-	Payload   present         `json:"payload"`
+	Payload   json.RawMessage `json:"payload"`
 	Provider  string          `json:"provider"`
 	Source    string          `json:"source"`
 	Object    json.RawMessage `json:"body_object"`
 }
 
-// present tells that a member is there, whatever it is.
-type present bool
+// tokenOf is what of a canonical event is compared with what was handed over; body is all of it.
+func (c *Checker) tokenOf(e canonical, body []byte) uint32 {
+	if !c.opts.Payloads {
+		return token(body, c.opts.Marker)
+	}
+	at, _ := time.Parse(time.RFC3339Nano, e.Timestamp) // what is no time is malformed
+	return says(e.EventType, at, e.Payload)
+}
 
-func (p *present) UnmarshalJSON([]byte) error { *p = true; return nil }
+// says is a hash of what an event says. The order of names and white space say nothing, digits do. It is never 0.
+func says(eventType string, at time.Time, payload []byte) uint32 {
+	h := fnv.New32a()
+	_, _ = fmt.Fprintf(h, "%s\x00%d\x00", eventType, at.UnixNano())
+	values := json.NewDecoder(bytes.NewReader(payload))
+	values.UseNumber()
+	var value any
+	if err := values.Decode(&value); err != nil {
+		_, _ = h.Write(payload)
+	} else if text, err := json.Marshal(value); err == nil {
+		_, _ = h.Write(text)
+	}
+	return max(h.Sum32(), 1)
+}
 
-// checkCanonical finds fault with a message unless it is a CloudEvent with a canonical event in it. It returns the event's
-// own id.
-func checkCanonical(provider string, m *Message) (id string, problems []string) {
+// checkCanonical finds fault with a message unless it is a CloudEvent with a canonical event in it, which it returns.
+func checkCanonical(provider string, m *Message) (e canonical, problems []string) {
 	bad := func(format string, args ...any) { problems = append(problems, fmt.Sprintf(format, args...)) }
-	var e canonical
 	if err := json.Unmarshal(m.Body, &e); err != nil {
 		bad("the body is not a canonical event: %v", err)
-		return "", problems
+		return canonical{}, problems
 	}
 	e.check(provider, m, bad)
 	if (len(e.Object) > 0) != (m.header(headerBodyObject) != "") {
@@ -166,12 +185,12 @@ func checkCanonical(provider string, m *Message) (id string, problems []string) 
 	if v := m.text("ce-type"); v == "" || !strings.HasPrefix(e.EventType, v) {
 		bad("ce-type is %q, event_type %q", v, e.EventType)
 	}
-	return e.MessageID, problems
+	return e, problems
 }
 
 func (e *canonical) check(provider string, m *Message, bad func(format string, args ...any)) {
-	if e.MessageID == "" || e.EventType == "" || !e.Payload {
-		bad("message_id %q, event_type %q, a payload: %v", e.MessageID, e.EventType, e.Payload)
+	if e.MessageID == "" || e.EventType == "" || e.Payload == nil {
+		bad("message_id %q, event_type %q, a payload: %v", e.MessageID, e.EventType, e.Payload != nil)
 	}
 	if _, err := time.Parse(time.RFC3339Nano, e.Timestamp); err != nil {
 		bad("the timestamp %q is not one of RFC 3339", e.Timestamp)

@@ -1,6 +1,7 @@
 package checker
 
 import (
+	"encoding/json"
 	"fmt"
 	"maps"
 	"slices"
@@ -69,7 +70,9 @@ func (c *Checker) Object(name string, body []byte) {
 			continue
 		}
 		r := c.norm.at(use.record)
-		r.token = token(body, c.opts.Marker)
+		var e canonical
+		_ = json.Unmarshal(body, &e) // what is no JSON says something else than was handed over
+		r.token = c.tokenOf(e, body)
 		r.flags &^= isObject
 	}
 }

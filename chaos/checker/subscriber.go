@@ -21,8 +21,9 @@ type Subscriber struct {
 	Promise Promise
 	// Dead letters are for it, too.
 	Dead bool
-	// Again: servers die meanwhile. One that comes back as leader hands out once more, to Plain subscribers, what it does not
-	// know that it has handed out. That is counted (Repeats), and no violation.
+	// Again: servers die meanwhile, and are cut off. One that comes back as leader hands out once more, to Plain subscribers, what
+	// it does not know that it has handed out, and what an earlier leader could not send in time comes late. That is counted
+	// (Repeats), and no violation.
 	Again bool
 	// Providers whose events it reads; none means all.
 	Providers []string
@@ -125,6 +126,10 @@ func (s *Subscription) take(m sighting, found *findings) {
 		s.at = max(s.at, i+1)
 		return
 	}
+	if i < s.at && s.who.Again {
+		s.repeats++
+		return
+	}
 	if i < s.at {
 		found.add(OutOfOrder, s.who.Name, text(fmt.Sprintf("came behind message %d", log.at(s.at-1).sequence)))
 		return
@@ -168,7 +173,7 @@ func (s *Subscription) Missing() int {
 	return max(n-s.seen.n, 0)
 }
 
-// Repeats is how many messages came again.
+// Repeats is how many messages came again, or late.
 func (s *Subscription) Repeats() int {
 	s.c.mu.Lock()
 	defer s.c.mu.Unlock()
