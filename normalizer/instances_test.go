@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"runtime"
 	"strings"
 	"sync"
@@ -247,7 +248,10 @@ func TestWhatANewerVersionWroteStopsTheProvider(t *testing.T) {
 			if diff := cmp.Diff([]string{"starting", "live", "stopped"}, w.states()); diff != "" {
 				t.Error(diff)
 			}
-			w.note(func() { delete(w.raw[1].Header, event.HeaderMessageFormat) })
+			w.note(func() {
+				w.raw[1].Header = maps.Clone(w.raw[1].Header) // the other one may be being read
+				delete(w.raw[1].Header, event.HeaderMessageFormat)
+			})
 			w.await(ctx, "the end", w.allDone)
 		})
 		if err := w.check(); err != nil {
