@@ -3,12 +3,10 @@
 package chaos
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"flag"
 	"fmt"
-	"maps"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -23,6 +21,7 @@ import (
 type options struct {
 	seed     uint64
 	time     time.Duration
+	most     time.Duration
 	events   int
 	faults   int
 	rate     int
@@ -44,6 +43,7 @@ type options struct {
 var (
 	flagSeed    = flag.Uint64("seed", 1, "chooses what is done to what and when, and what is handed out")
 	flagTime    = flag.Duration("time", 100*time.Second, "how long it goes on at least")
+	flagMost    = flag.Duration("most", 0, "how long harm goes on at most, whatever has not come yet; 0: no limit")
 	flagEvents  = flag.Int("events", 0, "how many events it hands out at least")
 	flagFaults  = flag.Int("faults", 0, "how many faults there are at least")
 	flagRate    = flag.Int("rate", 1500, "how many events are handed out in a second at most; 0: as many as go")
@@ -53,7 +53,7 @@ var (
 	flagLease   = flag.Duration("lease", 10*time.Second, "the leases' time to live, streams.lease_ttl")
 	flagDisk    = flag.Int64("disk", 4, "size in GiB of the disk that may be filled, at least; it takes only what is written")
 	flagRace    = flag.Bool("race-detector", false, "build the programs with the race detector")
-	flagRereads = flag.Int("rereads", 2, "how often each stream is read again at the end, from whichever server")
+	flagRereads = flag.Int("rereads", 8, "how often each stream is read again at the end at most, until each of its replicas was read")
 	flagOnly    = flag.String("only", "", "kinds of faults, separated by commas; empty: all")
 	flagByHand  = flag.Bool("by-hand", false, "do nothing to anybody, start again who ended, and say where everything is: the harm is yours")
 	flagDir     = flag.String("dir", "", "keeps everything that is written; empty: a temporary directory that is removed")
@@ -62,7 +62,7 @@ var (
 
 func fromFlags() options {
 	o := options{
-		seed: *flagSeed, time: *flagTime, events: *flagEvents, faults: *flagFaults, rate: *flagRate, backlog: *flagBacklog,
+		seed: *flagSeed, time: *flagTime, most: *flagMost, events: *flagEvents, faults: *flagFaults, rate: *flagRate, backlog: *flagBacklog,
 		lanes: *flagLanes, gap: *flagGap, lease: *flagLease, disk: max(*flagDisk<<30, int64(*flagEvents)*8<<10), race: *flagRace, rereads: *flagRereads, byHand: *flagByHand, dir: *flagDir, report: *flagReport,
 		notified: []string{"alpha", "beta"}, polled: []string{"gamma", "delta"},
 	}
@@ -117,10 +117,11 @@ func TestChaos(t *testing.T) {
 	enough := func() bool {
 		n, by := w.faults.count()
 		each := opt.byHand || !slices.ContainsFunc(schedule.kinds, func(k kind) bool { return by[k.name] == 0 })
-		return t.Failed() || asked.Err() != nil || time.Since(harm) >= opt.time && w.traffic.sum("") >= opt.events && n >= opt.faults && each
+		late := opt.most > 0 && time.Since(harm) >= opt.most
+		return t.Failed() || asked.Err() != nil || late || time.Since(harm) >= opt.time && w.traffic.sum("") >= opt.events && n >= opt.faults && each
 	}
 	if opt.byHand {
-		w.offer()
+		w.offer(read)
 		for !enough() && sleep(read, time.Second) {
 		}
 	} else {
@@ -244,21 +245,3 @@ func (w *world) progress(ctx context.Context) {
 
 // finalCursors shows the checker the cursors as they are at the end.
 func (w *world) finalCursors() { w.watch.look(w.t.Context()) }
-
-// offer says where everything is, for somebody who does harm by hand.
-func (w *world) offer() {
-	for _, host := range slices.Sorted(maps.Keys(w.process)) {
-		p := w.process[host]
-		if p.pid() == 0 {
-			continue
-		}
-		p.mu.Lock()
-		p.revive = true
-		p.mu.Unlock()
-		w.say("%s: process %d, log %s, admin server %s", host, p.pid(), p.log, cmp.Or(w.admin[host], "none"))
-	}
-	for i := range nodes {
-		w.say("%s listens at %s", node(i), w.addr[node(i)])
-	}
-	w.say("broker %s listens at %s", w.broker.Node(), w.broker.Addr())
-}

@@ -93,12 +93,26 @@ func (rs *readers) finish(w *world) {
 	}
 	w.checkObjects()
 	var group sync.WaitGroup
-	for range w.opt.rereads {
-		for _, r := range rs.all {
-			group.Go(func() { w.reread(r) })
-		}
-		group.Wait()
+	for _, r := range rs.all {
+		group.Go(func() { w.reread(r) })
 	}
+	group.Wait()
+}
+
+// reread reads a stream again until each of its replicas was read. The servers choose which one is read, so that there is a
+// limit to the tries.
+func (w *world) reread(r *reader) {
+	read := map[string]bool{}
+	for range w.opt.rereads {
+		server, ok := w.readAgain(r)
+		if !ok {
+			return
+		}
+		if read[server] = true; len(read) == nodes {
+			return
+		}
+	}
+	w.say("%s was read again from %d of its %d replicas", r.Stream, len(read), nodes)
 }
 
 // checkObjects shows the checker the bodies that were too large for a message.
@@ -118,14 +132,17 @@ func (w *world) checkObjects() {
 	}
 }
 
-func (w *world) reread(r *reader) {
+func (w *world) readAgain(r *reader) (server string, ok bool) {
 	again := &checker.Reader{JS: w.js, Stream: r.Stream, Stall: 2 * time.Minute}
 	events := newDigest()
 	if err := again.ToEnd(w.t.Context(), events.add); err != nil {
-		w.t.Errorf("read %s once more: %v", r.Stream, err)
-		return
+		w.t.Errorf("read %s once more from %s: %v", r.Stream, again.Server(), err)
+		return "", false
 	}
 	if events.n != r.events.n || events.hash.Sum64() != r.events.hash.Sum64() {
-		w.t.Errorf("%s has changed: %d events were in it, and read once more there are %d, or others", r.Stream, r.events.n, events.n)
+		w.t.Errorf("%s has changed: %d events were in it, and read once more from %s there are %d, or others", r.Stream, r.events.n,
+			again.Server(), events.n)
+		return "", false
 	}
+	return again.Server(), true
 }

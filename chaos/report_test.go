@@ -31,8 +31,10 @@ type report struct {
 	NotDone   []string           `json:"faults_not_done,omitempty"`
 	Counters  map[string]float64 `json:"counters"`
 	Takeovers []takeovers        `json:"takeovers"`
-	Stalls    []stall            `json:"longest_stalls"`
-	RSS       map[string]int     `json:"peak_rss_kib"`
+	// Unfinished are those that nobody had taken over when the run ended.
+	Unfinished int            `json:"takeovers_not_seen"`
+	Stalls     []stall        `json:"longest_stalls"`
+	RSS        map[string]int `json:"peak_rss_kib"`
 	// What NATS did not send to a plain subscriber, or sent twice, because servers were down or died.
 	PlainMissed   int             `json:"plain_subscriber_missed"`
 	PlainRepeated int             `json:"plain_subscriber_repeated"`
@@ -56,12 +58,13 @@ func (w *world) newReport(v checker.Verdict, subs *subscribers, harm, healed, se
 	w.watch.mu.Lock()
 	stalls := slices.SortedFunc(maps.Values(w.watch.stalls), func(a, b stall) int { return cmp.Compare(b.Took, a.Took) })
 	rss := maps.Clone(w.watch.rss)
+	unfinished := len(w.watch.waiting)
 	w.watch.mu.Unlock()
 	return report{
 		Seed: w.opt.seed, Begun: w.begun.UTC(), Took: since(w.begun, time.Now()), Harmed: since(harm, healed),
 		Settled: since(healed, settled), Lease: w.opt.lease.String(), Cores: runtime.NumCPU(), Events: w.traffic.sum(""),
 		Resent: w.traffic.resent.Load(), Faults: n, ByKind: by, NotDone: notDone, LeftOut: w.faults.leftOut, Counters: w.watch.totals(),
-		Takeovers: summarize(w.watch.takeovers()), Stalls: stalls, RSS: rss, PlainMissed: plain.Missing(),
+		Takeovers: summarize(w.watch.takeovers()), Unfinished: unfinished, Stalls: stalls, RSS: rss, PlainMissed: plain.Missing(),
 		PlainRepeated: plain.Repeats(), Verdict: v,
 	}
 }
@@ -112,6 +115,9 @@ func (r report) text() string {
 	for _, t := range r.Takeovers {
 		line("  after %-20s %3d times, median %5.1f s, longest %5.1f s%s", t.After, t.Count, t.Median, t.Longest,
 			pick(t.Alone, " (nothing else was wrong)", ""))
+	}
+	if r.Unfinished > 0 {
+		line("  %d had not come when the process was back, or the run ended", r.Unfinished)
 	}
 	line("longest time in which something was to be done and nothing was:")
 	for _, s := range r.Stalls {

@@ -11,8 +11,10 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -79,8 +81,9 @@ func newWorld(t *testing.T, opt options) *world {
 	}
 	w.dir = opt.dir
 	if w.dir == "" {
+		sweep(t)
 		var err error
-		if w.dir, err = os.MkdirTemp("", "stackstream-chaos-"); err != nil {
+		if w.dir, err = os.MkdirTemp("", prefix); err != nil {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() {
@@ -93,6 +96,7 @@ func newWorld(t *testing.T, opt options) *world {
 	if err := os.MkdirAll(w.bin, 0o700); err != nil {
 		t.Fatal(err)
 	}
+	w.write(filepath.Join(w.dir, "pid"), strconv.Itoa(os.Getpid()))
 	w.buildPrograms()
 	w.network = &proxy.Network{}
 	t.Cleanup(func() { _ = w.network.Close() })
@@ -114,6 +118,24 @@ func newWorld(t *testing.T, opt options) *world {
 		w.start(normalizer(i))
 	}
 	return w
+}
+
+// prefix of the directories of runs.
+const prefix = "stackstream-chaos-"
+
+// sweep removes what runs left that were killed: a mounted disk, above all. What a run that failed left is kept.
+func sweep(t *testing.T) {
+	left, _ := filepath.Glob(filepath.Join(os.TempDir(), prefix+"*"))
+	for _, dir := range left {
+		text, err := os.ReadFile(filepath.Join(dir, "pid"))
+		pid, _ := strconv.Atoi(string(text))
+		if err != nil || pid == 0 || syscall.Kill(pid, 0) == nil {
+			continue
+		}
+		if err := disk.Sweep(dir); err != nil {
+			t.Logf("sweep %s: %v", dir, err)
+		}
+	}
 }
 
 func (w *world) buildPrograms() {

@@ -24,6 +24,7 @@ type Reader struct {
 
 	position atomic.Uint64
 	created  time.Time
+	server   atomic.Pointer[string]
 }
 
 // StallError says that reading a stream got stuck, and where.
@@ -65,6 +66,14 @@ const (
 
 // Position is the sequence of the last message that was handed on, 0 if none was.
 func (r *Reader) Position() uint64 { return r.position.Load() }
+
+// Server is the name of the server that it reads from, or last did; "" if that is not known.
+func (r *Reader) Server() string {
+	if name := r.server.Load(); name != nil {
+		return *name
+	}
+	return ""
+}
 
 // Follow hands every message to take, and waits for more, until ctx ends: then it returns nil. It returns a *StallError
 // when it is stuck for too long. It waits for take, and reads no further meanwhile than fits its buffer. It may be called
@@ -159,6 +168,9 @@ func (s *session) run(ctx context.Context) error {
 	consumer, err := s.open(ctx)
 	if err != nil {
 		return err
+	}
+	if c := consumer.CachedInfo().Cluster; c != nil {
+		s.r.server.Store(&c.Leader)
 	}
 	consume, err := consumer.Consume(s.handle, jetstream.PullMaxMessagesWithBytesLimit(readAhead, readAheadBytes),
 		jetstream.PullExpiry(pullExpiry), jetstream.PullHeartbeat(pullHeartbeat),

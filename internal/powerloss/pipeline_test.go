@@ -22,7 +22,7 @@ import (
 )
 
 // patience is how long anything may take.
-const patience = 30 * time.Second
+const patience = 2 * time.Minute
 
 // pipeline is the whole of it in this process: collectors and normalizer on one server.
 type pipeline struct {

@@ -83,7 +83,8 @@ func TestTwoCutsInARow(t *testing.T) {
 	first := record(t, newScene(*seed, 40, 300, false), tight(), open)
 	random := rand.New(rand.NewPCG(*seed, 4))
 	for range 3 {
-		c := cut{moment: random.IntN(len(first.history)), choice: crashfs.Choice{Take: crashfs.Subset, Seed: random.Uint64()}}
+		// Not any pages: with those a batch may have lost its beginning (errHole), and the pipeline stops there.
+		c := cut{moment: random.IntN(len(first.history)), choice: crashfs.Choice{Take: crashfs.Torn, Seed: random.Uint64()}}
 		t.Run(c.String(), func(t *testing.T) { first.again(t, c).expectAllSurvives(t, *cuts/3) })
 	}
 }
