@@ -105,7 +105,10 @@ func (r report) text() string {
 	if len(r.NotDone) > 0 {
 		line("  %4d could not be done", len(r.NotDone))
 	}
-	line("counted by the programs, as far as they lived to tell:")
+	line("unresolved acknowledgements: %.0f, cursors read again: %.0f, writers fenced: %.0f",
+		r.Counters["stackstream_batches_total unknown"], r.Counters["stackstream_cursor_rereads_total"],
+		r.Counters["stackstream_batches_total fenced"])
+	line("all that the programs counted, as far as they lived to tell:")
 	for _, name := range slices.Sorted(maps.Keys(r.Counters)) {
 		if n := r.Counters[name]; n > 0 {
 			line("  %9.0f %s", n, strings.TrimPrefix(name, "stackstream_"))

@@ -120,9 +120,6 @@ func (w *world) providers() []string {
 
 func rawCursor(provider, source string) string { return "events.cursor.raw." + provider + "." + source }
 func normalizedCursor(provider string) string  { return "events.cursor.normalized." + provider }
-func contains(all []string, what string) bool {
-	return strings.Contains(" "+strings.Join(all, " ")+" ", " "+what+" ")
-}
 
 // run looks until ctx ends.
 func (x *watch) run(ctx context.Context) {
