@@ -309,6 +309,8 @@ func (r *reader) take(ctx context.Context, m *message) error {
 			return &stopError{fmt.Errorf("handle event %d: %w", m.sequence, err)}
 		}
 	}
+	// Not before: a body that can't be read now has the message come again.
+	r.numbers.take(m)
 	return nil
 }
 
@@ -326,6 +328,5 @@ func (r *reader) prove(m *message) error {
 	case missing:
 		r.opts.OnGap(gap)
 	}
-	r.numbers.take(m)
 	return nil
 }
