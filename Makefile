@@ -1,5 +1,5 @@
 # make test is everything but harm (make chaos) and real OpenStack services (make e2e-openstack); each installs and starts what it
-# needs. Continuous integration runs all three. make help lists the rest.
+# needs. make help lists the rest.
 
 GO    ?= go
 TOOLS := bin/tools
