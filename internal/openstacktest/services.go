@@ -129,6 +129,8 @@ notification_opt_out =
 connection = %s
 [fernet_tokens]
 key_repository = %s/fernet
+[fernet_receipts]
+key_repository = %[3]s/fernet
 [credential]
 key_repository = %[3]s/credential
 [cache]
