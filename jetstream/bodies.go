@@ -18,8 +18,14 @@ import (
 // the bucket keeps.
 const bodyFresh = time.Hour
 
-// bodyTimeout is how long one body may take to be written or read.
-const bodyTimeout = 2 * time.Minute
+const (
+	// bodyTimeout is how long one body may take to be written or read.
+	bodyTimeout = 2 * time.Minute
+	// bodyFirst and bodyRate, in bytes a second, are how long the first try may take. An answer that was lost with a server is
+	// waited for until the end of the try; a server that is slow and no more gets longer with each one.
+	bodyFirst = 10 * time.Second
+	bodyRate  = 1 << 20
+)
 
 // Bodies keeps bodies that are too large for a message in the object store EVENTS_BODIES, by their SHA-256. It is safe
 // for concurrent use.
@@ -36,11 +42,16 @@ func (b *Bodies) PutBody(ctx context.Context, ref event.BodyRef, body []byte) er
 	if event.NewBodyRef(body) != ref {
 		return invalid(op, errors.New("the reference is not made of this body"))
 	}
-	store, ctx, cancel, err := b.open(ctx, op)
+	return tries(ctx, ref.Size, func(ctx context.Context) error { return b.put(ctx, op, ref, body) })
+}
+
+// put is one try at PutBody.
+func (b *Bodies) put(ctx context.Context, op string, ref event.BodyRef, body []byte) error {
+	store, ctx, release, err := b.open(ctx, op)
 	if err != nil {
 		return err
 	}
-	defer cancel()
+	defer release()
 	switch info, err := store.GetInfo(ctx, ref.Object); {
 	case err == nil:
 		if info.Size == uint64(ref.Size) && time.Since(info.ModTime) < bodyFresh {
@@ -62,14 +73,31 @@ func (b *Bodies) PutBody(ctx context.Context, ref event.BodyRef, body []byte) er
 // GetBody returns the object's content, checked against its name and size. event.Expired: it is gone, or is not what its
 // name says, and will not be again. A replica answers, which may lag; with more than one that verdict has to stand for a
 // while.
-func (b *Bodies) GetBody(ctx context.Context, ref event.BodyRef) ([]byte, error) {
+func (b *Bodies) GetBody(ctx context.Context, ref event.BodyRef) (body []byte, err error) {
 	op := "read body " + ref.Object
-	store, ctx, cancel, err := b.open(ctx, op)
-	if err != nil {
-		return nil, err
+	err = tries(ctx, ref.Size, func(ctx context.Context) error {
+		store, ctx, release, err := b.open(ctx, op)
+		if err != nil {
+			return err
+		}
+		defer release()
+		body, err = getBody(ctx, store, op, ref)
+		return err
+	})
+	return body, err
+}
+
+// tries calls try until it does not run out of time, each time with twice as much, bodyTimeout at the last.
+func tries(ctx context.Context, size int64, try func(ctx context.Context) error) error {
+	for limit := bodyFirst + time.Duration(size)*time.Second/bodyRate; ; limit *= 2 {
+		brief, cancel := context.WithTimeout(ctx, min(limit, bodyTimeout))
+		err := try(brief)
+		late := brief.Err() != nil
+		cancel()
+		if err == nil || !late || limit >= bodyTimeout || ctx.Err() != nil {
+			return err
+		}
 	}
-	defer cancel()
-	return getBody(ctx, store, op, ref)
 }
 
 func getBody(ctx context.Context, store natsjs.ObjectStore, op string, ref event.BodyRef) ([]byte, error) {
@@ -126,18 +154,16 @@ func readBody(ctx context.Context, store natsjs.ObjectStore, op string, ref even
 		Err: fmt.Errorf("the object has %d bytes and is not what its name says; %d were stored", info.Size, ref.Size)}
 }
 
-// open returns the store and a context for one use of it.
-func (b *Bodies) open(ctx context.Context, op string) (natsjs.ObjectStore, context.Context, context.CancelFunc, error) {
-	ctx, cancel := context.WithTimeout(ctx, bodyTimeout)
+// open returns the store and a context for one use of it, which ends when the server refuses a right.
+func (b *Bodies) open(ctx context.Context, op string) (natsjs.ObjectStore, context.Context, func(), error) {
 	ctx, release := b.c.failOnRefusal(ctx, isObjectRequest)
-	both := func() { release(); cancel() }
 	store, err := b.c.js.ObjectStore(ctx, event.BucketBodies)
 	if err != nil {
 		err = readError(ctx, op, err)
-		both()
+		release()
 		return nil, nil, nil, err
 	}
-	return store, ctx, both, nil
+	return store, ctx, release, nil
 }
 
 func bodyError(ctx context.Context, op string, err error) error {

@@ -60,3 +60,41 @@ func TestABodyThatAReplicaLacksIsNotLost(t *testing.T) {
 		})
 	}
 }
+
+// A server that took a body and died before it said so is not waited for until the last moment, and one that is slow gets
+// the time it needs.
+func TestABodyIsTriedAgain(t *testing.T) {
+	for name, test := range map[string]struct {
+		size  int64
+		lost  int           // so many tries get no answer
+		takes time.Duration // one that gets an answer
+		want  time.Duration
+		kind  event.Kind
+	}{
+		"the first answer is lost":      {size: 2 << 20, lost: 1, takes: time.Second, want: 13 * time.Second},
+		"it is slow":                    {size: 2 << 20, takes: 90 * time.Second, want: (12+24+48)*time.Second + 90*time.Second},
+		"it never answers":              {size: 2 << 20, lost: 99, want: (12 + 24 + 48 + 96 + 120) * time.Second, kind: event.Unavailable},
+		"it is large and never answers": {size: 200 << 20, lost: 99, want: 2 * time.Minute, kind: event.Unavailable},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				began := time.Now()
+				err := tries(t.Context(), test.size, func(ctx context.Context) error {
+					takes := test.takes
+					if test.lost > 0 {
+						test.lost, takes = test.lost-1, time.Hour
+					}
+					select {
+					case <-time.After(takes):
+						return nil
+					case <-ctx.Done():
+						return readError(ctx, "store body", ctx.Err())
+					}
+				})
+				if took := time.Since(began); took != test.want || event.KindOf(err) != test.kind {
+					t.Errorf("it took %s (%v), want %s and kind %v", took, err, test.want, test.kind)
+				}
+			})
+		})
+	}
+}
