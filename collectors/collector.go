@@ -143,7 +143,10 @@ func (c *Collector) shards(ctx context.Context, kind Candidate) ([]Shard, error)
 func (c *Collector) collect(ctx context.Context, shards []Shard, choice event.Choice, say *reporter) error {
 	group, groupCtx := errgroup.WithContext(ctx)
 	for i := range shards {
-		s := &shard{Collector: c, Shard: shards[i], choice: choice, say: say}
+		s := &shard{
+			Collector: c, Shard: shards[i], choice: choice, say: say,
+			kept: newKept(c.Deps.Memory, c.Provider, shards[i].Name, shards[i].Spec),
+		}
 		group.Go(func() error { return s.run(groupCtx) })
 	}
 	group.Go(func() error { return c.watch(groupCtx, choice) })
@@ -194,6 +197,8 @@ type shard struct {
 	Shard
 	choice   event.Choice
 	say      *reporter
+	kept     *kept
+	asked    bool // for the lease, before
 	progress bool // the loop has committed events since it was started
 
 	mu      sync.Mutex
@@ -209,7 +214,7 @@ func (s *shard) run(ctx context.Context) error {
 	for {
 		start := time.Now()
 		s.progress = false
-		err := s.Deps.Lease.Hold(ctx, LeaseKey(s.Provider, s.Name), s.holding, s.loop)
+		err := s.hold(ctx)
 		switch {
 		case ctx.Err() != nil:
 			return nil
@@ -228,6 +233,42 @@ func (s *shard) run(ctx context.Context) error {
 	}
 }
 
+// hold waits for the lease and runs the loop under it. Meanwhile it reads what the source would have to know. The first time
+// it asks for the lease only when it knows: a process that was started anew and takes back what is its share would else have
+// the source pause for as long as that takes. Later it asks at once, since a queue may be waiting to be declared again.
+func (s *shard) hold(ctx context.Context) error {
+	standby, cancel := context.WithCancel(ctx)
+	ready, ended := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(ended)
+		err := s.kept.keep(standby, s.writer().Open, sync.OnceFunc(func() { close(ready) }))
+		if err != nil {
+			s.Deps.Log.Debug().Err(err).Str("provider", string(s.Provider)).Str("source", string(s.Name)).Msg("standing by")
+		}
+	}()
+	end := func() { cancel(); <-ended }
+	defer end()
+	if !s.asked {
+		s.asked = true
+		limit := time.NewTimer(keepFirst)
+		defer limit.Stop()
+		select {
+		case <-ready:
+		case <-limit.C:
+		case <-ctx.Done():
+		}
+	}
+	return s.Deps.Lease.Hold(ctx, LeaseKey(s.Provider, s.Name), s.holding, func(ctx context.Context) error {
+		end()
+		return s.loop(ctx)
+	})
+}
+
+func (s *shard) writer() Writer {
+	fence := event.Fence{Subject: event.ChoiceSubject(s.Provider), Sequence: s.choice.Sequence}
+	return s.Deps.NewWriter(s.Provider, s.Name, fence)
+}
+
 // loop is the work that the lease is held for.
 func (s *shard) loop(ctx context.Context) error {
 	var source Source
@@ -240,10 +281,9 @@ func (s *shard) loop(ctx context.Context) error {
 		s.progress = s.progress || c.Events > 0
 		s.Deps.Hooks.committed(p, name, c)
 	}
-	fence := event.Fence{Subject: event.ChoiceSubject(s.Provider), Sequence: s.choice.Sequence}
 	loop := &Loop{
 		Provider: s.Provider, Name: s.Name, Source: source, Spec: s.Spec,
-		Writer: s.Deps.NewWriter(s.Provider, s.Name, fence), Memory: s.Deps.Memory,
+		Writer: s.writer(), Memory: s.Deps.Memory, kept: s.kept,
 		Options: s.Options, Hooks: hooks, Log: s.Deps.Log,
 		Report: s.state,
 	}

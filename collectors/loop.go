@@ -48,6 +48,8 @@ type Loop struct {
 	// Report, if set, is told what the loop is doing: live with the first batch of a run, backoff with a reason while
 	// it waits for a source that does not return.
 	Report func(s event.State, reason string)
+
+	kept *kept // what was read of RAW already, if anything
 }
 
 // Run collects until ctx ends, and then returns nil: a commit under way is finished within Options.Drain, the latest
@@ -101,11 +103,13 @@ func (r *run) remember(ctx context.Context) error {
 	if r.remembers.Load() {
 		return nil
 	}
-	ahead := r.position
-	err := r.Memory.Identities(ctx, r.Provider, r.next.DedupeFrom, func(e event.Seen) {
-		if e.Source == r.Name {
-			ahead = max(ahead, e.Seq)
-		}
+	ahead, began := r.position, time.Now()
+	k := r.kept
+	if k == nil {
+		k = newKept(r.Memory, r.Provider, r.Name, r.Spec)
+	}
+	err := k.each(ctx, r.next.DedupeFrom, func(e known) {
+		ahead = max(ahead, e.own)
 		r.seen.recall(e)
 	})
 	if err != nil {
@@ -115,6 +119,8 @@ func (r *run) remember(ctx context.Context) error {
 		return aheadError(r.position, ahead)
 	}
 	r.remembers.Store(true)
+	r.Log.Info().Str("provider", string(r.Provider)).Str("source", string(r.Name)).Int("events", r.seen.size()).
+		Dur("took", time.Since(began)).Msg("the events that the source may show again are read back")
 	return nil
 }
 

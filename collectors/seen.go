@@ -25,6 +25,13 @@ func identityOf(id event.ID) identity {
 	return identity(sum[:16])
 }
 
+func seconds(t time.Time) int64 {
+	if t.IsZero() {
+		return noTime
+	}
+	return t.Unix()
+}
+
 // remembered is one identity in the order of RAW.
 type remembered struct {
 	id  identity
@@ -62,35 +69,31 @@ func newSeen(repeats int, floor time.Time) *seen {
 }
 
 // recall adds an identity that RAW holds, in the order of the stream, before anything else is added.
-func (s *seen) recall(e event.Seen) {
+func (s *seen) recall(e known) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.insert(identityOf(e.ID), e.Time, e.Sequence) {
+	if s.insert(remembered{id: e.id, at: e.at, seq: e.seq}) {
 		s.trim()
 	}
 }
 
 // add takes an identity as not yet durable; false if it is known already.
 func (s *seen) add(id event.ID, at time.Time) bool {
-	key := identityOf(id)
+	r := remembered{id: identityOf(id), at: seconds(at)}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !s.insert(key, at, 0) {
+	if !s.insert(r) {
 		return false
 	}
 	s.pending++
 	return true
 }
 
-func (s *seen) insert(id identity, at time.Time, seq event.StreamSeq) bool {
-	if _, known := s.ids[id]; known {
+func (s *seen) insert(r remembered) bool {
+	if _, known := s.ids[r.id]; known {
 		return false
 	}
-	s.ids[id] = struct{}{}
-	r := remembered{id: id, at: noTime, seq: seq}
-	if !at.IsZero() {
-		r.at = at.Unix()
-	}
+	s.ids[r.id] = struct{}{}
 	s.list = append(s.list, r)
 	return true
 }

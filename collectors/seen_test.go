@@ -66,7 +66,7 @@ func TestSeenAgainstModel(t *testing.T) {
 		for range rapid.IntRange(0, 20).Draw(t, "recalled") {
 			ids, next = ids+1, next+2
 			e := modelEntry{id: event.ID(fmt.Sprint("id", ids)), at: draw(), seq: next, durable: true}
-			s.recall(event.Seen{ID: e.id, Time: e.at, Sequence: e.seq})
+			s.recall(recalled(event.Seen{ID: e.id, Time: e.at, Sequence: e.seq}))
 			entries = append(entries, e)
 		}
 		t.Repeat(map[string]func(*rapid.T){
@@ -163,7 +163,7 @@ func TestSeenStaysSmall(t *testing.T) {
 func TestSeenKeepsWhatWasReadBack(t *testing.T) {
 	s := newSeen(10, time.Time{})
 	for i := range 5000 {
-		s.recall(event.Seen{ID: event.ID(fmt.Sprint("old", i)), Sequence: event.StreamSeq(i + 1)})
+		s.recall(recalled(event.Seen{ID: event.ID(fmt.Sprint("old", i)), Sequence: event.StreamSeq(i + 1)}))
 	}
 	if n := s.size(); n != 5000 {
 		t.Fatalf("%d of 5000 identities are left after the start", n)
@@ -180,10 +180,10 @@ func TestSeenKeepsWhatWasReadBack(t *testing.T) {
 // What the first new events push out is bounded also where something that stays stands in front of it.
 func TestSeenKeepsWhatWasReadBackBehindOneThatStays(t *testing.T) {
 	s := newSeen(0, epoch)
-	s.recall(event.Seen{ID: "stays", Time: epoch.Add(time.Hour), Sequence: 1})
+	s.recall(recalled(event.Seen{ID: "stays", Time: epoch.Add(time.Hour), Sequence: 1}))
 	n := 1
 	for ; n < 2*s.swept+minRemembered || s.swept == 0; n++ { // the next one makes it sweep
-		s.recall(event.Seen{ID: event.ID(fmt.Sprint("old", n)), Sequence: event.StreamSeq(n + 1)})
+		s.recall(recalled(event.Seen{ID: event.ID(fmt.Sprint("old", n)), Sequence: event.StreamSeq(n + 1)}))
 	}
 	s.add("new", time.Time{})
 	s.durable([]event.StreamSeq{event.StreamSeq(n + 1)}, time.Time{})
@@ -194,9 +194,9 @@ func TestSeenKeepsWhatWasReadBackBehindOneThatStays(t *testing.T) {
 
 func TestSeenDropsBelowTheFloorWhileReadingBack(t *testing.T) {
 	s := newSeen(10, epoch.Add(time.Hour))
-	s.recall(event.Seen{ID: "future", Time: epoch.Add(1e6 * time.Second), Sequence: 1})
+	s.recall(recalled(event.Seen{ID: "future", Time: epoch.Add(1e6 * time.Second), Sequence: 1}))
 	for i := range 20_000 {
-		s.recall(event.Seen{ID: event.ID(fmt.Sprint(i)), Time: epoch, Sequence: event.StreamSeq(i + 2)})
+		s.recall(recalled(event.Seen{ID: event.ID(fmt.Sprint(i)), Time: epoch, Sequence: event.StreamSeq(i + 2)}))
 	}
 	if n := s.size(); n > 2*minRemembered {
 		t.Errorf("%d identities; want no more than %d", n, 2*minRemembered)
@@ -209,7 +209,7 @@ func TestSeenDropsBelowTheFloorWhileReadingBack(t *testing.T) {
 func TestSeenKnowsLongIDsInTheFormOfTheStream(t *testing.T) {
 	long := event.ID(strings.Repeat("x", event.MaxID+1))
 	s := newSeen(0, time.Time{})
-	s.recall(event.Seen{ID: event.BoundID(long), Sequence: 1})
+	s.recall(recalled(event.Seen{ID: event.BoundID(long), Sequence: 1}))
 	if s.add(long, time.Time{}) {
 		t.Error("a long id is not known by its bounded form")
 	}
@@ -231,3 +231,5 @@ func BenchmarkSeen(b *testing.B) {
 		s.durable([]event.StreamSeq{event.StreamSeq(i + 1)}, time.Time{})
 	}
 }
+
+func recalled(e event.Seen) known { return (&kept{}).known(e) }

@@ -1,0 +1,141 @@
+package collectors
+
+import (
+	"context"
+	"errors"
+	"sort"
+	"time"
+
+	"stackstream/event"
+)
+
+const (
+	// keepLook is how often a source that stands by looks how far the one at work has come.
+	keepLook = 5 * time.Second
+	// keepBehind is how many events it lets come before it reads them.
+	keepBehind = 2000
+	// keepAtLeast is how many identities may be kept while standing by, however few repeats a source admits to. One takes
+	// 48 bytes.
+	keepAtLeast = 200_000
+	// keepFirst bounds how long the first reading keeps a process from asking for the lease.
+	keepFirst = 30 * time.Second
+)
+
+// errTooMany says that RAW has more identities than are kept. They are read when it is the source's turn, then.
+var errTooMany = errors.New("too many identities to keep them")
+
+// known is an identity that RAW holds.
+type known struct {
+	id  identity
+	at  int64 // as in remembered
+	seq event.StreamSeq
+	own event.Seq // its number, if it came from the source itself
+}
+
+// kept is what a source has read of RAW while it stood by, so that little is left to read when it is its turn. It is not
+// safe for concurrent use.
+type kept struct {
+	memory   Memory
+	provider event.Provider
+	source   event.Source
+	limit    int
+
+	from event.StreamSeq // list has everything that RAW had from here on when it was last read
+	list []known         // in the order of the stream; nil if nothing was read since it was used
+	read event.Seq       // the source's number of the last event that is in it for certain
+}
+
+func newKept(memory Memory, p event.Provider, s event.Source, spec Spec) *kept {
+	return &kept{memory: memory, provider: p, source: s, limit: max(keepAtLeast, 2*spec.Repeats)}
+}
+
+// each calls yield for all identities that RAW holds from a sequence on, in the order of the stream, and reads only those
+// that are not in the list, which is empty afterwards. An error leaves the account incomplete.
+//
+// The list counts only if RAW has the last of it where it was. RAW may have been made anew meanwhile, or have been restored
+// from an older copy: what is in the list and no longer in RAW is not known then, and has to be collected again.
+func (k *kept) each(ctx context.Context, from event.StreamSeq, yield func(known)) error {
+	list := k.since(from)
+	k.list = nil
+	if len(list) > 0 {
+		last := list[len(list)-1]
+		first, same := true, false
+		err := k.memory.Identities(ctx, k.provider, last.seq, func(e event.Seen) {
+			switch next := k.known(e); {
+			case first:
+				first, same = false, next == last
+				for i := 0; same && i < len(list); i++ {
+					yield(list[i])
+				}
+			case same:
+				yield(next)
+			}
+		})
+		if err != nil || same {
+			return err
+		}
+	}
+	return k.memory.Identities(ctx, k.provider, from, func(e event.Seen) { yield(k.known(e)) })
+}
+
+// refresh brings the list up to date, from a sequence on. It is left as it was when that fails, and empty when there are
+// too many.
+func (k *kept) refresh(ctx context.Context, from event.StreamSeq) error {
+	before := *k
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	list := make([]known, 0, len(before.list)+keepBehind)
+	err := k.each(ctx, from, func(e known) {
+		if len(list) == k.limit {
+			cancel(errTooMany)
+			return
+		}
+		list = append(list, e)
+	})
+	switch {
+	case errors.Is(context.Cause(ctx), errTooMany):
+		return errTooMany
+	case err != nil:
+		*k = before
+		return err
+	}
+	k.from, k.list = from, list
+	return nil
+}
+
+// since is the part of the list from a sequence on, nothing if the list begins later.
+func (k *kept) since(from event.StreamSeq) []known {
+	if from < k.from {
+		return nil
+	}
+	return k.list[sort.Search(len(k.list), func(i int) bool { return k.list[i].seq >= from }):]
+}
+
+func (k *kept) known(e event.Seen) known {
+	known := known{id: identityOf(e.ID), at: seconds(e.Time), seq: e.Sequence}
+	if e.Source == k.source {
+		known.own = e.Seq
+	}
+	return known
+}
+
+// keep reads what RAW has and then, until ctx ends, what comes, whenever that is enough to be worth it. It calls first as
+// soon as it has read all there was, or has failed to, which it tries again. For a source that never collected it reads
+// nothing: that could be all that RAW has.
+func (k *kept) keep(ctx context.Context, open func(context.Context) (event.RawCursor, error), first func()) error {
+	for {
+		cursor, err := open(ctx)
+		if err == nil && cursor.Sequence > 0 && (k.list == nil || cursor.Position >= k.read+keepBehind) {
+			if err = k.refresh(ctx, cursor.DedupeFrom); err == nil {
+				k.read = cursor.Position
+			}
+		}
+		first()
+		if errors.Is(err, errTooMany) {
+			return err
+		}
+		if pause(ctx, keepLook) != nil {
+			return nil
+		}
+	}
+}
