@@ -1,5 +1,5 @@
-# make test is everything but harm (make chaos) and real OpenStack services (make e2e-openstack); each installs and starts what it
-# needs. make help lists the rest.
+# make test is everything but harm (make chaos) and real OpenStack services (make e2e-openstack), which continuous integration
+# runs as well; each installs and starts what it needs. make help lists the rest.
 
 GO    ?= go
 TOOLS := bin/tools
@@ -35,8 +35,9 @@ vuln: $(VULN) ## known vulnerabilities in what we call
 		echo "govulncheck: the database of vulnerabilities can't be reached from here: not checked"; \
 	else echo "$$out"; exit 1; fi
 
+# What takes longest comes first, so that the rest runs beside it.
 unit: compiler rabbitmq ## all tests with the race detector
-	$(GO) test -race -timeout 15m ./...
+	$(GO) test -race -timeout 20m ./internal/e2e ./...
 
 # The race detector needs a C compiler.
 compiler:
