@@ -1,14 +1,18 @@
 package jetstream
 
 import (
-	"bytes"
 	"context"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/cenkalti/backoff/v4"
+	"github.com/nats-io/nats.go"
 	natsjs "github.com/nats-io/nats.go/jetstream"
 
 	"stackstream/event"
@@ -19,12 +23,15 @@ import (
 const bodyFresh = time.Hour
 
 const (
-	// bodyTimeout is how long one body may take to be written or read.
+	// bodyTimeout is how long one body may take to be written, and the last try to read it.
 	bodyTimeout = 2 * time.Minute
-	// bodyFirst and bodyRate, in bytes a second, are how long the first try may take. An answer that was lost with a server is
-	// waited for until the end of the try; a server that is slow and no more gets longer with each one.
+	// bodyFirst is how long the first try to read a body may take, and bodyRate how many bytes it may bring for each second
+	// more. What was lost with a server is waited for until the end of a try; a server that is slow and no more gets longer
+	// with each one.
 	bodyFirst = 10 * time.Second
 	bodyRate  = 1 << 20
+	// bodyChunk is the size of the messages that a body is stored in.
+	bodyChunk = 256 << 10
 )
 
 // Bodies keeps bodies that are too large for a message in the object store EVENTS_BODIES, by their SHA-256. It is safe
@@ -42,32 +49,96 @@ func (b *Bodies) PutBody(ctx context.Context, ref event.BodyRef, body []byte) er
 	if event.NewBodyRef(body) != ref {
 		return invalid(op, errors.New("the reference is not made of this body"))
 	}
-	return tries(ctx, ref.Size, func(ctx context.Context) error { return b.put(ctx, op, ref, body) })
-}
-
-// put is one try at PutBody.
-func (b *Bodies) put(ctx context.Context, op string, ref event.BodyRef, body []byte) error {
+	ctx, cancel := context.WithTimeout(ctx, bodyTimeout)
+	defer cancel()
 	store, ctx, release, err := b.open(ctx, op)
 	if err != nil {
 		return err
 	}
 	defer release()
-	switch info, err := store.GetInfo(ctx, ref.Object); {
-	case err == nil:
-		if info.Size == uint64(ref.Size) && time.Since(info.ModTime) < bodyFresh {
-			return nil
-		}
-	case !errors.Is(err, natsjs.ErrObjectNotFound):
+	old, err := store.GetInfo(ctx, ref.Object)
+	switch {
+	case errors.Is(err, natsjs.ErrObjectNotFound):
+		old = nil
+	case err != nil:
 		return readError(ctx, op, err)
+	case old.Size == uint64(ref.Size) && old.Digest == bodyDigest(body) && time.Since(old.ModTime) < bodyFresh:
+		return nil
 	}
-	if _, err = store.Put(ctx, natsjs.ObjectMeta{Name: ref.Object}, bytes.NewReader(body)); err != nil {
-		var api *natsjs.APIError
-		if errors.As(err, &api) && event.KindOf(apiError(api, phaseOpen)) == event.Full {
-			return &event.Error{Kind: event.Full, Op: op, Err: err}
+	if err := b.put(ctx, ref, body); err != nil {
+		var known *event.Error
+		if errors.As(err, &known) {
+			known.Op = op
 		}
-		return readError(ctx, op, err)
+		return err
+	}
+	if old != nil {
+		b.purge(ctx, old.NUID)
 	}
 	return nil
+}
+
+// put writes an object as the client library's Put does (https://docs.nats.io: the object store), but for one thing: each
+// message is sent when the one before it is durable. Put sends what names the object without waiting for what is in it, so
+// that a bucket that is full, or a server that dies, can leave an object that looks whole and is not; and what it sends again
+// may come behind what came after it.
+func (b *Bodies) put(ctx context.Context, ref event.BodyRef, body []byte) error {
+	id := newID()
+	info := natsjs.ObjectInfo{
+		ObjectMeta: natsjs.ObjectMeta{Name: ref.Object, Opts: &natsjs.ObjectMetaOptions{ChunkSize: bodyChunk}},
+		Bucket:     event.BucketBodies, NUID: id, Size: uint64(len(body)), Digest: bodyDigest(body),
+	}
+	for chunk := range slices.Chunk(body, bodyChunk) {
+		if err := b.send(ctx, &nats.Msg{Subject: chunkSubject(id), Data: chunk}); err != nil {
+			b.purge(context.WithoutCancel(ctx), id)
+			return err
+		}
+		info.Chunks++
+	}
+	meta, err := json.Marshal(info)
+	if err != nil {
+		return &event.Error{Kind: event.Invalid, Err: err}
+	}
+	name := base64.URLEncoding.EncodeToString([]byte(ref.Object))
+	return b.send(ctx, &nats.Msg{
+		Subject: "$O." + event.BucketBodies + ".M." + name, Header: nats.Header{headerRollup: {"sub"}}, Data: meta,
+	})
+}
+
+// send publishes one message of an object and waits until it is durable. Where that is not known it is told as unavailable: an
+// object that is stored twice does no harm.
+func (b *Bodies) send(ctx context.Context, m *nats.Msg) error {
+	_, err := b.c.request(ctx, m)
+	if err == nil {
+		return nil
+	}
+	err = sendError(err, phaseOpen)
+	var known *event.Error
+	if errors.As(err, &known) && known.Kind == event.Unknown {
+		known.Kind = event.Unavailable
+	}
+	return err
+}
+
+// purge removes the chunks of an object that nothing refers to any more. Those that it can't remove go with the bucket's age.
+func (b *Bodies) purge(ctx context.Context, id string) {
+	ctx, cancel := context.WithTimeout(ctx, readTimeout)
+	defer cancel()
+	stream, err := b.c.stream(ctx, "OBJ_"+event.BucketBodies)
+	if err == nil {
+		err = stream.Purge(ctx, natsjs.WithPurgeSubject(chunkSubject(id)))
+	}
+	if err != nil {
+		b.c.log.Debug().Err(err).Msg("chunks of a body that nothing refers to stay for now")
+	}
+}
+
+func chunkSubject(id string) string { return "$O." + event.BucketBodies + ".C." + id }
+
+func bodyDigest(body []byte) string {
+	h := sha256.New()
+	h.Write(body)
+	return natsjs.GetObjectDigestValue(h)
 }
 
 // GetBody returns the object's content, checked against its name and size. event.Expired: it is gone, or is not what its

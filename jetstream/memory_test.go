@@ -276,7 +276,51 @@ func TestBodiesOfAFullBucket(t *testing.T) {
 	client := jetstreamtest.Server(t).Client(t)
 	change(t, client, "OBJ_"+event.BucketBodies, func(c *natsjs.StreamConfig) { c.MaxBytes = 1 << 20 })
 	body := make([]byte, 2<<20)
-	wantKind(t, client.Bodies().PutBody(testContext(t), event.NewBodyRef(body), body), event.Full, "maximum bytes")
+	ref := event.NewBodyRef(body)
+	for range 2 { // the second time there must be nothing that looks like the whole body
+		wantKind(t, client.Bodies().PutBody(testContext(t), ref, body), event.Full, "maximum bytes")
+	}
+	change(t, client, "OBJ_"+event.BucketBodies, func(c *natsjs.StreamConfig) { c.MaxBytes = 8 << 20 })
+	if err := client.Bodies().PutBody(testContext(t), ref, body); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := client.Bodies().GetBody(testContext(t), ref); err != nil || len(got) != len(body) {
+		t.Fatalf("got %d bytes (%v), want %d", len(got), err, len(body))
+	}
+	store, err := jetStream(t, client).Stream(testContext(t), "OBJ_"+event.BucketBodies)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := store.CachedInfo().State.Msgs; n != 8+1 {
+		t.Errorf("the bucket has %d messages, want eight chunks and what names them", n)
+	}
+}
+
+// What is stored is an object as any client reads it, and what it replaces goes.
+func TestBodiesAreObjects(t *testing.T) {
+	client := jetstreamtest.Server(t).Client(t)
+	ctx := testContext(t)
+	body := make([]byte, 600<<10)
+	ref := event.NewBodyRef(body)
+	store, err := jetStream(t, client).ObjectStore(ctx, event.BucketBodies)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, old := range [][]byte{body[:1000], body} { // something else, and the same but of another size of chunks
+		if _, err := store.PutBytes(ctx, ref.Object, old); err != nil {
+			t.Fatal(err)
+		}
+		if err := client.Bodies().PutBody(ctx, ref, body); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := store.GetBytes(ctx, ref.Object); err != nil || len(got) != len(body) {
+			t.Fatalf("read by another client: %d bytes, %v", len(got), err)
+		}
+	}
+	status, err := store.Status(ctx)
+	if err != nil || status.Size() < 600<<10 || status.Size() > 700<<10 {
+		t.Errorf("the bucket has %d bytes, %v", status.Size(), err)
+	}
 }
 
 func TestWhatANewerVersionWroteIsNotRead(t *testing.T) {
