@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/cenkalti/backoff/v4"
+	"github.com/nats-io/nats.go"
 	natsjs "github.com/nats-io/nats.go/jetstream"
 
 	"stackstream/event"
@@ -14,6 +16,8 @@ import (
 const (
 	// memoryPull is how many headers are asked for at once.
 	memoryPull = 2000
+	// maxEmpty is how many requests in a row may bring nothing though there is something.
+	maxEmpty = 3
 	// memoryIdle is when the server forgets a consumer that nobody reads any more.
 	memoryIdle = 30 * time.Second
 )
@@ -60,25 +64,19 @@ func (m *Memory) Identities(ctx context.Context, p event.Provider, from event.St
 	if err != nil {
 		return readError(ctx, op, err)
 	}
-	messages, err := consumer.Messages(natsjs.PullMaxMessages(memoryPull), natsjs.PullExpiry(pullExpiry),
-		natsjs.PullHeartbeat(pullHeartbeat))
-	if err != nil {
-		return readError(ctx, op, err)
-	}
-	defer messages.Stop()
 
-	r := recollection{messages: messages, last: map[event.Source]event.Seq{}, yield: yield}
-	left := consumer.CachedInfo().NumPending
+	r := recollection{consumer: consumer, last: map[event.Source]event.Seq{}, yield: yield}
+	r.left = consumer.CachedInfo().NumPending
 	replicated := handle.CachedInfo().Config.Replicas > 1
 	behind := replica{stream: handle, consumer: consumer, since: time.Now()}
 	for done := false; ; {
-		if err := r.read(ctx, left); err != nil {
+		if err := r.read(ctx); err != nil {
 			return readError(ctx, op, err)
 		}
-		if done || !replicated && r.complete(cursors, from) {
+		if r.left == 0 && (done || !replicated && r.complete(cursors, from)) {
 			break
 		}
-		if left, done, err = behind.caughtUp(ctx, r.delivered); err != nil {
+		if r.left, done, err = behind.caughtUp(ctx, r.delivered); err != nil {
 			return readError(ctx, op, err)
 		}
 	}
@@ -91,43 +89,89 @@ func (m *Memory) Identities(ctx context.Context, p event.Provider, from event.St
 
 // recollection is one reading of identities.
 type recollection struct {
-	messages   natsjs.MessagesContext
+	consumer   natsjs.Consumer
 	delivered  uint64
+	left       uint64                     // how many the server has that were not read yet, as far as it has said
+	empty      int                        // requests in a row that brought nothing
 	last       map[event.Source]event.Seq // the last one seen of each source
 	yield      func(event.Seen)
 	foreign    error // the first message that was not written by stackstream
 	foreigners int
 }
 
-// read takes the next so many messages, less if some have expired meanwhile.
-func (r *recollection) read(ctx context.Context, left uint64) error {
-	for left > 0 {
-		msg, err := r.messages.Next(natsjs.NextContext(ctx))
-		if err != nil {
+// read takes what is left, or less: then the server has to be asked anew how much that is, since some may have expired.
+func (r *recollection) read(ctx context.Context) error {
+	for r.left > 0 {
+		before := r.delivered
+		if err := r.request(ctx, int(min(r.left, memoryPull))); err != nil {
 			return err
 		}
-		meta, err := msg.Metadata()
-		if err != nil {
-			return err
-		}
-		if meta.Sequence.Consumer != r.delivered+1 {
-			return fmt.Errorf("delivery %d follows %d", meta.Sequence.Consumer, r.delivered)
-		}
-		r.delivered++
-		left = min(left-1, meta.NumPending)
-		raw, err := event.ParseRaw(stored(msg, meta))
-		if newer := (*event.NewerError)(nil); errors.As(err, &newer) {
-			return err
-		}
-		if err != nil {
-			if r.foreigners++; r.foreign == nil {
-				r.foreign = err
-			}
+		if r.delivered > before {
+			r.empty = 0
 			continue
 		}
-		r.last[raw.Source] = raw.Seq
-		r.yield(event.Seen{ID: raw.ID, Source: raw.Source, Time: raw.Time, Seq: raw.Seq, Sequence: raw.Sequence})
+		if r.empty++; r.empty > maxEmpty {
+			return fmt.Errorf("%d events do not come", r.left)
+		}
+		return nil
 	}
+	return nil
+}
+
+// request asks once for n messages and takes what comes until there are so many or the server says that there are no more.
+// Silence is an error: what was sent meanwhile may be lost.
+func (r *recollection) request(ctx context.Context, n int) error {
+	brief, cancel := context.WithTimeout(ctx, answerTimeout)
+	defer cancel()
+	// A server that has just been given a consumer need not be known to the one we are connected to: nobody answers then.
+	pause := backoff.NewExponentialBackOff(backoff.WithInitialInterval(5*time.Millisecond), backoff.WithMaxInterval(200*time.Millisecond))
+	for {
+		batch, err := r.consumer.Fetch(n, natsjs.FetchContext(brief))
+		if err != nil {
+			return err
+		}
+		came := 0
+		for msg := range batch.Messages() {
+			if came++; err == nil {
+				err = r.take(msg)
+			}
+		}
+		if err == nil {
+			err = batch.Error()
+		}
+		if came > 0 || !errors.Is(err, nats.ErrNoResponders) {
+			return err
+		}
+		select {
+		case <-time.After(pause.NextBackOff()):
+		case <-brief.Done():
+			return err
+		}
+	}
+}
+
+func (r *recollection) take(msg natsjs.Msg) error {
+	meta, err := msg.Metadata()
+	if err != nil {
+		return err
+	}
+	if meta.Sequence.Consumer != r.delivered+1 {
+		return fmt.Errorf("delivery %d follows %d", meta.Sequence.Consumer, r.delivered)
+	}
+	r.delivered++
+	r.left = min(r.left-1, meta.NumPending)
+	raw, err := event.ParseRaw(stored(msg, meta))
+	if newer := (*event.NewerError)(nil); errors.As(err, &newer) {
+		return err
+	}
+	if err != nil {
+		if r.foreigners++; r.foreign == nil {
+			r.foreign = err
+		}
+		return nil
+	}
+	r.last[raw.Source] = raw.Seq
+	r.yield(event.Seen{ID: raw.ID, Source: raw.Source, Time: raw.Time, Seq: raw.Seq, Sequence: raw.Sequence})
 	return nil
 }
 

@@ -20,6 +20,9 @@ type follower struct {
 	events  int           // of the leader, all of one source
 	behind  time.Duration // until when the follower has none of them
 	noise   bool          // others write all the time, so that it is seldom current
+	unknown int           // so many requests find nobody who answers
+	empty   int           // so many requests bring nothing, though there is something
+	loses   int           // so many messages of the next request are lost on their way
 	born    time.Time
 	read    int
 	samples int
@@ -86,21 +89,44 @@ func (f followerConsumer) Info(context.Context) (*natsjs.ConsumerInfo, error) {
 	return f.CachedInfo(), nil
 }
 
-func (f followerConsumer) Messages(...natsjs.PullMessagesOpt) (natsjs.MessagesContext, error) {
-	return followerMessages{follower: f.follower}, nil
+func (f followerConsumer) Fetch(n int, _ ...natsjs.FetchOpt) (natsjs.MessageBatch, error) {
+	if f.unknown > 0 {
+		f.unknown--
+		return followerBatch{err: nats.ErrNoResponders}, nil
+	}
+	if f.empty > 0 {
+		f.empty--
+		return followerBatch{}, nil
+	}
+	var batch followerBatch
+	if f.loses > 0 {
+		f.read += f.loses
+		n, f.loses = n-f.loses, 0
+		batch.err = context.DeadlineExceeded
+	}
+	for range n {
+		f.read++
+		batch.messages = append(batch.messages, followerMsg{n: f.read, pending: f.has() - f.read})
+	}
+	return batch, nil
 }
 
-type followerMessages struct {
-	natsjs.MessagesContext
-	*follower
+type followerBatch struct {
+	natsjs.MessageBatch
+	messages []natsjs.Msg
+	err      error
 }
 
-func (followerMessages) Stop() {}
-
-func (f followerMessages) Next(...natsjs.NextOpt) (natsjs.Msg, error) {
-	f.read++
-	return followerMsg{n: f.read, pending: f.has() - f.read}, nil
+func (b followerBatch) Messages() <-chan natsjs.Msg {
+	all := make(chan natsjs.Msg, len(b.messages))
+	for _, m := range b.messages {
+		all <- m
+	}
+	close(all)
+	return all
 }
+
+func (b followerBatch) Error() error { return b.err }
 
 type followerMsg struct {
 	natsjs.Msg
@@ -129,6 +155,9 @@ func TestIdentitiesWaitForAReplicaThatLags(t *testing.T) {
 		"that has it all while others write":   {events: 3, noise: true},
 		"that lags far while others write":     {events: 3, behind: time.Minute, noise: true},
 		"of a stream that has nothing, either": {behind: time.Second},
+		"that nobody knows yet":                {events: 3, unknown: 5},
+		"that brings nothing at first":         {events: 3, empty: 2},
+		"that brings nothing when it has it":   {events: 3, behind: time.Second, empty: 2},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -146,6 +175,27 @@ func TestIdentitiesWaitForAReplicaThatLags(t *testing.T) {
 				}
 				if took := time.Since(f.born); took > f.behind+time.Second {
 					t.Errorf("it took %s", took)
+				}
+			})
+		})
+	}
+}
+
+// What was sent and did not come is not taken for read.
+func TestIdentitiesThatDoNotComeAreMissed(t *testing.T) {
+	for name, f := range map[string]*follower{
+		"the last ones are lost": {events: 5, loses: 2},
+		"all are lost":           {events: 5, loses: 5},
+		"none ever comes":        {events: 5, empty: 99},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				f.born = time.Now()
+				c := &Client{js: followerServer{f: f}}
+				m := &Memory{raw: &Log{c: c, stream: event.StreamRaw, handle: followerStream{follower: f}}}
+				seen := 0
+				if err := m.Identities(t.Context(), "p", 0, func(event.Seen) { seen++ }); event.KindOf(err) != event.Unavailable {
+					t.Errorf("%d of 5 identities came, and the error is %v", seen, err)
 				}
 			})
 		})
