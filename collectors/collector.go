@@ -256,6 +256,7 @@ func (s *shard) hold(ctx context.Context) error {
 		case <-ready:
 		case <-limit.C:
 		case <-ctx.Done():
+			return ctx.Err()
 		}
 	}
 	return s.Deps.Lease.Hold(ctx, LeaseKey(s.Provider, s.Name), s.holding, func(ctx context.Context) error {

@@ -14,9 +14,9 @@ const (
 	keepLook = 5 * time.Second
 	// keepBehind is how many events it lets come before it reads them.
 	keepBehind = 2000
-	// keepAtLeast is how many identities may be kept while standing by, however few repeats a source admits to. One takes
-	// 48 bytes.
-	keepAtLeast = 200_000
+	// keepAtLeast is how many identities may be kept while standing by, of all the provider's sources, however few repeats
+	// a source admits to. One takes 40 bytes.
+	keepAtLeast = 400_000
 	// keepFirst bounds how long the first reading keeps a process from asking for the lease.
 	keepFirst = 30 * time.Second
 )
@@ -49,19 +49,19 @@ func newKept(memory Memory, p event.Provider, s event.Source, spec Spec) *kept {
 	return &kept{memory: memory, provider: p, source: s, limit: max(keepAtLeast, 2*spec.Repeats)}
 }
 
-// each calls yield for all identities that RAW holds from a sequence on, in the order of the stream, and reads only those
-// that are not in the list, which is empty afterwards. An error leaves the account incomplete.
+// drain calls yield for all identities that RAW holds from a sequence on, in the order of the stream, and reads only those
+// that are not in the list, which is gone afterwards. After an error what was told is all there is up to some point.
 //
 // The list counts only if RAW has the last of it where it was. RAW may have been made anew meanwhile, or have been restored
 // from an older copy: what is in the list and no longer in RAW is not known then, and has to be collected again.
-func (k *kept) each(ctx context.Context, from event.StreamSeq, yield func(known)) error {
+func (k *kept) drain(ctx context.Context, from event.StreamSeq, yield func(known)) error {
 	list := k.since(from)
 	k.list = nil
 	if len(list) > 0 {
 		last := list[len(list)-1]
 		first, same := true, false
 		err := k.memory.Identities(ctx, k.provider, last.seq, func(e event.Seen) {
-			switch next := k.known(e); {
+			switch next := k.entry(e); {
 			case first:
 				first, same = false, next == last
 				for i := 0; same && i < len(list); i++ {
@@ -75,17 +75,17 @@ func (k *kept) each(ctx context.Context, from event.StreamSeq, yield func(known)
 			return err
 		}
 	}
-	return k.memory.Identities(ctx, k.provider, from, func(e event.Seen) { yield(k.known(e)) })
+	return k.memory.Identities(ctx, k.provider, from, func(e event.Seen) { yield(k.entry(e)) })
 }
 
-// refresh brings the list up to date, from a sequence on. It is left as it was when that fails, and empty when there are
-// too many.
+// refresh brings the list up to date, from a sequence on. When that fails half way, what was read is not read again. There is
+// no list when there are too many.
 func (k *kept) refresh(ctx context.Context, from event.StreamSeq) error {
 	before := *k
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	list := make([]known, 0, len(before.list)+keepBehind)
-	err := k.each(ctx, from, func(e known) {
+	err := k.drain(ctx, from, func(e known) {
 		if len(list) == k.limit {
 			cancel(errTooMany)
 			return
@@ -95,12 +95,27 @@ func (k *kept) refresh(ctx context.Context, from event.StreamSeq) error {
 	switch {
 	case errors.Is(context.Cause(ctx), errTooMany):
 		return errTooMany
-	case err != nil:
+	case err != nil && end(list) <= end(before.list):
 		*k = before
 		return err
 	}
 	k.from, k.list = from, list
-	return nil
+	return err
+}
+
+// forget drops the list of a RAW that had more events of the source than it has now: it was made anew, or restored.
+func (k *kept) forget(position event.Seq) {
+	if position < k.read {
+		k.list, k.read = nil, 0
+	}
+}
+
+// end is the sequence of the last of a list.
+func end(list []known) event.StreamSeq {
+	if len(list) == 0 {
+		return 0
+	}
+	return list[len(list)-1].seq
 }
 
 // since is the part of the list from a sequence on, nothing if the list begins later.
@@ -111,12 +126,12 @@ func (k *kept) since(from event.StreamSeq) []known {
 	return k.list[sort.Search(len(k.list), func(i int) bool { return k.list[i].seq >= from }):]
 }
 
-func (k *kept) known(e event.Seen) known {
-	known := known{id: identityOf(e.ID), at: seconds(e.Time), seq: e.Sequence}
+func (k *kept) entry(e event.Seen) known {
+	out := known{id: identityOf(e.ID), at: seconds(e.Time), seq: e.Sequence}
 	if e.Source == k.source {
-		known.own = e.Seq
+		out.own = e.Seq
 	}
-	return known
+	return out
 }
 
 // keep reads what RAW has and then, until ctx ends, what comes, whenever that is enough to be worth it. It calls first as
@@ -125,7 +140,10 @@ func (k *kept) known(e event.Seen) known {
 func (k *kept) keep(ctx context.Context, open func(context.Context) (event.RawCursor, error), first func()) error {
 	for {
 		cursor, err := open(ctx)
-		if err == nil && cursor.Sequence > 0 && (k.list == nil || cursor.Position >= k.read+keepBehind) {
+		if err == nil {
+			k.forget(cursor.Position)
+		}
+		if err == nil && cursor.Position > 0 && (k.list == nil || cursor.Position >= k.read+keepBehind) {
 			if err = k.refresh(ctx, cursor.DedupeFrom); err == nil {
 				k.read = cursor.Position
 			}

@@ -49,7 +49,7 @@ func (s *shelf) add(n int) {
 
 func (k *kept) all(t interface{ Fatal(...any) }, from event.StreamSeq) []known {
 	var all []known
-	if err := k.each(context.Background(), from, func(e known) { all = append(all, e) }); err != nil {
+	if err := k.drain(context.Background(), from, func(e known) { all = append(all, e) }); err != nil {
 		t.Fatal(err)
 	}
 	return all
@@ -77,6 +77,7 @@ func TestKeptIsWhatRawHolds(t *testing.T) {
 				}
 			},
 			"stand by": func(t *rapid.T) {
+				k.forget(event.Seq(len(raw.events)))
 				raw.err = rapid.SampledFrom([]error{nil, nil, errors.New("no answer")}).Draw(t, "fault")
 				err := k.refresh(context.Background(), from)
 				if err != nil && !errors.Is(err, raw.err) && !errors.Is(err, errTooMany) {
@@ -107,7 +108,7 @@ func TestKeptIsWhatRawHolds(t *testing.T) {
 				var want []known
 				for _, e := range raw.events {
 					if e.Sequence >= from {
-						want = append(want, k.known(e))
+						want = append(want, k.entry(e))
 					}
 				}
 				if got := k.all(t, from); !slices.Equal(got, want) {
@@ -140,6 +141,35 @@ func TestKeptIsNotReadAgain(t *testing.T) {
 	raw.read = 0
 	if all := k.all(t, 300); len(all) != 716 || raw.read != 716 {
 		t.Errorf("%d are told, %d were read, of a list that was used before", len(all), raw.read)
+	}
+}
+
+func TestKeptKeepsWhatItReadBeforeAnError(t *testing.T) {
+	raw := &shelf{err: errors.New("no answer")}
+	raw.add(1000)
+	k := newKept(raw, "p", "amqp", Spec{})
+	if err := k.refresh(t.Context(), 0); !errors.Is(err, raw.err) {
+		t.Fatal(err)
+	}
+	raw.err, raw.read = nil, 0
+	if all := k.all(t, 0); len(all) != 1000 || raw.read != 501 {
+		t.Errorf("%d are told, and %d were read; want 1000, and half of them and one", len(all), raw.read)
+	}
+}
+
+func TestKeptForgetsAShorterRaw(t *testing.T) {
+	raw := &shelf{}
+	raw.add(1000)
+	k := newKept(raw, "p", "amqp", Spec{})
+	k.read = 1000
+	if err := k.refresh(t.Context(), 0); err != nil {
+		t.Fatal(err)
+	}
+	if k.forget(1000); len(k.list) != 1000 {
+		t.Error("nothing was lost, and it forgets")
+	}
+	if k.forget(999); k.list != nil || k.read != 0 {
+		t.Error("an event was lost, and it does not forget")
 	}
 }
 

@@ -108,7 +108,8 @@ func (r *run) remember(ctx context.Context) error {
 	if k == nil {
 		k = newKept(r.Memory, r.Provider, r.Name, r.Spec)
 	}
-	err := k.each(ctx, r.next.DedupeFrom, func(e known) {
+	k.forget(r.position)
+	err := k.drain(ctx, r.next.DedupeFrom, func(e known) {
 		ahead = max(ahead, e.own)
 		r.seen.recall(e)
 	})

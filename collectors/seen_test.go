@@ -232,4 +232,4 @@ func BenchmarkSeen(b *testing.B) {
 	}
 }
 
-func recalled(e event.Seen) known { return (&kept{}).known(e) }
+func recalled(e event.Seen) known { return (&kept{}).entry(e) }

@@ -128,6 +128,16 @@ func TestStandbyReadsAhead(t *testing.T) {
 		wantAll(t, f)
 	})
 
+	bubble(t, "and ends while it does", func(t *testing.T) {
+		f, _, stopA, stopB := pair(t, 1, 20*time.Minute)
+		after(time.Second)
+		stopB()
+		if all := f.states.all(); all[len(all)-1] != "b/amqp: starting" {
+			t.Errorf("states are %v", all)
+		}
+		stopA()
+	})
+
 	bubble(t, "but not for a source that never collected", func(t *testing.T) {
 		f := newFleet()
 		a := f.collector("a", "amqp", kind("amqp", emits()))
