@@ -72,7 +72,7 @@ e2e-openstack: compiler rabbitmq openstack ## the pipeline beside a real keyston
 
 # What is done to the programs, and when, comes from SEED. RELIABILITY.md has the longer runs.
 SEED  ?= $(shell date +%s)
-CHAOS ?= -time 100s -most 150s -lease 5s -rereads 4
+CHAOS ?= -time 80s -most 120s -lease 5s -rereads 4
 .PHONY: chaos hostile
 chaos: compiler rabbitmq ## real processes, killed, paused, cut off and starved, and a verdict; SEED= does it again, CHAOS= does more
 	$(GO) test -tags chaos -count=1 -timeout 24h -v ./chaos -run TestChaos -args -seed $(SEED) $(CHAOS)
