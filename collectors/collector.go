@@ -284,7 +284,7 @@ func (s *shard) loop(ctx context.Context) error {
 	}
 	loop := &Loop{
 		Provider: s.Provider, Name: s.Name, Source: source, Spec: s.Spec,
-		Writer: s.writer(), Memory: s.Deps.Memory, kept: s.kept,
+		Writer: s.writer(), Memory: s.Deps.Memory, kept: s.kept, atLeast: s.choice.Sequence,
 		Options: s.Options, Hooks: hooks, Log: s.Deps.Log,
 		Report: s.state,
 	}

@@ -95,9 +95,9 @@ type Writer interface {
 // Memory reads back which identities RAW holds.
 type Memory interface {
 	// Identities calls yield for the raw events of all of the provider's sources from a stream sequence on, in order,
-	// 0 meaning from the first that is left. It misses none that was durable when it was called. A message that is no
-	// raw event is passed over.
-	Identities(ctx context.Context, p event.Provider, from event.StreamSeq, yield func(event.Seen)) error
+	// 0 meaning from the first that is left. It misses none that was durable when it was called, nor any up to upTo, which
+	// the caller knows to be there. A message that is no raw event is passed over.
+	Identities(ctx context.Context, p event.Provider, from, upTo event.StreamSeq, yield func(event.Seen)) error
 	// Cursors returns the cursor of every source that ever collected for the provider.
 	Cursors(ctx context.Context, p event.Provider) (map[event.Source]event.RawCursor, error)
 }

@@ -49,18 +49,18 @@ func newKept(memory Memory, p event.Provider, s event.Source, spec Spec) *kept {
 	return &kept{memory: memory, provider: p, source: s, limit: max(keepAtLeast, 2*spec.Repeats)}
 }
 
-// drain calls yield for all identities that RAW holds from a sequence on, in the order of the stream, and reads only those
-// that are not in the list, which is gone afterwards. After an error what was told is all there is up to some point.
+// drain calls yield for all identities that RAW holds from a sequence on, and at least to upTo, in the order of the stream, and
+// reads only those that are not in the list, which is gone afterwards. After an error what was told is all there is up to some point.
 //
 // The list counts only if RAW has the last of it where it was. RAW may have been made anew meanwhile, or have been restored
 // from an older copy: what is in the list and no longer in RAW is not known then, and has to be collected again.
-func (k *kept) drain(ctx context.Context, from event.StreamSeq, yield func(known)) error {
+func (k *kept) drain(ctx context.Context, from, upTo event.StreamSeq, yield func(known)) error {
 	list := k.since(from)
 	k.list = nil
 	if len(list) > 0 {
 		last := list[len(list)-1]
 		first, same := true, false
-		err := k.memory.Identities(ctx, k.provider, last.seq, func(e event.Seen) {
+		err := k.memory.Identities(ctx, k.provider, last.seq, upTo, func(e event.Seen) {
 			switch next := k.entry(e); {
 			case first:
 				first, same = false, next == last
@@ -75,17 +75,17 @@ func (k *kept) drain(ctx context.Context, from event.StreamSeq, yield func(known
 			return err
 		}
 	}
-	return k.memory.Identities(ctx, k.provider, from, func(e event.Seen) { yield(k.entry(e)) })
+	return k.memory.Identities(ctx, k.provider, from, upTo, func(e event.Seen) { yield(k.entry(e)) })
 }
 
 // refresh brings the list up to date, from a sequence on. When that fails half way, what was read is not read again. There is
 // no list when there are too many.
-func (k *kept) refresh(ctx context.Context, from event.StreamSeq) error {
+func (k *kept) refresh(ctx context.Context, from, upTo event.StreamSeq) error {
 	before := *k
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	list := make([]known, 0, len(before.list)+keepBehind)
-	err := k.drain(ctx, from, func(e known) {
+	err := k.drain(ctx, from, upTo, func(e known) {
 		if len(list) == k.limit {
 			cancel(errTooMany)
 			return
@@ -144,7 +144,7 @@ func (k *kept) keep(ctx context.Context, open func(context.Context) (event.RawCu
 			k.forget(cursor.Position)
 		}
 		if err == nil && cursor.Position > 0 && (k.list == nil || cursor.Position >= k.read+keepBehind) {
-			if err = k.refresh(ctx, cursor.DedupeFrom); err == nil {
+			if err = k.refresh(ctx, cursor.DedupeFrom, cursor.Sequence); err == nil {
 				k.read = cursor.Position
 			}
 		}

@@ -21,7 +21,7 @@ type shelf struct {
 	read   int   // how many were yielded
 }
 
-func (s *shelf) Identities(ctx context.Context, _ event.Provider, from event.StreamSeq, yield func(event.Seen)) error {
+func (s *shelf) Identities(ctx context.Context, _ event.Provider, from, _ event.StreamSeq, yield func(event.Seen)) error {
 	for i, e := range s.events {
 		switch {
 		case s.err != nil && i >= len(s.events)/2:
@@ -49,7 +49,7 @@ func (s *shelf) add(n int) {
 
 func (k *kept) all(t interface{ Fatal(...any) }, from event.StreamSeq) []known {
 	var all []known
-	if err := k.drain(context.Background(), from, func(e known) { all = append(all, e) }); err != nil {
+	if err := k.drain(context.Background(), from, 0, func(e known) { all = append(all, e) }); err != nil {
 		t.Fatal(err)
 	}
 	return all
@@ -79,7 +79,7 @@ func TestKeptIsWhatRawHolds(t *testing.T) {
 			"stand by": func(t *rapid.T) {
 				k.forget(event.Seq(len(raw.events)))
 				raw.err = rapid.SampledFrom([]error{nil, nil, errors.New("no answer")}).Draw(t, "fault")
-				err := k.refresh(context.Background(), from)
+				err := k.refresh(context.Background(), from, 0)
 				if err != nil && !errors.Is(err, raw.err) && !errors.Is(err, errTooMany) {
 					t.Fatal(err)
 				}
@@ -123,11 +123,11 @@ func TestKeptIsNotReadAgain(t *testing.T) {
 	raw := &shelf{}
 	raw.add(1000)
 	k := newKept(raw, "p", "amqp", Spec{})
-	if err := k.refresh(t.Context(), 100); err != nil {
+	if err := k.refresh(t.Context(), 100, 0); err != nil {
 		t.Fatal(err)
 	}
 	raw.add(10)
-	if err := k.refresh(t.Context(), 200); err != nil {
+	if err := k.refresh(t.Context(), 200, 0); err != nil {
 		t.Fatal(err)
 	}
 	raw.add(5)
@@ -148,7 +148,7 @@ func TestKeptKeepsWhatItReadBeforeAnError(t *testing.T) {
 	raw := &shelf{err: errors.New("no answer")}
 	raw.add(1000)
 	k := newKept(raw, "p", "amqp", Spec{})
-	if err := k.refresh(t.Context(), 0); !errors.Is(err, raw.err) {
+	if err := k.refresh(t.Context(), 0, 0); !errors.Is(err, raw.err) {
 		t.Fatal(err)
 	}
 	raw.err, raw.read = nil, 0
@@ -162,7 +162,7 @@ func TestKeptForgetsAShorterRaw(t *testing.T) {
 	raw.add(1000)
 	k := newKept(raw, "p", "amqp", Spec{})
 	k.read = 1000
-	if err := k.refresh(t.Context(), 0); err != nil {
+	if err := k.refresh(t.Context(), 0, 0); err != nil {
 		t.Fatal(err)
 	}
 	if k.forget(1000); len(k.list) != 1000 {
@@ -181,7 +181,7 @@ func TestKeptHasALimit(t *testing.T) {
 	}
 	k.limit = 100
 	raw.add(5000)
-	if err := k.refresh(t.Context(), 0); !errors.Is(err, errTooMany) {
+	if err := k.refresh(t.Context(), 0, 0); !errors.Is(err, errTooMany) {
 		t.Errorf("5000 of at most 100: %v", err)
 	}
 	if raw.read > 102 {

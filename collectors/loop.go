@@ -49,7 +49,8 @@ type Loop struct {
 	// it waits for a source that does not return.
 	Report func(s event.State, reason string)
 
-	kept *kept // what was read of RAW already, if anything
+	kept    *kept           // what was read of RAW already, if anything
+	atLeast event.StreamSeq // up to here RAW is known to be there: the fence
 }
 
 // Run collects until ctx ends, and then returns nil: a commit under way is finished within Options.Drain, the latest
@@ -86,7 +87,7 @@ func (l *Loop) open(ctx context.Context) (*run, event.From, error) {
 	}
 	r := &run{
 		Loop: l, opt: l.Options.withDefaults(), seen: newSeen(l.Spec.Repeats, cursor.Floor),
-		saved: cursor.Progress, next: cursor.Progress, last: cursor.Sequence, exists: cursor.Sequence > 0,
+		saved: cursor.Progress, next: cursor.Progress, last: cursor.Sequence, opened: cursor.Sequence, exists: cursor.Sequence > 0,
 		wroteAt: time.Now(), committed: make(chan written, 1), position: cursor.Position,
 	}
 	r.queue = newQueue(r.opt.QueueBytes)
@@ -109,7 +110,7 @@ func (r *run) remember(ctx context.Context) error {
 		k = newKept(r.Memory, r.Provider, r.Name, r.Spec)
 	}
 	k.forget(r.position)
-	err := k.drain(ctx, r.next.DedupeFrom, func(e known) {
+	err := k.drain(ctx, r.next.DedupeFrom, max(r.opened, r.atLeast), func(e known) {
 		ahead = max(ahead, e.own)
 		r.seen.recall(e)
 	})

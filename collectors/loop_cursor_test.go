@@ -154,10 +154,10 @@ type aheadOf struct {
 	seq event.Seq
 }
 
-func (m aheadOf) Identities(ctx context.Context, p event.Provider, from event.StreamSeq, yield func(event.Seen)) error {
+func (m aheadOf) Identities(ctx context.Context, p event.Provider, from, upTo event.StreamSeq, yield func(event.Seen)) error {
 	yield(event.Seen{ID: "ahead", Source: fakeSN, Seq: m.seq, Sequence: 1000})
 	yield(event.Seen{ID: "other", Source: "other", Seq: 99, Sequence: 1001})
-	return m.Memory.Identities(ctx, p, from, yield)
+	return m.Memory.Identities(ctx, p, from, upTo, yield)
 }
 
 // Numbers that the stream has already must not be given to other events: the normalizer would take those for repeats.

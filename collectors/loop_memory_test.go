@@ -18,12 +18,12 @@ type counted struct {
 	reads, fails atomic.Int32
 }
 
-func (m *counted) Identities(ctx context.Context, p event.Provider, from event.StreamSeq, yield func(event.Seen)) error {
+func (m *counted) Identities(ctx context.Context, p event.Provider, from, upTo event.StreamSeq, yield func(event.Seen)) error {
 	m.reads.Add(1)
 	if m.fails.Add(-1) >= 0 {
 		return errors.New("no answer")
 	}
-	return m.Memory.Identities(ctx, p, from, yield)
+	return m.Memory.Identities(ctx, p, from, upTo, yield)
 }
 
 // A source that can't reach its service is run again and again: what RAW holds must not be read each time.

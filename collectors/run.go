@@ -43,9 +43,10 @@ type run struct {
 	live         bool      // the source has handed over something
 	reported     bool      // as stuck
 
-	position   event.Seq   // at the start
-	remembers  atomic.Bool // the set has what RAW holds
-	forgetting error       // why it could not be read; the source's goroutine sets it
+	position   event.Seq       // at the start
+	opened     event.StreamSeq // of the cursor at the start
+	remembers  atomic.Bool     // the set has what RAW holds
+	forgetting error           // why it could not be read; the source's goroutine sets it
 
 	saved     event.Progress  // what is durable
 	next      event.Progress  // what the next commit will say

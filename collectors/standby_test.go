@@ -20,7 +20,7 @@ type slowMemory struct {
 	reads []event.StreamSeq
 }
 
-func (m *slowMemory) Identities(ctx context.Context, p event.Provider, from event.StreamSeq, yield func(event.Seen)) error {
+func (m *slowMemory) Identities(ctx context.Context, p event.Provider, from, upTo event.StreamSeq, yield func(event.Seen)) error {
 	m.mu.Lock()
 	m.reads = append(m.reads, from)
 	m.mu.Unlock()
@@ -29,7 +29,7 @@ func (m *slowMemory) Identities(ctx context.Context, p event.Provider, from even
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-	return m.Memory.Identities(ctx, p, from, yield)
+	return m.Memory.Identities(ctx, p, from, upTo, yield)
 }
 
 // asked returns what was asked for since it was called last.

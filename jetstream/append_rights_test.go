@@ -100,7 +100,7 @@ func TestRightsThatSuffice(t *testing.T) {
 		t.Fatalf("the cursor is %+v (%v, %v)", m, ok, err)
 	}
 	seen := 0
-	if err := collector.Memory().Identities(ctx, prov, 0, func(event.Seen) { seen++ }); err != nil || seen != 3 {
+	if err := collector.Memory().Identities(ctx, prov, 0, 0, func(event.Seen) { seen++ }); err != nil || seen != 3 {
 		t.Fatalf("%d identities (%v), want 3", seen, err)
 	}
 	holdOnce(t, collector, event.RoleCollector, "prod")

@@ -57,7 +57,7 @@ func TestCompetingWritersOnACluster(t *testing.T) {
 	}
 
 	next := event.Seq(1)
-	err := client.Memory().Identities(testContext(t), prov, 0, func(s event.Seen) {
+	err := client.Memory().Identities(testContext(t), prov, 0, 0, func(s event.Seen) {
 		if want := event.ID(fmt.Sprintf("panko-%d", next)); s.ID != want {
 			t.Fatalf("at %d is %s, want %s", s.Sequence, s.ID, want)
 		}

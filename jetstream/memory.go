@@ -19,7 +19,9 @@ const (
 	// maxEmpty is how many requests in a row may bring nothing though there is something.
 	maxEmpty = 3
 	// memoryIdle is when the server forgets a consumer that nobody reads any more.
-	memoryIdle = 30 * time.Second
+	memoryIdle = 20 * time.Second
+	// catchUp is how long it may take until the leader reads for us.
+	catchUp = 2 * time.Minute
 )
 
 // Memory reads back which identities EVENTS_RAW holds. It is safe for concurrent use.
@@ -29,14 +31,15 @@ type Memory struct{ raw *Log }
 func (c *Client) Memory() *Memory { return &Memory{raw: c.Raw()} }
 
 // Identities calls yield for the raw events of all sources of a provider, in stream order, from a stream sequence on to
-// what the stream holds when it is called. Bodies are not read. A message that was not written by stackstream has no
-// identity: it is passed over, and the log says so. One that a newer version wrote is an error of the kind event.Invalid.
-// An error leaves the account incomplete.
+// what the stream holds when it is called, and at least to upTo, which it is known to hold. Bodies are not read. A message
+// that was not written by stackstream has no identity: it is passed over, and the log says so. One that a newer version wrote
+// is an error of the kind event.Invalid. An error leaves the account incomplete.
 //
-// The server that reads the stream for us may lag behind its leader, and so may the one that is asked for a cursor: the
-// cursor of another source, which the caller has not read, would speak of too little then. A stream with replicas is
-// therefore read until that server has caught up with what the leader had when this was called.
-func (m *Memory) Identities(ctx context.Context, p event.Provider, from event.StreamSeq, yield func(event.Seen)) error {
+// A replica that lags would not do, also where its leader calls it current: it may have the log and not yet the stream. Nor
+// would a leader that has just been elected and does not show yet all that was committed before. So the leader is read, and it
+// has to show upTo and the newest cursor that was found. No server can be told to read for us: consumers are made until one is
+// on the leader.
+func (m *Memory) Identities(ctx context.Context, p event.Provider, from, upTo event.StreamSeq, yield func(event.Seen)) error {
 	op := "read the identities of " + string(p)
 	handle, err := m.raw.streamHandle(ctx)
 	if err != nil {
@@ -48,37 +51,12 @@ func (m *Memory) Identities(ctx context.Context, p event.Provider, from event.St
 	}
 	ctx, release := m.raw.c.failOnRefusal(ctx, isConsumerRequest(event.StreamRaw))
 	defer release()
-	brief, cancel := context.WithTimeout(ctx, readTimeout)
-	defer cancel()
-	consumer, err := handle.CreateConsumer(brief, natsjs.ConsumerConfig{
-		Name:              "memory-" + string(p) + "-" + newID(),
-		FilterSubject:     event.RawSubjects(p),
-		DeliverPolicy:     natsjs.DeliverByStartSequencePolicy,
-		OptStartSeq:       max(uint64(from), 1),
-		AckPolicy:         natsjs.AckNonePolicy,
-		HeadersOnly:       true,
-		MemoryStorage:     true,
-		Replicas:          1,
-		InactiveThreshold: memoryIdle,
-	})
-	if err != nil {
-		return readError(ctx, op, err)
+	r := recollection{stream: handle, provider: p, upTo: upTo, next: max(from, 1), yield: yield}
+	for _, cursor := range cursors {
+		r.upTo = max(r.upTo, cursor.Sequence)
 	}
-
-	r := recollection{consumer: consumer, last: map[event.Source]event.Seq{}, yield: yield}
-	r.left = consumer.CachedInfo().NumPending
-	replicated := handle.CachedInfo().Config.Replicas > 1
-	behind := replica{stream: handle, consumer: consumer, since: time.Now()}
-	for done := false; ; {
-		if err := r.read(ctx); err != nil {
-			return readError(ctx, op, err)
-		}
-		if r.left == 0 && (done || !replicated && r.complete(cursors, from)) {
-			break
-		}
-		if r.left, done, err = behind.caughtUp(ctx, r.delivered); err != nil {
-			return readError(ctx, op, err)
-		}
+	if err := r.run(ctx); err != nil {
+		return readError(ctx, op, err)
 	}
 	if r.foreign != nil {
 		m.raw.c.log.Warn().Err(r.foreign).Int("messages", r.foreigners).Str("provider", string(p)).
@@ -89,14 +67,109 @@ func (m *Memory) Identities(ctx context.Context, p event.Provider, from event.St
 
 // recollection is one reading of identities.
 type recollection struct {
-	consumer   natsjs.Consumer
-	delivered  uint64
-	left       uint64                     // how many the server has that were not read yet, as far as it has said
-	empty      int                        // requests in a row that brought nothing
-	last       map[event.Source]event.Seq // the last one seen of each source
+	stream     natsjs.Stream
+	provider   event.Provider
+	upTo       event.StreamSeq
+	next       event.StreamSeq // where to go on
+	began      time.Time
 	yield      func(event.Seen)
 	foreign    error // the first message that was not written by stackstream
 	foreigners int
+
+	consumer  natsjs.Consumer
+	delivered uint64
+	left      uint64 // how many the server has that were not read yet, as far as it has said
+	empty     int    // requests in a row that brought nothing
+}
+
+// run reads with one consumer after the other, until one has read the leader to its end.
+func (r *recollection) run(ctx context.Context) error {
+	pause := backoff.NewExponentialBackOff(backoff.WithInitialInterval(20*time.Millisecond), backoff.WithMaxInterval(time.Second),
+		backoff.WithMaxElapsedTime(0))
+	r.began = time.Now()
+	for {
+		if err := r.consume(ctx); err != nil {
+			return err
+		}
+		done, err := r.readLeader(ctx)
+		if err != nil || done {
+			return err
+		}
+		if time.Since(r.began) > catchUp {
+			return fmt.Errorf("no server that reads %s for us is its leader", event.StreamRaw)
+		}
+		select {
+		case <-time.After(pause.NextBackOff()):
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+}
+
+// consume makes a consumer that goes on where the last one ended.
+func (r *recollection) consume(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, readTimeout)
+	defer cancel()
+	consumer, err := r.stream.CreateConsumer(ctx, natsjs.ConsumerConfig{
+		Name:              "memory-" + string(r.provider) + "-" + newID(),
+		FilterSubject:     event.RawSubjects(r.provider),
+		DeliverPolicy:     natsjs.DeliverByStartSequencePolicy,
+		OptStartSeq:       uint64(r.next),
+		AckPolicy:         natsjs.AckNonePolicy,
+		HeadersOnly:       true,
+		MemoryStorage:     true,
+		Replicas:          1,
+		InactiveThreshold: memoryIdle,
+	})
+	if err != nil {
+		return err
+	}
+	r.consumer, r.delivered, r.left, r.empty = consumer, 0, consumer.CachedInfo().NumPending, 0
+	return nil
+}
+
+// readLeader reads to the end what the server has that reads for us; false if it is not the leader of the stream.
+func (r *recollection) readLeader(ctx context.Context) (done bool, err error) {
+	for {
+		stream, err := infoOf(ctx, r.stream)
+		if err != nil {
+			return false, err
+		}
+		consumer, err := r.ask(ctx)
+		if err != nil {
+			return false, err
+		}
+		if stream.Cluster != nil && consumer.Cluster != nil && len(stream.Cluster.Replicas) > 0 {
+			if leader := stream.Cluster.Leader; leader == "" || consumer.Cluster.Leader != leader {
+				return false, nil
+			}
+		}
+		// The consumer was asked after the stream, on the same server: what it has left is all that the stream showed.
+		r.left = consumer.NumPending + consumer.Delivered.Consumer - r.delivered
+		shown := event.StreamSeq(stream.State.LastSeq) >= r.upTo
+		if r.left == 0 && shown {
+			return true, nil
+		}
+		if err := r.read(ctx); err != nil {
+			return false, err
+		}
+		if r.left == 0 && !shown {
+			if time.Since(r.began) > catchUp {
+				return false, fmt.Errorf("the leader of %s ends at %d, and %d was there", event.StreamRaw, stream.State.LastSeq, r.upTo)
+			}
+			select {
+			case <-time.After(50 * time.Millisecond):
+			case <-ctx.Done():
+				return false, context.Cause(ctx)
+			}
+		}
+	}
+}
+
+func (r *recollection) ask(ctx context.Context) (*natsjs.ConsumerInfo, error) {
+	ctx, cancel := context.WithTimeout(ctx, readTimeout)
+	defer cancel()
+	return r.consumer.Info(ctx)
 }
 
 // read takes what is left, or less: then the server has to be asked anew how much that is, since some may have expired.
@@ -159,6 +232,7 @@ func (r *recollection) take(msg natsjs.Msg) error {
 		return fmt.Errorf("delivery %d follows %d", meta.Sequence.Consumer, r.delivered)
 	}
 	r.delivered++
+	r.next = event.StreamSeq(meta.Sequence.Stream) + 1
 	r.left = min(r.left-1, meta.NumPending)
 	raw, err := event.ParseRaw(stored(msg, meta))
 	if newer := (*event.NewerError)(nil); errors.As(err, &newer) {
@@ -170,74 +244,8 @@ func (r *recollection) take(msg natsjs.Msg) error {
 		}
 		return nil
 	}
-	r.last[raw.Source] = raw.Seq
 	r.yield(event.Seen{ID: raw.ID, Source: raw.Source, Time: raw.Time, Seq: raw.Seq, Sequence: raw.Sequence})
 	return nil
-}
-
-// complete tells whether everything was seen that the cursors speak of and that can't come before from.
-func (r *recollection) complete(cursors map[event.Source]event.RawCursor, from event.StreamSeq) bool {
-	for source, cursor := range cursors {
-		if cursor.Position > 0 && cursor.Sequence > from && r.last[source] < cursor.Position {
-			return false
-		}
-	}
-	return true
-}
-
-// replica is the server that a consumer reads a stream on.
-type replica struct {
-	stream   natsjs.Stream
-	consumer natsjs.Consumer
-	current  time.Time // when its leader first called it current
-	since    time.Time // when it was first asked
-}
-
-// catchUp is how long a server may take to catch up. Another one may have less to catch up with, and is tried then.
-const catchUp = 2 * time.Minute
-
-// caughtUp pauses for a moment and tells whether the server has all that its leader had when this was first called, and
-// how many messages it has for the consumer behind the given delivery, on their way included. It has all when it is the
-// leader, or a while after the leader has called it current once: it has received everything then, and may still have to
-// apply it. While others write it need not be current again.
-func (r *replica) caughtUp(ctx context.Context, delivered uint64) (left uint64, done bool, err error) {
-	select {
-	case <-time.After(50 * time.Millisecond):
-	case <-ctx.Done():
-		return 0, false, ctx.Err()
-	}
-	stream, err := infoOf(ctx, r.stream)
-	if err != nil {
-		return 0, false, err
-	}
-	brief, cancel := context.WithTimeout(ctx, readTimeout)
-	defer cancel()
-	consumer, err := r.consumer.Info(brief)
-	if err != nil {
-		return 0, false, err
-	}
-	left = consumer.NumPending + consumer.Delivered.Consumer - delivered
-	if stream.Cluster == nil || consumer.Cluster == nil || stream.Cluster.Leader == consumer.Cluster.Leader {
-		return left, true, nil
-	}
-	for _, peer := range stream.Cluster.Replicas {
-		if peer.Name != consumer.Cluster.Leader {
-			continue
-		}
-		switch {
-		case peer.Offline:
-			r.current = time.Time{}
-		case !r.current.IsZero():
-			return left, time.Since(r.current) > settle/4, nil
-		case peer.Current && peer.Lag == 0:
-			r.current = time.Now()
-		}
-	}
-	if left == 0 && time.Since(r.since) > catchUp {
-		return 0, false, unavailable("catch up", fmt.Errorf("NATS server %s, which reads %s for us, does not catch up with its leader",
-			consumer.Cluster.Leader, event.StreamRaw))
-	}
-	return left, false, nil
 }
 
 // Cursors returns the cursor of every source that ever collected for a provider, with its Sequence.

@@ -14,91 +14,96 @@ import (
 	"stackstream/event"
 )
 
-// follower is a stream with three replicas. Whoever is asked for messages lags behind the leader, and learns of its events
-// only after a while.
-type follower struct {
-	events  int           // of the leader, all of one source
-	behind  time.Duration // until when the follower has none of them
-	noise   bool          // others write all the time, so that it is seldom current
-	unknown int           // so many requests find nobody who answers
-	empty   int           // so many requests bring nothing, though there is something
-	loses   int           // so many messages of the next request are lost on their way
-	born    time.Time
-	read    int
-	samples int
+// trio is a stream with three replicas, a, b and c, of which each knows as much of its events as it knows. Consumers come to be
+// on them in turn.
+type trio struct {
+	events   int // that were committed
+	leads    func(since time.Duration) string
+	has      func(server string, since time.Duration) int
+	unknown  int // so many requests find nobody who answers
+	empty    int // so many requests bring nothing, though there is something
+	loses    int // so many messages of the next request are lost on their way
+	born     time.Time
+	consumed int
 }
 
-func (f *follower) has() int {
-	if time.Since(f.born) < f.behind {
-		return 0
+func (f *trio) shown(server string) int {
+	if f.has == nil {
+		return f.events
 	}
-	return f.events
+	return f.has(server, time.Since(f.born))
 }
 
-type followerServer struct {
+type trioServer struct {
 	natsjs.JetStream
-	f *follower
+	f *trio
 }
 
-func (s followerServer) Stream(context.Context, string) (natsjs.Stream, error) {
-	return followerStream{follower: s.f}, nil
+func (s trioServer) Stream(context.Context, string) (natsjs.Stream, error) {
+	return trioStream{trio: s.f}, nil
 }
 
-type followerStream struct {
+type trioStream struct {
 	natsjs.Stream
-	*follower
+	*trio
 }
 
-func (f followerStream) CachedInfo() *natsjs.StreamInfo {
+func (f trioStream) CachedInfo() *natsjs.StreamInfo {
 	return &natsjs.StreamInfo{Config: natsjs.StreamConfig{Replicas: 3}}
 }
 
-func (f followerStream) Info(context.Context, ...natsjs.StreamInfoOpt) (*natsjs.StreamInfo, error) {
-	f.samples++
-	caught := f.has() == f.events && (!f.noise || f.samples%3 == 0)
+func (f trioStream) Info(context.Context, ...natsjs.StreamInfoOpt) (*natsjs.StreamInfo, error) {
+	leader := "a"
+	if f.leads != nil {
+		leader = f.leads(time.Since(f.born))
+	}
+	last := f.shown(leader)
+	if last == f.events {
+		last++ // the cursor
+	}
 	return &natsjs.StreamInfo{
-		State:   natsjs.StreamState{LastSeq: uint64(f.events + 1), Subjects: map[string]uint64{"events.cursor.raw.p.s": 1}},
-		Cluster: &natsjs.ClusterInfo{Leader: "a", Replicas: []*natsjs.PeerInfo{{Name: "b", Current: caught}, {Name: "c", Current: true}}},
+		State:   natsjs.StreamState{LastSeq: uint64(last), Subjects: map[string]uint64{"events.cursor.raw.p.s": 1}},
+		Cluster: &natsjs.ClusterInfo{Leader: leader, Replicas: []*natsjs.PeerInfo{{Name: "x", Current: true}, {Name: "y", Current: true}}},
 	}, nil
 }
 
-func (f followerStream) GetLastMsgForSubject(_ context.Context, subject string) (*natsjs.RawStreamMsg, error) {
-	if f.has() == 0 {
-		return nil, natsjs.ErrMsgNotFound
-	}
-	return &natsjs.RawStreamMsg{Subject: subject, Sequence: uint64(f.events + 1), Data: fmt.Appendf(nil, `{"position":%d}`, f.events)}, nil
+func (f trioStream) GetLastMsgForSubject(_ context.Context, subject string) (*natsjs.RawStreamMsg, error) {
+	return nil, natsjs.ErrMsgNotFound // of a replica that has nothing
 }
 
-func (f followerStream) CreateConsumer(context.Context, natsjs.ConsumerConfig) (natsjs.Consumer, error) {
-	return followerConsumer{follower: f.follower}, nil
+func (f trioStream) CreateConsumer(_ context.Context, c natsjs.ConsumerConfig) (natsjs.Consumer, error) {
+	f.consumed++
+	return &trioConsumer{trio: f.trio, server: string("bca"[f.consumed%3]), read: int(c.OptStartSeq) - 1, start: int(c.OptStartSeq) - 1}, nil
 }
 
-type followerConsumer struct {
+type trioConsumer struct {
 	natsjs.Consumer
-	*follower
+	*trio
+	server      string
+	read, start int
 }
 
-func (f followerConsumer) CachedInfo() *natsjs.ConsumerInfo {
+func (f *trioConsumer) CachedInfo() *natsjs.ConsumerInfo {
 	return &natsjs.ConsumerInfo{
-		NumPending: uint64(f.has() - f.read), Delivered: natsjs.SequenceInfo{Consumer: uint64(f.read)},
-		Cluster: &natsjs.ClusterInfo{Leader: "b"},
+		NumPending: uint64(max(f.shown(f.server)-f.read, 0)), Delivered: natsjs.SequenceInfo{Consumer: uint64(f.read - f.start)},
+		Cluster: &natsjs.ClusterInfo{Leader: f.server},
 	}
 }
 
-func (f followerConsumer) Info(context.Context) (*natsjs.ConsumerInfo, error) {
+func (f *trioConsumer) Info(context.Context) (*natsjs.ConsumerInfo, error) {
 	return f.CachedInfo(), nil
 }
 
-func (f followerConsumer) Fetch(n int, _ ...natsjs.FetchOpt) (natsjs.MessageBatch, error) {
+func (f *trioConsumer) Fetch(n int, _ ...natsjs.FetchOpt) (natsjs.MessageBatch, error) {
 	if f.unknown > 0 {
 		f.unknown--
-		return followerBatch{err: nats.ErrNoResponders}, nil
+		return trioBatch{err: nats.ErrNoResponders}, nil
 	}
 	if f.empty > 0 {
 		f.empty--
-		return followerBatch{}, nil
+		return trioBatch{}, nil
 	}
-	var batch followerBatch
+	var batch trioBatch
 	if f.loses > 0 {
 		f.read += f.loses
 		n, f.loses = n-f.loses, 0
@@ -106,18 +111,18 @@ func (f followerConsumer) Fetch(n int, _ ...natsjs.FetchOpt) (natsjs.MessageBatc
 	}
 	for range n {
 		f.read++
-		batch.messages = append(batch.messages, followerMsg{n: f.read, pending: f.has() - f.read})
+		batch.messages = append(batch.messages, trioMsg{n: f.read, delivery: f.read - f.start, pending: f.shown(f.server) - f.read})
 	}
 	return batch, nil
 }
 
-type followerBatch struct {
+type trioBatch struct {
 	natsjs.MessageBatch
 	messages []natsjs.Msg
 	err      error
 }
 
-func (b followerBatch) Messages() <-chan natsjs.Msg {
+func (b trioBatch) Messages() <-chan natsjs.Msg {
 	all := make(chan natsjs.Msg, len(b.messages))
 	for _, m := range b.messages {
 		all <- m
@@ -126,54 +131,71 @@ func (b followerBatch) Messages() <-chan natsjs.Msg {
 	return all
 }
 
-func (b followerBatch) Error() error { return b.err }
+func (b trioBatch) Error() error { return b.err }
 
-type followerMsg struct {
+type trioMsg struct {
 	natsjs.Msg
-	n, pending int
+	n, delivery, pending int
 }
 
-func (m followerMsg) Subject() string { return "events.raw.p.s" }
-func (m followerMsg) Data() []byte    { return nil }
+func (m trioMsg) Subject() string { return "events.raw.p.s" }
+func (m trioMsg) Data() []byte    { return nil }
 
-func (m followerMsg) Headers() nats.Header {
+func (m trioMsg) Headers() nats.Header {
 	e := event.Raw{ID: event.ID(fmt.Sprintf("e%d", m.n)), Received: time.Unix(0, 0)}
 	return nats.Header(e.Message("p", "s", event.Seq(m.n), event.BodyRef{}).Header)
 }
 
-func (m followerMsg) Metadata() (*natsjs.MsgMetadata, error) {
+func (m trioMsg) Metadata() (*natsjs.MsgMetadata, error) {
 	return &natsjs.MsgMetadata{
-		Sequence: natsjs.SequencePair{Consumer: uint64(m.n), Stream: uint64(m.n)}, NumPending: uint64(m.pending),
+		Sequence: natsjs.SequencePair{Consumer: uint64(m.delivery), Stream: uint64(m.n)}, NumPending: uint64(m.pending),
 	}, nil
 }
 
-// The cursor of another source comes from a replica that lags just as the events do: both together look complete.
-func TestIdentitiesWaitForAReplicaThatLags(t *testing.T) {
-	for name, f := range map[string]*follower{
-		"that has nothing yet":                 {events: 3, behind: time.Second},
-		"that has it all":                      {events: 3},
-		"that has it all while others write":   {events: 3, noise: true},
-		"that lags far while others write":     {events: 3, behind: time.Minute, noise: true},
-		"of a stream that has nothing, either": {behind: time.Second},
-		"that nobody knows yet":                {events: 3, unknown: 5},
-		"that brings nothing at first":         {events: 3, empty: 2},
-		"that brings nothing when it has it":   {events: 3, behind: time.Second, empty: 2},
+func (f *trio) identities(t *testing.T, from, upTo event.StreamSeq) (ids []event.ID, err error) {
+	f.born = time.Now()
+	c := &Client{js: trioServer{f: f}}
+	m := &Memory{raw: &Log{c: c, stream: event.StreamRaw, handle: trioStream{trio: f}}}
+	err = m.Identities(t.Context(), "p", from, upTo, func(s event.Seen) { ids = append(ids, s.ID) })
+	return ids, err
+}
+
+// Whoever lags, and whoever leads: what is known to be there is read, once and in order.
+func TestIdentitiesAreThoseOfTheLeader(t *testing.T) {
+	only := func(server string) func(string, time.Duration) int {
+		return func(s string, _ time.Duration) int {
+			if s == server {
+				return 5
+			}
+			return 2
+		}
+	}
+	for name, f := range map[string]*trio{
+		"all have everything":      {},
+		"only the leader has it":   {has: only("a")},
+		"another one leads":        {has: only("c"), leads: func(time.Duration) string { return "c" }},
+		"nobody leads for a while": {leads: func(d time.Duration) string { return map[bool]string{true: "", false: "b"}[d < time.Second] }},
+		"the leader does not show it yet": {has: func(_ string, d time.Duration) int {
+			return map[bool]int{true: 3, false: 5}[d < 3*time.Second]
+		}},
+		"the leader changes while it does not": {
+			leads: func(d time.Duration) string { return map[bool]string{true: "a", false: "c"}[d < time.Second] },
+			has: func(s string, d time.Duration) int {
+				return map[bool]int{true: 5, false: 3}[s == "c" && d > 2*time.Second]
+			},
+		},
+		"nobody knows who reads":     {unknown: 5},
+		"nothing comes at first":     {empty: 2},
+		"it lags, and nothing comes": {empty: 2, has: only("a")},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				f.born = time.Now()
-				ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
-				defer cancel()
-				c := &Client{js: followerServer{f: f}}
-				m := &Memory{raw: &Log{c: c, stream: event.StreamRaw, handle: followerStream{follower: f}}}
-				var ids []event.ID
-				if err := m.Identities(ctx, "p", 0, func(s event.Seen) { ids = append(ids, s.ID) }); err != nil {
-					t.Fatal(err)
+				f.events = 5
+				ids, err := f.identities(t, 0, 6)
+				if want := []event.ID{"e1", "e2", "e3", "e4", "e5"}; err != nil || !slices.Equal(ids, want) {
+					t.Errorf("identities are %v (%v), want %v", ids, err, want)
 				}
-				if want := []event.ID{"e1", "e2", "e3"}[:f.events]; !slices.Equal(ids, want) {
-					t.Errorf("identities are %v, want %v", ids, want)
-				}
-				if took := time.Since(f.born); took > f.behind+time.Second {
+				if took := time.Since(f.born); took > 5*time.Second {
 					t.Errorf("it took %s", took)
 				}
 			})
@@ -181,21 +203,20 @@ func TestIdentitiesWaitForAReplicaThatLags(t *testing.T) {
 	}
 }
 
-// What was sent and did not come is not taken for read.
+// What was sent and did not come is not taken for read, nor what a server never shows.
 func TestIdentitiesThatDoNotComeAreMissed(t *testing.T) {
-	for name, f := range map[string]*follower{
-		"the last ones are lost": {events: 5, loses: 2},
-		"all are lost":           {events: 5, loses: 5},
-		"none ever comes":        {events: 5, empty: 99},
+	for name, f := range map[string]*trio{
+		"the last ones are lost": {loses: 2},
+		"all are lost":           {loses: 5},
+		"none ever comes":        {empty: 99},
+		"it is never shown":      {has: func(string, time.Duration) int { return 3 }},
+		"nobody ever leads":      {leads: func(time.Duration) string { return "" }},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				f.born = time.Now()
-				c := &Client{js: followerServer{f: f}}
-				m := &Memory{raw: &Log{c: c, stream: event.StreamRaw, handle: followerStream{follower: f}}}
-				seen := 0
-				if err := m.Identities(t.Context(), "p", 0, func(event.Seen) { seen++ }); event.KindOf(err) != event.Unavailable {
-					t.Errorf("%d of 5 identities came, and the error is %v", seen, err)
+				f.events = 5
+				if ids, err := f.identities(t, 0, 6); event.KindOf(err) != event.Unavailable {
+					t.Errorf("%v of 5 identities came, and the error is %v", ids, err)
 				}
 			})
 		})

@@ -20,7 +20,7 @@ func TestIdentitiesAreReadFromASequenceOn(t *testing.T) {
 	ctx := testContext(t)
 	read := func(from event.StreamSeq) (ids []event.ID) {
 		t.Helper()
-		if err := client.Memory().Identities(ctx, prov, from, func(s event.Seen) { ids = append(ids, s.ID) }); err != nil {
+		if err := client.Memory().Identities(ctx, prov, from, 0, func(s event.Seen) { ids = append(ids, s.ID) }); err != nil {
 			t.Fatal(err)
 		}
 		return ids
@@ -45,7 +45,7 @@ func TestIdentitiesAreReadFromASequenceOn(t *testing.T) {
 		t.Errorf("behind the end there are %v", got)
 	}
 	var seen []event.Seen
-	if err := client.Memory().Identities(ctx, prov, 7, func(s event.Seen) { seen = append(seen, s) }); err != nil {
+	if err := client.Memory().Identities(ctx, prov, 7, 0, func(s event.Seen) { seen = append(seen, s) }); err != nil {
 		t.Fatal(err)
 	}
 	want := []event.Seen{{ID: "panko-3", Source: "panko", Time: time.Unix(1700000003, 0).UTC(), Seq: 3, Sequence: 7}}
@@ -63,7 +63,7 @@ func TestIdentitiesOfMoreThanOneRequest(t *testing.T) {
 	}
 	n := 0
 	last := event.StreamSeq(0)
-	err := client.Memory().Identities(testContext(t), prov, 0, func(s event.Seen) {
+	err := client.Memory().Identities(testContext(t), prov, 0, 0, func(s event.Seen) {
 		if s.Sequence <= last {
 			t.Fatalf("%d came after %d", s.Sequence, last)
 		}
@@ -86,7 +86,7 @@ func TestIdentitiesPassOverForeignMessages(t *testing.T) {
 	mustAppend(t, client.Raw(), rawBatch("panko", 2, 1, cursor))
 	var ids []event.ID
 	// They must not keep the collector from starting: the normalizer makes dead letters of them.
-	if err := client.Memory().Identities(testContext(t), prov, 0, func(s event.Seen) { ids = append(ids, s.ID) }); err != nil {
+	if err := client.Memory().Identities(testContext(t), prov, 0, 0, func(s event.Seen) { ids = append(ids, s.ID) }); err != nil {
 		t.Fatal(err)
 	}
 	if want := []event.ID{"panko-1", "panko-2"}; !slices.Equal(ids, want) {
@@ -345,7 +345,7 @@ func TestWhatANewerVersionWroteIsNotRead(t *testing.T) {
 		}
 	}
 	put("ingest.raw.prod.panko", "99", "{}")
-	wantNewer("identities", client.Memory().Identities(ctx, prov, 0, func(event.Seen) {}))
+	wantNewer("identities", client.Memory().Identities(ctx, prov, 0, 0, func(event.Seen) {}))
 	put("ingest.cursor.raw.prod", "", `{"kind": "panko", "format": 99}`)
 	_, err := client.Choices().ReadChoice(ctx, prov)
 	wantNewer("choice", err)

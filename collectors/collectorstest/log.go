@@ -132,7 +132,7 @@ func (l *Log) notify() {
 
 // Identities calls yield for what the Log holds of a provider.
 func (l *Log) Identities(
-	ctx context.Context, p event.Provider, from event.StreamSeq, yield func(event.Seen),
+	ctx context.Context, p event.Provider, from, upTo event.StreamSeq, yield func(event.Seen),
 ) error {
 	for _, e := range l.Events(p) {
 		if e.Sequence >= from {

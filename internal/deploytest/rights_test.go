@@ -117,7 +117,7 @@ func writers(t *testing.T, c *cluster) {
 		t.Fatalf("the collector stores a large body: %v", err)
 	}
 	collector := c.client(t, "collector").Memory()
-	if err := collector.Identities(within(t), "large", 0, func(event.Seen) {}); err != nil {
+	if err := collector.Identities(within(t), "large", 0, 0, func(event.Seen) {}); err != nil {
 		t.Fatalf("the collector reads what is collected: %v", err)
 	}
 	normalizer := c.client(t, "normalizer").Bodies()

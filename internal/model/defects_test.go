@@ -239,9 +239,9 @@ type brokenMemory struct {
 
 func forgetsNewest(m collectors.Memory) collectors.Memory { return brokenMemory{m} }
 
-func (m brokenMemory) Identities(ctx context.Context, p event.Provider, from event.StreamSeq, yield func(event.Seen)) error {
+func (m brokenMemory) Identities(ctx context.Context, p event.Provider, from, upTo event.StreamSeq, yield func(event.Seen)) error {
 	var seen []event.Seen
-	err := m.Memory.Identities(ctx, p, from, func(s event.Seen) { seen = append(seen, s) })
+	err := m.Memory.Identities(ctx, p, from, upTo, func(s event.Seen) { seen = append(seen, s) })
 	for _, s := range seen[:max(0, len(seen)-1)] {
 		yield(s)
 	}

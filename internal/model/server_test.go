@@ -103,7 +103,7 @@ type memory struct {
 	lags bool
 }
 
-func (m memory) Identities(ctx context.Context, p event.Provider, from event.StreamSeq, yield func(event.Seen)) error {
+func (m memory) Identities(ctx context.Context, p event.Provider, from, upTo event.StreamSeq, yield func(event.Seen)) error {
 	var seen []event.Seen
 	var err error
 	fates := []fate{fine, unavailable, diesBefore}
