@@ -1,0 +1,333 @@
+// Package expr compiles and evaluates the expressions of the configuration, which are written in CEL
+// (https://cel.dev), over JSON that is not decoded before it is asked for.
+//
+// Besides what CEL brings along there are its extensions for strings, lists, encodings, optional values (rec.?name) and
+// regular expressions, and
+//
+//	hash(x)            the SHA-256 of a value as JSON, in hexadecimal; of a record it is of the bytes that came
+//	format(time, form) a time as text; the forms are those of package timeform: rfc3339, unix, unix_ms, …, or a layout
+//	parse(text, form)  a time that is written in that form
+//
+// A whole number of JSON is an int, or a uint where it is too large for that, or a string of its digits where it is too
+// large for both, so that no identity loses digits. All other numbers are doubles. Numbers of different types are
+// compared by their value.
+package expr
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"cel.dev/cel-go/cel"
+	"cel.dev/cel-go/common/ast"
+	"cel.dev/cel-go/common/operators"
+	"cel.dev/cel-go/common/types"
+	"cel.dev/cel-go/common/types/ref"
+	"cel.dev/cel-go/ext"
+
+	"stackstream/internal/rawjson"
+)
+
+// Type of a variable or of a result.
+type Type int
+
+// The types. Any is what a JSON value is: its type shows when it is there.
+const (
+	Any Type = iota
+	Text
+	Bool
+	Time
+	Map // of texts to texts
+)
+
+// cel is the type as CEL knows it.
+func (t Type) cel() *cel.Type {
+	switch t {
+	case Text:
+		return cel.StringType
+	case Bool:
+		return cel.BoolType
+	case Time:
+		return cel.TimestampType
+	case Map:
+		return cel.MapType(cel.StringType, cel.StringType)
+	default:
+		return cel.DynType
+	}
+}
+
+// String is the type for people.
+func (t Type) String() string {
+	return []string{Any: "anything", Text: "text", Bool: "true or false", Time: "a time", Map: "texts by name"}[t]
+}
+
+const (
+	// maxCost bounds what one evaluation may do, in CEL's units: some hundred times what an expression takes that people
+	// write.
+	maxCost = 1_000_000
+	// maxText is how long an expression may be, in bytes.
+	maxText = 4096
+)
+
+// Env is the variables that an expression may use. It is safe for concurrent use.
+type Env struct{ env *cel.Env }
+
+// NewEnv makes an Env of variables and their types.
+func NewEnv(variables map[string]Type) (*Env, error) {
+	options := []cel.EnvOption{
+		cel.OptionalTypes(), cel.CrossTypeNumericComparisons(true), cel.DefaultUTCTimeZone(true),
+		cel.ParserExpressionSizeLimit(maxText), ext.Strings(), ext.Lists(), ext.Encoders(), ext.Regex(), ext.Math(),
+		cel.Function("hash", cel.Overload("hash_any", []*cel.Type{cel.DynType}, cel.StringType, cel.UnaryBinding(hash))),
+		cel.Function("format", cel.Overload("format_time", []*cel.Type{cel.TimestampType, cel.StringType}, cel.StringType,
+			cel.BinaryBinding(formatTime))),
+		cel.Function("parse", cel.Overload("parse_time", []*cel.Type{cel.StringType, cel.StringType}, cel.TimestampType,
+			cel.BinaryBinding(parseTime))),
+	}
+	for name, t := range variables {
+		options = append(options, cel.Variable(name, t.cel()))
+	}
+	env, err := cel.NewEnv(options...)
+	if err != nil {
+		return nil, fmt.Errorf("prepare expressions: %w", err)
+	}
+	return &Env{env: env}, nil
+}
+
+// Error is a mistake in an expression.
+type Error struct {
+	Line, Column int // from 1 on, in the expression
+	Msg          string
+}
+
+func (e *Error) Error() string {
+	if e.Line > 1 {
+		return fmt.Sprintf("%s (line %d, column %d of the expression)", e.Msg, e.Line, e.Column)
+	}
+	return fmt.Sprintf("%s (column %d of the expression)", e.Msg, e.Column)
+}
+
+// Program is a compiled expression. It is safe for concurrent use.
+type Program struct {
+	text    string
+	program cel.Program
+	want    Type
+	// root and path are set where the expression only selects members of a variable: rec.actor.id. No CEL is needed then.
+	root string
+	path []string
+}
+
+// Compile checks and compiles an expression whose result is to be of a type. Text takes what Text of a result takes. The
+// error is an *Error.
+func (e *Env) Compile(text string, want Type) (*Program, error) {
+	if strings.TrimSpace(text) == "" {
+		return nil, &Error{1, 1, "is empty"}
+	}
+	checked, issues := e.env.Compile(text)
+	if err := issues.Err(); err != nil {
+		first := issues.Errors()[0]
+		return nil, &Error{first.Location.Line(), first.Location.Column() + 1, message(first.Message)}
+	}
+	if got := checked.OutputType(); !fits(got, want) {
+		return nil, &Error{1, 1, fmt.Sprintf("is %s, and %s is wanted", got, want)}
+	}
+	program, err := e.env.Program(checked, cel.EvalOptions(cel.OptOptimize), cel.CostLimit(maxCost))
+	if err != nil {
+		return nil, &Error{1, 1, err.Error()}
+	}
+	p := &Program{text: text, program: program, want: want}
+	p.root, p.path = selection(checked.NativeRep().Expr())
+	return p, nil
+}
+
+// message takes out of CEL's messages what says nothing to people.
+func message(text string) string { return strings.TrimSuffix(text, " (in container '')") }
+
+// fits tells whether a result of a type may be what is wanted.
+func fits(got *cel.Type, want Type) bool {
+	if got.IsExactType(cel.DynType) || want == Any || got.IsExactType(want.cel()) {
+		return true
+	}
+	switch got.Kind() {
+	case types.StringKind, types.IntKind, types.UintKind, types.DoubleKind, types.BoolKind, types.TimestampKind, types.NullTypeKind:
+		return want == Text
+	case types.OpaqueKind: // an optional value
+		return want == Text || want == Time
+	}
+	return false
+}
+
+// selection takes an expression apart that only selects members of a variable.
+func selection(e ast.Expr) (root string, path []string) {
+	switch e.Kind() {
+	case ast.IdentKind:
+		return e.AsIdent(), nil
+	case ast.SelectKind:
+		if s := e.AsSelect(); !s.IsTestOnly() {
+			if root, path = selection(s.Operand()); root != "" {
+				return root, append(path, s.FieldName())
+			}
+		}
+	case ast.CallKind:
+		call := e.AsCall()
+		if call.FunctionName() != operators.Index || len(call.Args()) != 2 || call.Args()[1].Kind() != ast.LiteralKind {
+			return "", nil
+		}
+		if name, ok := call.Args()[1].AsLiteral().(types.String); ok {
+			if root, path = selection(call.Args()[0]); root != "" {
+				return root, append(path, string(name))
+			}
+		}
+	}
+	return "", nil
+}
+
+// String is the expression as it was written.
+func (p *Program) String() string { return p.text }
+
+// Vars are the values of variables: a Record, rawjson.Value, string, bool, time.Time, map[string]string, or a Val.
+type Vars map[string]any
+
+// Record is a JSON value that many expressions are about: it is taken apart once. It is not safe for concurrent use.
+type Record struct{ val ref.Val }
+
+// NewRecord makes a Record of a value.
+func NewRecord(v rawjson.Value) Record { return Record{fromJSON(v)} }
+
+// Val is a result.
+type Val struct {
+	json rawjson.Value // where the result is JSON that came
+	val  ref.Val
+}
+
+// ErrMissing is what an expression ends with that needs a member that is not there.
+var ErrMissing = errors.New("no such member")
+
+// Eval evaluates the expression. An error says what could not be done; errors.Is(err, ErrMissing) where a member is not
+// there that was asked for without a question mark.
+func (p *Program) Eval(vars Vars) (Val, error) {
+	if p.root != "" {
+		switch root := vars[p.root].(type) {
+		case rawjson.Value:
+			return p.selected(root)
+		case Record:
+			if o, ok := root.val.(*object); ok && len(p.path) > 0 {
+				return p.selectedFrom(o)
+			}
+		}
+	}
+	out, _, err := p.program.Eval(activation(vars))
+	if err != nil {
+		if missing, ok := strings.CutPrefix(err.Error(), "no such key: "); ok {
+			return Val{}, fmt.Errorf("%s: %w: %s", p.text, ErrMissing, missing)
+		}
+		return Val{}, fmt.Errorf("%s: %w", p.text, err)
+	}
+	return valOf(out), nil
+}
+
+func (p *Program) selected(at rawjson.Value) (Val, error) { return p.follow(at, p.path) }
+
+func (p *Program) selectedFrom(o *object) (Val, error) {
+	at := o.member(p.path[0])
+	if at == nil {
+		return Val{}, p.missing(p.path[0])
+	}
+	return p.follow(at, p.path[1:])
+}
+
+func (p *Program) follow(at rawjson.Value, path []string) (Val, error) {
+	for _, name := range path {
+		members, _ := at.Members()
+		if at = members.Get(name); at == nil {
+			return Val{}, p.missing(name)
+		}
+	}
+	return Val{json: at}, nil
+}
+
+func (p *Program) missing(name string) error {
+	return fmt.Errorf("%s: %w: %s", p.text, ErrMissing, name)
+}
+
+func valOf(v ref.Val) Val {
+	switch v := v.(type) {
+	case *types.Optional:
+		if !v.HasValue() {
+			return Val{}
+		}
+		return valOf(v.GetValue())
+	case *object:
+		return Val{json: v.json}
+	case *list:
+		return Val{json: v.json}
+	}
+	return Val{val: v}
+}
+
+// IsNothing tells whether the result is null, or an optional value that is not there.
+func (v Val) IsNothing() bool {
+	if v.json != nil {
+		return v.json.IsNull()
+	}
+	return v.val == nil || v.val.Type() == types.NullType
+}
+
+// Text is a result as text: texts, numbers with the digits that came, true and false, times in RFC 3339. Nothing is "". An
+// object or a list has no text.
+func (v Val) Text() (string, error) {
+	switch {
+	case v.IsNothing():
+		return "", nil
+	case v.json != nil:
+		if text, ok := v.json.Text(); ok {
+			return text, nil
+		}
+		if v.json.IsObject() || v.json.IsArray() {
+			return "", errors.New("is an object or a list, and text is wanted")
+		}
+		return string(v.json), nil
+	}
+	switch val := v.val.(type) {
+	case types.String:
+		return string(val), nil
+	case types.Timestamp:
+		return val.UTC().Format(time.RFC3339Nano), nil
+	case types.Int, types.Uint, types.Double, types.Bool:
+		return fmt.Sprint(val.Value()), nil
+	}
+	return "", fmt.Errorf("is %s, and text is wanted", v.val.Type().TypeName())
+}
+
+// Bool is a result that is true or false.
+func (v Val) Bool() (bool, error) {
+	if v.json != nil {
+		switch string(v.json) {
+		case "true":
+			return true, nil
+		case "false":
+			return false, nil
+		}
+	} else if b, ok := v.val.(types.Bool); ok {
+		return bool(b), nil
+	}
+	return false, errors.New("is neither true nor false")
+}
+
+// Time is a result that is a time of CEL, made by timestamp(…); ok is false for anything else, also for text that looks like
+// a time.
+func (v Val) Time() (at time.Time, ok bool) {
+	t, ok := v.val.(types.Timestamp)
+	if !ok {
+		return time.Time{}, false
+	}
+	return t.Time, true
+}
+
+// JSON is a result as JSON: the bytes that came where it is a part of them.
+func (v Val) JSON() (rawjson.Value, error) {
+	if v.json != nil {
+		return v.json, nil
+	}
+	return encode(v.val)
+}

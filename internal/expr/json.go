@@ -1,0 +1,281 @@
+package expr
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"reflect"
+	"strconv"
+	"time"
+
+	"cel.dev/cel-go/cel"
+	"cel.dev/cel-go/common/types"
+	"cel.dev/cel-go/common/types/ref"
+	"cel.dev/cel-go/common/types/traits"
+
+	"stackstream/internal/rawjson"
+	"stackstream/internal/timeform"
+)
+
+// adapter makes values of CEL from what Vars may have.
+type adapter struct{}
+
+// NativeToValue implements types.Adapter.
+func (adapter) NativeToValue(value any) ref.Val {
+	switch v := value.(type) {
+	case rawjson.Value:
+		return fromJSON(v)
+	case Record:
+		return v.val
+	case Val:
+		if v.json != nil {
+			return fromJSON(v.json)
+		}
+		if v.val == nil {
+			return types.NullValue
+		}
+		return v.val
+	}
+	return types.DefaultTypeAdapter.NativeToValue(value)
+}
+
+var _ cel.Activation = activation{}
+
+// activation is Vars as CEL wants them.
+type activation Vars
+
+// ResolveName implements cel.Activation.
+func (a activation) ResolveName(name string) (any, bool) {
+	v, ok := a[name]
+	if !ok {
+		return nil, false
+	}
+	return adapter{}.NativeToValue(v), true
+}
+
+// Parent implements cel.Activation.
+func (activation) Parent() cel.Activation { return nil }
+
+// fromJSON makes a value of CEL, as the package comment says.
+func fromJSON(v rawjson.Value) ref.Val {
+	switch {
+	case v.IsNull():
+		return types.NullValue
+	case v.IsObject():
+		return &object{json: v}
+	case v.IsArray():
+		return newList(v)
+	case v[0] == '"':
+		text, _ := v.Text()
+		return types.String(text)
+	case string(v) == "true":
+		return types.True
+	case string(v) == "false":
+		return types.False
+	}
+	text := string(v)
+	if i, err := strconv.ParseInt(text, 10, 64); err == nil {
+		return types.Int(i)
+	}
+	if u, err := strconv.ParseUint(text, 10, 64); err == nil {
+		return types.Uint(u)
+	}
+	if !bytes.ContainsAny(v, ".eE") {
+		return types.String(text)
+	}
+	f, _ := strconv.ParseFloat(text, 64) // out of range it is an infinity, as for other readers
+	return types.Double(f)
+}
+
+// object is a JSON object whose members are decoded when they are asked for.
+type object struct {
+	json    rawjson.Value
+	members rawjson.Object // nil until needed
+	whole   traits.Mapper  // nil until needed
+}
+
+// member is a member, nil if there is none.
+func (o *object) member(name string) rawjson.Value {
+	if o.members == nil {
+		o.members, _ = o.json.Members()
+	}
+	return o.members.Get(name)
+}
+
+func (o *object) get(name string) (ref.Val, bool) {
+	v := o.member(name)
+	if v == nil {
+		return nil, false
+	}
+	return fromJSON(v), true
+}
+
+// all is the object as a map of CEL's own.
+func (o *object) all() traits.Mapper {
+	if o.whole == nil {
+		members, _ := o.json.Members()
+		values := make(map[ref.Val]ref.Val, len(members))
+		for _, m := range members {
+			values[types.String(m.Name)] = fromJSON(m.Value)
+		}
+		o.whole = types.NewRefValMap(types.DefaultTypeAdapter, values)
+	}
+	return o.whole
+}
+
+// Find implements traits.Mapper.
+func (o *object) Find(key ref.Val) (ref.Val, bool) {
+	name, ok := key.(types.String)
+	if !ok {
+		return nil, false
+	}
+	return o.get(string(name))
+}
+
+// Get implements traits.Indexer.
+func (o *object) Get(key ref.Val) ref.Val {
+	if v, found := o.Find(key); found {
+		return v
+	}
+	return types.NewErr("no such key: %v", key.Value())
+}
+
+// Contains implements traits.Container.
+func (o *object) Contains(key ref.Val) ref.Val {
+	_, found := o.Find(key)
+	return types.Bool(found)
+}
+
+// ConvertToNative implements ref.Val.
+func (o *object) ConvertToNative(t reflect.Type) (any, error) { return o.all().ConvertToNative(t) }
+
+// ConvertToType implements ref.Val.
+func (o *object) ConvertToType(t ref.Type) ref.Val { return o.all().ConvertToType(t) }
+
+// Equal implements ref.Val.
+func (o *object) Equal(other ref.Val) ref.Val {
+	if same, ok := other.(*object); ok {
+		other = same.all()
+	}
+	return o.all().Equal(other)
+}
+
+// Iterator implements traits.Iterable.
+func (o *object) Iterator() traits.Iterator { return o.all().Iterator() }
+
+// Size implements traits.Sizer.
+func (o *object) Size() ref.Val { return o.all().Size() }
+
+// Type implements ref.Val.
+func (*object) Type() ref.Type { return types.MapType }
+
+// Value implements ref.Val.
+func (o *object) Value() any { return o.all().Value() }
+
+// list is a JSON list.
+type list struct {
+	traits.Lister
+	json rawjson.Value
+}
+
+func newList(v rawjson.Value) *list {
+	elements, _ := v.Elements()
+	values := make([]ref.Val, len(elements))
+	for i, e := range elements {
+		values[i] = fromJSON(e)
+	}
+	return &list{json: v, Lister: types.NewRefValList(types.DefaultTypeAdapter, values)}
+}
+
+func hash(v ref.Val) ref.Val {
+	text, err := valOf(v).JSON()
+	if err != nil {
+		return types.WrapErr(err)
+	}
+	sum := sha256.Sum256(text)
+	return types.String(hex.EncodeToString(sum[:]))
+}
+
+func formatTime(at, form ref.Val) ref.Val {
+	f := timeform.Form(form.(types.String))
+	if err := f.Check(); err != nil {
+		return types.WrapErr(err)
+	}
+	return types.String(f.Format(at.(types.Timestamp).Time))
+}
+
+func parseTime(text, form ref.Val) ref.Val {
+	f := timeform.Form(form.(types.String))
+	if err := f.Check(); err != nil {
+		return types.WrapErr(err)
+	}
+	at, err := f.Parse(string(text.(types.String)))
+	if err != nil {
+		return types.WrapErr(err)
+	}
+	return types.Timestamp{Time: at}
+}
+
+// encode writes a value that an expression made. Keys of objects are sorted.
+func encode(v ref.Val) (rawjson.Value, error) {
+	plain, err := native(v)
+	if err != nil {
+		return nil, err
+	}
+	var out bytes.Buffer
+	e := json.NewEncoder(&out)
+	e.SetEscapeHTML(false)
+	if err := e.Encode(plain); err != nil {
+		return nil, err
+	}
+	return rawjson.Parse(out.Bytes())
+}
+
+// native is what encoding/json writes for a value.
+func native(v ref.Val) (any, error) {
+	switch v := v.(type) {
+	case nil, types.Null:
+		return nil, nil
+	case *object:
+		return json.RawMessage(v.json), nil
+	case *list:
+		return json.RawMessage(v.json), nil
+	case types.String, types.Bool, types.Int, types.Uint, types.Double:
+		return v.Value(), nil
+	case types.Bytes:
+		return []byte(v), nil
+	case types.Timestamp:
+		return v.UTC().Format(time.RFC3339Nano), nil
+	case types.Duration:
+		return v.String(), nil
+	case *types.Optional:
+		if !v.HasValue() {
+			return nil, nil
+		}
+		return native(v.GetValue())
+	case traits.Lister:
+		out := []any{}
+		for i := v.Iterator(); i.HasNext() == types.True; {
+			e, err := native(i.Next())
+			if err != nil {
+				return nil, err
+			}
+			out = append(out, e)
+		}
+		return out, nil
+	case traits.Mapper:
+		out := map[string]any{}
+		for i := v.Iterator(); i.HasNext() == types.True; {
+			key := i.Next()
+			e, err := native(v.Get(key))
+			if err != nil {
+				return nil, err
+			}
+			out[fmt.Sprint(key.Value())] = e
+		}
+		return out, nil
+	}
+	return nil, fmt.Errorf("%s can't be written as JSON", v.Type().TypeName())
+}
