@@ -1,0 +1,220 @@
+// Package records takes the answers of event services apart: JSON, JSON lines, CSV and XML become records, each a JSON
+// document of its own. A record of JSON is the bytes that came. What is cut off in the middle or is something else
+// altogether is an error and never taken for no records; one record that is no JSON is handed over as it is, and costs
+// no other.
+package records
+
+import (
+	"bytes"
+	"encoding/csv"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	"stackstream/internal/jsonscan"
+	"stackstream/internal/rawjson"
+)
+
+// Form is how an answer is written.
+type Form string
+
+// The forms.
+const (
+	JSON   Form = "json"
+	NDJSON Form = "ndjson"
+	CSV    Form = "csv"
+	XML    Form = "xml"
+)
+
+// Shape is what the path leads to.
+type Shape string
+
+// The shapes.
+const (
+	List   Shape = "list"   // a list of records
+	Values Shape = "values" // an object whose members are records
+	One    Shape = "one"    // one record
+)
+
+// Decoder says where the records of an answer are.
+type Decoder struct {
+	Form Form
+	// Path leads to the records, by names and indexes; empty: the answer itself.
+	Path  []string
+	Shape Shape // List if empty
+	// Optional: an answer that does not have the path has no records.
+	Optional bool
+	// Expand leads, within a record, to a list whose elements become the records. Parent, if set, is the name under which
+	// each element gets the record it was in, with null in the place of that list; elements that are no objects get none.
+	Expand []string
+	Parent string
+	// Comma separates the fields of CSV; 0 is a comma.
+	Comma rune
+}
+
+// ErrCut is what an answer is that ends in the middle.
+var ErrCut = jsonscan.ErrCut
+
+// Page is an answer.
+type Page struct {
+	Records [][]byte
+	// Document is the answer as JSON, for what else is wanted of it; nil where it has no such form.
+	Document []byte
+}
+
+// Decode takes an answer apart.
+func (d Decoder) Decode(body []byte) (Page, error) {
+	var page Page
+	var err error
+	switch d.Form {
+	case CSV:
+		page.Records, err = d.decodeCSV(body)
+	case NDJSON:
+		page.Records, err = lines(body)
+	case XML:
+		if page.Document, err = decodeXML(body); err == nil {
+			page.Records, err = d.at(page.Document)
+		}
+	default:
+		if page.Document, err = document(body); err == nil {
+			page.Records, err = d.at(page.Document)
+		}
+	}
+	if err != nil || len(d.Expand) == 0 {
+		return page, err
+	}
+	page.Records, err = d.expand(page.Records)
+	return page, err
+}
+
+func document(body []byte) ([]byte, error) {
+	start := bytes.TrimLeft(bytes.TrimPrefix(body, []byte("\xef\xbb\xbf")), " \t\r\n")
+	if len(start) > 0 && !strings.ContainsRune(`{["-0123456789tfnNI`, rune(start[0])) {
+		return nil, fmt.Errorf("the answer is no JSON but begins with %q", start[:min(len(start), 20)])
+	}
+	return jsonscan.Document(body)
+}
+
+// at finds the records of a document.
+func (d Decoder) at(document []byte) ([][]byte, error) {
+	found, err := jsonscan.Find(document, d.Path)
+	where := "the answer"
+	if len(d.Path) > 0 {
+		where = strings.Join(d.Path, ".")
+	}
+	switch {
+	case errors.Is(err, jsonscan.ErrMissing) && d.Optional:
+		return nil, nil
+	case errors.Is(err, jsonscan.ErrMissing):
+		return nil, fmt.Errorf("the answer has no %s; it begins with %q", where, document[:min(len(document), 80)])
+	case err != nil:
+		return nil, err
+	}
+	if string(found) == "null" && d.Shape != One {
+		return nil, nil // how many services write an empty list
+	}
+	var all [][]byte
+	switch {
+	case d.Shape == One, d.Form == XML && d.Shape != Values && found[0] != '[':
+		return [][]byte{found}, nil // of XML nobody can tell a list of one
+	case d.Shape == Values:
+		all, err = jsonscan.Values(found)
+	default:
+		all, err = jsonscan.Elements(found)
+	}
+	if err != nil && !errors.Is(err, ErrCut) {
+		err = fmt.Errorf("%s: %w", where, err)
+	}
+	return all, err
+}
+
+func lines(body []byte) ([][]byte, error) {
+	var all [][]byte
+	for line := range bytes.Lines(bytes.TrimPrefix(body, []byte("\xef\xbb\xbf"))) {
+		if line = bytes.TrimSpace(line); len(line) > 0 {
+			all = append(all, line)
+		}
+	}
+	if len(all) > 0 && all[0][0] == '<' {
+		return nil, fmt.Errorf("the answer is no JSON lines but begins with %q", all[0][:min(len(all[0]), 20)])
+	}
+	return all, nil
+}
+
+func (d Decoder) decodeCSV(body []byte) ([][]byte, error) {
+	r := csv.NewReader(bytes.NewReader(bytes.TrimPrefix(body, []byte("\xef\xbb\xbf"))))
+	if d.Comma != 0 {
+		r.Comma = d.Comma
+	}
+	names, err := r.Read()
+	if errors.Is(err, io.EOF) {
+		return nil, errors.New("the answer is empty: its first line should name the fields")
+	}
+	var all [][]byte
+	for err == nil {
+		var fields []string
+		if fields, err = r.Read(); err != nil {
+			break
+		}
+		record := []byte{'{'}
+		for i, field := range fields {
+			if i > 0 {
+				record = append(record, ',')
+			}
+			record = append(rawjson.AppendQuoted(record, names[i]), ':')
+			record = rawjson.AppendQuoted(record, field)
+		}
+		all = append(all, append(record, '}'))
+	}
+	if !errors.Is(err, io.EOF) {
+		return nil, fmt.Errorf("the answer is no CSV: %w", err)
+	}
+	return all, nil
+}
+
+func (d Decoder) expand(outer [][]byte) ([][]byte, error) {
+	var all [][]byte
+	for i, record := range outer {
+		found, err := jsonscan.Find(record, d.Expand)
+		if errors.Is(err, jsonscan.ErrMissing) || string(found) == "null" {
+			continue // this one has none
+		}
+		var elements [][]byte
+		if err == nil {
+			elements, err = jsonscan.Elements(found)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("record %d, %s: %w", i, strings.Join(d.Expand, "."), err)
+		}
+		if d.Parent == "" {
+			all = append(all, elements...)
+			continue
+		}
+		start, end, err := jsonscan.Span(record, d.Expand)
+		if err != nil {
+			return nil, err
+		}
+		parent := slices.Concat(record[:start], []byte("null"), record[end:])
+		for _, e := range elements {
+			all = append(all, With(e, d.Parent, parent))
+		}
+	}
+	return all, nil
+}
+
+// With returns an object with one member more, at its end. Anything else is returned as it is.
+func With(object []byte, name string, value []byte) []byte {
+	if len(object) < 2 || object[0] != '{' {
+		return object
+	}
+	inner := bytes.TrimRight(object[1:len(object)-1], " \t\r\n")
+	out := make([]byte, 0, len(object)+len(name)+len(value)+5)
+	out = append(append(out, '{'), inner...)
+	if len(bytes.TrimSpace(inner)) > 0 {
+		out = append(out, ',')
+	}
+	out = append(rawjson.AppendQuoted(out, name), ':')
+	return append(append(out, value...), '}')
+}
