@@ -1,0 +1,245 @@
+// Package mapping says how a record of an event service becomes an event, by expressions of the configuration: what
+// identifies it is read where it is collected, the rest where it is normalized, so that a mapping that was wrong can be
+// mended and what was collected with it be normalized again.
+package mapping
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+
+	"stackstream/event"
+	"stackstream/internal/expr"
+	"stackstream/internal/rawjson"
+	"stackstream/internal/timeform"
+)
+
+// HeaderPartition is the header of a raw event with the value of its partition; HeaderPartitionName has the name by which
+// expressions know it.
+const (
+	HeaderPartition     = "Evt-Partition"
+	HeaderPartitionName = "Evt-Partition-Name"
+)
+
+// Config has an expression for each part of an event. They may use rec, the record, and partition, the texts that name the part
+// of the service that it came from.
+type Config struct {
+	// ID identifies an event. Without it, or where a record has none, a hash of the record does.
+	ID string `yaml:"id"`
+	// Type of the event: rec.action, or a text in quotes where all are of one type.
+	Type string `yaml:"type"`
+	// Time of the event, written as TimeFormat says, or a timestamp of CEL. Without it, or where a record has none, it is the
+	// cursor's field, or else the time of receipt.
+	Time       string         `yaml:"time"`
+	TimeFormat timeform.Forms `yaml:"time_format"`
+	// Payload is rec where nothing else is said.
+	Payload   string            `yaml:"payload"`
+	Publisher string            `yaml:"publisher"`
+	Priority  string            `yaml:"priority"`
+	Message   string            `yaml:"message"`
+	Context   Context           `yaml:"context"`
+	Targets   map[string]string `yaml:"targets"` // an expression for the id of each kind of thing
+}
+
+// Context has expressions for who did it.
+type Context struct {
+	RequestID string `yaml:"request_id"`
+	UserID    string `yaml:"user_id"`
+	UserName  string `yaml:"user_name"`
+	ProjectID string `yaml:"project_id"`
+}
+
+// Problem is a mistake in an expression: Field is the path below the mapping.
+type Problem struct{ Field, Msg string }
+
+// Mapping is a compiled Config. It is safe for concurrent use.
+type Mapping struct {
+	id, typ, at, payload *expr.Program
+	forms                timeform.Forms
+	texts                []textField
+	targets              []target
+	version              string
+}
+
+type textField struct {
+	program *expr.Program
+	set     func(e *event.Event, text string)
+}
+
+type target struct {
+	kind    string
+	program *expr.Program
+}
+
+// Compile compiles the expressions and returns every mistake in them.
+func Compile(c Config) (*Mapping, []Problem) {
+	var found []Problem
+	env, err := expr.NewEnv(map[string]expr.Type{"rec": expr.Any, "partition": expr.Map})
+	if err != nil {
+		return nil, []Problem{{"", err.Error()}}
+	}
+	compile := func(field, text string, want expr.Type) *expr.Program {
+		if text == "" {
+			return nil
+		}
+		p, err := env.Compile(text, want)
+		if err != nil {
+			found = append(found, Problem{field, err.Error()})
+		}
+		return p
+	}
+	m := &Mapping{
+		id: compile("id", c.ID, expr.Text), typ: compile("type", c.Type, expr.Text), at: compile("time", c.Time, expr.Text),
+		payload: compile("payload", c.Payload, expr.Any), forms: c.TimeFormat,
+	}
+	if c.Type == "" {
+		found = append(found, Problem{"type", "is missing: an expression for the type of an event, or a text in quotes"})
+	}
+	for i, form := range c.TimeFormat {
+		if err := form.Check(); err != nil {
+			found = append(found, Problem{fmt.Sprintf("time_format[%d]", i), err.Error()})
+		}
+	}
+	for _, f := range []struct {
+		field, text string
+		set         func(e *event.Event, text string)
+	}{
+		{"publisher", c.Publisher, func(e *event.Event, text string) { e.PublisherID = text }},
+		{"priority", c.Priority, func(e *event.Event, text string) { e.Priority = text }},
+		{"message", c.Message, func(e *event.Event, text string) { e.Message = text }},
+		{"context.request_id", c.Context.RequestID, func(e *event.Event, text string) { e.Context.RequestID = text }},
+		{"context.user_id", c.Context.UserID, func(e *event.Event, text string) { e.Context.UserID = text }},
+		{"context.user_name", c.Context.UserName, func(e *event.Event, text string) { e.Context.UserName = text }},
+		{"context.project_id", c.Context.ProjectID, func(e *event.Event, text string) { e.Context.ProjectID = text }},
+	} {
+		if p := compile(f.field, f.text, expr.Text); p != nil {
+			m.texts = append(m.texts, textField{p, f.set})
+		}
+	}
+	for _, kind := range slices.Sorted(maps.Keys(c.Targets)) {
+		if p := compile("targets."+kind, c.Targets[kind], expr.Text); p != nil {
+			m.targets = append(m.targets, target{kind, p})
+		}
+	}
+	sum := sha256.Sum256(fmt.Appendf(nil, "%q", []any{c}))
+	m.version = hex.EncodeToString(sum[:4])
+	return m, found
+}
+
+// Version changes with the mapping.
+func (m *Mapping) Version() string { return m.version }
+
+// Vars are the variables of the expressions for a record.
+func Vars(rec rawjson.Value, partition map[string]string) expr.Vars {
+	if partition == nil {
+		partition = map[string]string{}
+	}
+	return expr.Vars{"rec": expr.NewRecord(rec), "partition": partition}
+}
+
+// ID is what identifies a record, "" where it has nothing that does.
+func (m *Mapping) ID(vars expr.Vars) event.ID { return event.ID(optional(m.id, vars)) }
+
+// Type is the type of a record's event.
+func (m *Mapping) Type(vars expr.Vars) (string, error) {
+	val, err := m.typ.Eval(vars)
+	if err != nil {
+		return "", fmt.Errorf("type: %w", err)
+	}
+	text, err := val.Text()
+	if err == nil && text == "" {
+		err = errors.New("is empty")
+	}
+	if err != nil {
+		return "", fmt.Errorf("type: %s: %w", m.typ, err)
+	}
+	return text, nil
+}
+
+// Time is the time of a record's event; zero where it has none.
+func (m *Mapping) Time(vars expr.Vars) (time event.Timestamp, ok bool, err error) {
+	if m.at == nil {
+		return time, false, nil
+	}
+	val, err := m.at.Eval(vars)
+	if errors.Is(err, expr.ErrMissing) || err == nil && val.IsNothing() {
+		return time, false, nil
+	}
+	if err != nil {
+		return time, false, fmt.Errorf("time: %w", err)
+	}
+	if at, ok := val.Time(); ok {
+		return event.NewTimestamp(at), true, nil
+	}
+	text, err := val.Text()
+	if err != nil {
+		return time, false, fmt.Errorf("time: %s: %w", m.at, err)
+	}
+	if text == "" {
+		return time, false, nil
+	}
+	if len(m.forms) == 0 {
+		if time, err = event.ParseTimestamp(text); err != nil {
+			return time, false, fmt.Errorf("time: %s is no time in a known form (see time_format)", m.at)
+		}
+		return time, true, nil
+	}
+	at, err := m.forms.Parse(text)
+	if err != nil {
+		return time, false, fmt.Errorf("time: %s: %w", m.at, err)
+	}
+	return event.NewTimestamp(at), true, nil
+}
+
+// Payload is the payload of a record's event.
+func (m *Mapping) Payload(rec rawjson.Value, vars expr.Vars) (rawjson.Value, error) {
+	if m.payload == nil {
+		return rec, nil
+	}
+	val, err := m.payload.Eval(vars)
+	if err != nil {
+		return nil, fmt.Errorf("payload: %w", err)
+	}
+	out, err := val.JSON()
+	if err != nil {
+		return nil, fmt.Errorf("payload: %s: %w", m.payload, err)
+	}
+	return out, nil
+}
+
+// Describe fills in what else is known of an event. What a record does not have is left out.
+func (m *Mapping) Describe(e *event.Event, vars expr.Vars) {
+	e.Context = &event.Context{}
+	for _, f := range m.texts {
+		if text := optional(f.program, vars); text != "" {
+			f.set(e, text)
+		}
+	}
+	if *e.Context == (event.Context{}) {
+		e.Context = nil
+	}
+	for _, t := range m.targets {
+		if id := optional(t.program, vars); id != "" {
+			e.Targets = append(e.Targets, event.Target{Kind: t.kind, ID: id})
+		}
+	}
+}
+
+// optional is the text of an expression, "" where there is none.
+func optional(p *expr.Program, vars expr.Vars) string {
+	if p == nil {
+		return ""
+	}
+	val, err := p.Eval(vars)
+	if err != nil {
+		return ""
+	}
+	text, err := val.Text()
+	if err != nil {
+		return ""
+	}
+	return text
+}

@@ -1,0 +1,82 @@
+// Package httpevent converts the records of HTTP event services, as the mapping of their provider says (package mapping).
+//
+// The body of a raw event is one record: JSON. The identity of the event is that of the raw event. A record whose type can't
+// be told, or whose time is no time, is a mistake of the mapping or of the service and becomes a dead letter, to be
+// converted again when the mapping is mended.
+package httpevent
+
+import (
+	"errors"
+	"fmt"
+
+	"stackstream/event"
+	"stackstream/internal/mapping"
+	"stackstream/internal/rawjson"
+	"stackstream/normalizer"
+	"stackstream/normalizer/rules"
+)
+
+// Format is the format of the records of a provider.
+func Format(p event.Provider) string { return "http/" + string(p) }
+
+// Converter converts the records of one provider. It is safe for concurrent use.
+type Converter struct {
+	rules   *rules.Rules
+	mapping *mapping.Mapping
+}
+
+var _ normalizer.Converter = (*Converter)(nil)
+
+// New takes the rules that all converters share, and the mapping.
+func New(r *rules.Rules, m *mapping.Mapping) *Converter { return &Converter{rules: r, mapping: m} }
+
+// Name returns "http/1-" and a version of the mapping.
+func (c *Converter) Name() string { return "http/1-" + c.mapping.Version() }
+
+// Convert makes one canonical event.
+func (c *Converter) Convert(raw event.Raw) (normalizer.Converted, error) {
+	rec, mended, err := rawjson.ParseMended(raw.Body)
+	if err != nil {
+		return normalizer.Converted{}, fmt.Errorf("body: %w", err)
+	}
+	partition := map[string]string{}
+	if name := raw.Header[mapping.HeaderPartitionName]; name != "" {
+		partition[name] = raw.Header[mapping.HeaderPartition]
+	}
+	vars := mapping.Vars(rec, partition)
+	e := event.Event{MessageID: string(raw.ID)}
+	if e.EventType, err = c.mapping.Type(vars); err != nil {
+		return normalizer.Converted{}, err
+	}
+	at, ok, err := c.mapping.Time(vars)
+	switch {
+	case err != nil:
+		return normalizer.Converted{}, err
+	case ok:
+		e.Timestamp = at
+	case !raw.Time.IsZero():
+		e.Timestamp = event.NewTimestamp(raw.Time)
+	case !raw.Received.IsZero():
+		e.Timestamp = event.NewTimestamp(raw.Received)
+	default:
+		return normalizer.Converted{}, errors.New("time: missing, and so is the time of receipt")
+	}
+	payload, err := c.mapping.Payload(rec, vars)
+	if err != nil {
+		return normalizer.Converted{}, err
+	}
+	payload, redacted := c.rules.Redact(payload)
+	e.Payload = []byte(payload)
+	shown, _ := c.rules.Redact(rec)
+	members, _ := shown.Members()
+	c.mapping.Describe(&e, mapping.Vars(shown, partition))
+	if e.Message == rules.Redacted {
+		e.Message = ""
+	}
+	targets := e.Targets
+	c.rules.Apply(&e, members)
+	if len(targets) > 0 {
+		e.Targets = targets
+	}
+	return normalizer.Converted{Events: []event.Event{e}, Redacted: redacted, Mended: mended}, nil
+}
