@@ -1,0 +1,347 @@
+package httppoll
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"os"
+	"strings"
+	"sync"
+	"time"
+
+	"stackstream/event"
+	"stackstream/internal/openstack"
+)
+
+// Auth says who we are. At most one of its parts may be set. Secrets are named by a file, which is read anew whenever it is
+// needed, or come from the environment.
+type Auth struct {
+	Basic    *Basic          `yaml:"basic"`
+	Bearer   *Bearer         `yaml:"bearer"`
+	APIKey   *APIKey         `yaml:"api_key"`
+	OAuth2   *OAuth2         `yaml:"oauth2"`
+	Keystone *openstack.Auth `yaml:"keystone"`
+}
+
+// Basic is a user and a password (RFC 7617).
+type Basic struct {
+	User         string       `yaml:"user"`
+	Password     event.Secret `yaml:"password"`
+	PasswordFile string       `yaml:"password_file"`
+}
+
+// Bearer is a token that does not expire (RFC 6750). Scheme, "Bearer" by default, is the word before it: some services want
+// another one.
+type Bearer struct {
+	Token     event.Secret `yaml:"token"`
+	TokenFile string       `yaml:"token_file"`
+	Scheme    string       `yaml:"scheme"`
+}
+
+// APIKey is a key in a header or in the query, behind a Prefix where the service wants one ("Token token=").
+type APIKey struct {
+	In      string       `yaml:"in"`
+	Name    string       `yaml:"name"`
+	Prefix  string       `yaml:"prefix"`
+	Key     event.Secret `yaml:"key"`
+	KeyFile string       `yaml:"key_file"`
+}
+
+// OAuth2 gets tokens by client credentials (RFC 6749, 4.4).
+type OAuth2 struct {
+	TokenURL         string       `yaml:"token_url"`
+	ClientID         string       `yaml:"client_id"`
+	ClientSecret     event.Secret `yaml:"client_secret"`
+	ClientSecretFile string       `yaml:"client_secret_file"`
+	Scopes           []string     `yaml:"scopes"`
+	// Audience is what some services want besides.
+	Audience string `yaml:"audience"`
+	// InBody sends id and secret in the body, for services that take them nowhere else.
+	InBody bool `yaml:"in_body"`
+}
+
+// signer puts into a request who we are.
+type signer interface {
+	// sign adds what proves it to a request for a host that was configured.
+	sign(ctx context.Context, req *http.Request) error
+	// refused is called when the service answered 401 to a request that was signed; true if it is worth to sign it anew.
+	refused(ctx context.Context, req *http.Request) (again bool, err error)
+}
+
+func (a Auth) signer(client *http.Client, userAgent string) signer {
+	switch {
+	case a.Basic != nil:
+		return basicSigner{*a.Basic}
+	case a.Bearer != nil:
+		return bearerSigner{*a.Bearer}
+	case a.APIKey != nil:
+		return keySigner{*a.APIKey}
+	case a.OAuth2 != nil:
+		return &oauthSigner{cfg: *a.OAuth2, client: client, userAgent: userAgent}
+	case a.Keystone != nil:
+		return &keystoneSigner{session: openstack.NewSession(*a.Keystone, client, userAgent)}
+	}
+	return noSigner{}
+}
+
+type noSigner struct{}
+
+func (noSigner) sign(context.Context, *http.Request) error            { return nil }
+func (noSigner) refused(context.Context, *http.Request) (bool, error) { return false, nil }
+
+type basicSigner struct{ cfg Basic }
+
+func (s basicSigner) sign(_ context.Context, req *http.Request) error {
+	password, err := secret("auth.basic.password_file", s.cfg.PasswordFile, s.cfg.Password)
+	if err != nil {
+		return err
+	}
+	req.SetBasicAuth(s.cfg.User, password)
+	return nil
+}
+
+func (basicSigner) refused(context.Context, *http.Request) (bool, error) { return false, nil }
+
+type bearerSigner struct{ cfg Bearer }
+
+func (s bearerSigner) sign(_ context.Context, req *http.Request) error {
+	token, err := secret("auth.bearer.token_file", s.cfg.TokenFile, s.cfg.Token)
+	if err != nil {
+		return err
+	}
+	scheme := s.cfg.Scheme
+	if scheme == "" {
+		scheme = "Bearer"
+	}
+	req.Header.Set("Authorization", scheme+" "+token)
+	return nil
+}
+
+func (bearerSigner) refused(context.Context, *http.Request) (bool, error) { return false, nil }
+
+type keySigner struct{ cfg APIKey }
+
+func (s keySigner) sign(_ context.Context, req *http.Request) error {
+	key, err := secret("auth.api_key.key_file", s.cfg.KeyFile, s.cfg.Key)
+	if err != nil {
+		return err
+	}
+	if s.cfg.In == "query" {
+		query := req.URL.Query()
+		query.Set(s.cfg.Name, s.cfg.Prefix+key)
+		req.URL.RawQuery = query.Encode()
+		return nil
+	}
+	req.Header.Set(s.cfg.Name, s.cfg.Prefix+key)
+	return nil
+}
+
+func (keySigner) refused(context.Context, *http.Request) (bool, error) { return false, nil }
+
+// keystoneSigner logs in to OpenStack's Keystone.
+type keystoneSigner struct{ session *openstack.Session }
+
+func (s *keystoneSigner) sign(ctx context.Context, req *http.Request) error {
+	token, err := s.session.Token(ctx)
+	if err != nil {
+		return err
+	}
+	req.Header.Set("X-Auth-Token", token.ID)
+	return nil
+}
+
+func (s *keystoneSigner) refused(ctx context.Context, req *http.Request) (bool, error) {
+	token, err := s.session.Token(ctx)
+	if err == nil && token.ID == req.Header.Get("X-Auth-Token") {
+		_, err = s.session.Renew(ctx, token)
+	}
+	return err == nil, err
+}
+
+const (
+	// tokenLeft is how much of the life of a token must be left for it to be used.
+	tokenLeft = time.Minute
+	// maxTokenAnswer bounds the answer that has a token.
+	maxTokenAnswer = 1 << 20
+)
+
+// oauthSigner gets a token when it needs one.
+type oauthSigner struct {
+	cfg       OAuth2
+	client    *http.Client
+	userAgent string
+
+	mu      sync.Mutex
+	token   string
+	expires time.Time // zero: not known
+}
+
+func (s *oauthSigner) sign(ctx context.Context, req *http.Request) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.token == "" || !s.expires.IsZero() && time.Until(s.expires) < tokenLeft {
+		if err := s.login(ctx); err != nil {
+			return err
+		}
+	}
+	req.Header.Set("Authorization", "Bearer "+s.token)
+	return nil
+}
+
+func (s *oauthSigner) refused(_ context.Context, req *http.Request) (bool, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if req.Header.Get("Authorization") == "Bearer "+s.token {
+		s.token = ""
+	}
+	return true, nil
+}
+
+// login asks for a token. Nothing of what the server says is shown: it may repeat the secret.
+func (s *oauthSigner) login(ctx context.Context) error {
+	const op = "get a token from auth.oauth2.token_url"
+	clientSecret, err := secret("auth.oauth2.client_secret_file", s.cfg.ClientSecretFile, s.cfg.ClientSecret)
+	if err != nil {
+		return err
+	}
+	form := url.Values{"grant_type": {"client_credentials"}}
+	if len(s.cfg.Scopes) > 0 {
+		form.Set("scope", strings.Join(s.cfg.Scopes, " "))
+	}
+	if s.cfg.Audience != "" {
+		form.Set("audience", s.cfg.Audience)
+	}
+	if s.cfg.InBody {
+		form.Set("client_id", s.cfg.ClientID)
+		form.Set("client_secret", clientSecret)
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, s.cfg.TokenURL, strings.NewReader(form.Encode()))
+	if err != nil {
+		return &event.Error{Kind: event.Invalid, Op: op, Err: errors.New("it is not a URL")}
+	}
+	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	req.Header.Set("Accept", "application/json")
+	req.Header.Set("User-Agent", s.userAgent)
+	if !s.cfg.InBody {
+		req.SetBasicAuth(url.QueryEscape(s.cfg.ClientID), url.QueryEscape(clientSecret)) // RFC 6749, 2.3.1
+	}
+	resp, err := s.client.Do(req)
+	if err != nil {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		return openstack.TransportError(op, err)
+	}
+	defer func() { _ = resp.Body.Close() }()
+	body, err := io.ReadAll(io.LimitReader(resp.Body, maxTokenAnswer))
+	if err != nil {
+		return openstack.TransportError(op, err)
+	}
+	if resp.StatusCode != http.StatusOK {
+		kind := event.Invalid
+		if resp.StatusCode == http.StatusTooManyRequests || resp.StatusCode >= 500 {
+			kind = event.Unavailable
+		}
+		return &event.Error{Kind: kind, Op: op, Err: fmt.Errorf("it answered %d%s (see auth.oauth2)", resp.StatusCode, oauthError(body))}
+	}
+	var answer struct {
+		Token   string      `json:"access_token"`
+		Type    string      `json:"token_type"`
+		Expires json.Number `json:"expires_in"`
+	}
+	if err := json.Unmarshal(body, &answer); err != nil || answer.Token == "" {
+		return &event.Error{Kind: event.Invalid, Op: op, Err: errors.New("it answered 200 without an access_token (see auth.oauth2)")}
+	}
+	s.token, s.expires = answer.Token, time.Time{}
+	if seconds, err := answer.Expires.Float64(); err == nil && seconds > 0 && seconds < 1e9 {
+		s.expires = time.Now().Add(time.Duration(seconds * float64(time.Second)))
+	}
+	return nil
+}
+
+// oauthError is the word for what is wrong that RFC 6749, 5.2 has, "" for anything else.
+func oauthError(body []byte) string {
+	var answer struct {
+		Error string `json:"error"`
+	}
+	if json.Unmarshal(body, &answer) != nil {
+		return ""
+	}
+	switch answer.Error {
+	case "invalid_request", "invalid_client", "invalid_grant", "unauthorized_client", "unsupported_grant_type", "invalid_scope":
+		return ": " + answer.Error
+	}
+	return ""
+}
+
+// secret reads the file, if one is named, each time anew so that it may be replaced while the process runs.
+func secret(field, file string, value event.Secret) (string, error) {
+	if file == "" {
+		return string(value), nil
+	}
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return "", &event.Error{Kind: event.Invalid, Op: "read " + field, Err: err}
+	}
+	out := strings.TrimRight(string(text), "\r\n")
+	if out == "" {
+		return "", &event.Error{Kind: event.Invalid, Op: "read " + field, Err: fmt.Errorf("%s is empty", file)}
+	}
+	return out, nil
+}
+
+func (a Auth) validate(ps *problems) {
+	var set []string
+	if a.Basic != nil {
+		set = append(set, "basic")
+		ps.secret("auth.basic", "password", string(a.Basic.Password), a.Basic.PasswordFile)
+		if a.Basic.User == "" {
+			ps.add("auth.basic.user", "is missing")
+		}
+	}
+	if a.Bearer != nil {
+		set = append(set, "bearer")
+		ps.secret("auth.bearer", "token", string(a.Bearer.Token), a.Bearer.TokenFile)
+	}
+	if a.APIKey != nil {
+		set = append(set, "api_key")
+		ps.secret("auth.api_key", "key", string(a.APIKey.Key), a.APIKey.KeyFile)
+		ps.oneOf("auth.api_key.in", a.APIKey.In, "header", "query")
+		if a.APIKey.Name == "" {
+			ps.add("auth.api_key.name", "is missing: the name of the header or parameter")
+		}
+	}
+	if o := a.OAuth2; o != nil {
+		set = append(set, "oauth2")
+		ps.secret("auth.oauth2", "client_secret", string(o.ClientSecret), o.ClientSecretFile)
+		if msg := openstack.CheckURL(o.TokenURL); msg != "" {
+			ps.add("auth.oauth2.token_url", "%s", msg)
+		}
+		if o.ClientID == "" {
+			ps.add("auth.oauth2.client_id", "is missing")
+		}
+	}
+	if a.Keystone != nil {
+		set = append(set, "keystone")
+		for _, p := range a.Keystone.Validate() {
+			ps.add("auth.keystone."+p.Field, "%s", p.Msg)
+		}
+	}
+	if len(set) > 1 {
+		ps.add("auth."+set[1], "can't be set together with %s: one of them says who we are", set[0])
+	}
+}
+
+// secret checks that a secret is given in one way.
+func (ps *problems) secret(below, name, value, file string) {
+	switch {
+	case value == "" && file == "":
+		ps.add(below+"."+name+"_file", "is missing (or set %s)", name)
+	case value != "" && file != "":
+		ps.add(below+"."+name+"_file", "can't be set together with %s", name)
+	}
+}

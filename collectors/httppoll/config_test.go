@@ -1,0 +1,191 @@
+package httppoll
+
+import (
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"stackstream/event"
+	"stackstream/internal/timeform"
+)
+
+func good() Config {
+	c := Default()
+	c.Request.URL = "https://service.example/events"
+	c.Records.Path = "events"
+	c.Event.ID, c.Event.Type = "rec.id", "rec.type"
+	c.Cursor.Type, c.Cursor.Field, c.Cursor.Order, c.Cursor.Overlap, c.Cursor.Send.Name = CursorTime, "at", "ascending", time.Minute, "from"
+	return c
+}
+
+func TestValidate(t *testing.T) {
+	for name, test := range map[string]struct {
+		change func(*Config)
+		want   []string
+	}{
+		"good":  {func(*Config) {}, nil},
+		"a URL": {func(c *Config) { c.Request.URL = "ftp://x" }, []string{"request.url: must begin with http:// or https://"}},
+		"a host that an expression decides": {func(c *Config) { c.Request.URL = "https://{{partition.region}}.example/x" },
+			[]string{"request.url: must name the host: no expression decides who is asked"}},
+		"a path that one decides": {func(c *Config) { c.Request.URL = "https://x/{{page}}" }, nil},
+		"a template": {func(c *Config) { c.Request.Query = map[string][]string{"a": {"{{start", "{{rec.x}}"}} },
+			[]string{"request.query.a: has {{ without }}", "request.query.a: {{rec.x}}: undeclared reference to 'rec' (column 1 of the expression)"}},
+		"a body of GET": {func(c *Config) { c.Request.Body = "{}" }, []string{"request.body: is for the method POST"}},
+		"two ways to say who we are": {func(c *Config) {
+			c.Auth = Auth{Basic: &Basic{User: "a", Password: "x"}, Bearer: &Bearer{Token: "x"}}
+		}, []string{"auth.bearer: can't be set together with basic: one of them says who we are"}},
+		"no secret": {func(c *Config) { c.Auth = Auth{APIKey: &APIKey{In: "body"}} }, []string{
+			"auth.api_key.key_file: is missing (or set key)", `auth.api_key.in: is "body"; one of header, query is meant`,
+			"auth.api_key.name: is missing: the name of the header or parameter"}},
+		"a path": {func(c *Config) { c.Records.Path = "a..b" }, []string{`records.path: "a..b" is no path of names with dots between them`}},
+		"a window": {func(c *Config) { c.Cursor.Window = time.Hour },
+			[]string{"cursor.window: needs send.until: the name that takes the end of what is asked for"}},
+		"a form": {func(c *Config) { c.Cursor.Format = timeform.Forms{"YYYY"} },
+			[]string{`cursor.format[0]: "YYYY" is none of rfc3339, unix, unix_ms, unix_us, unix_ns, http, date, nor a layout of the moment 2006-01-02 15:04:05`}},
+		"a number with a time's settings": {func(c *Config) { c.Cursor.Type = CursorInteger }, []string{"cursor.overlap: is for cursor.type: time"}},
+		"a token": {func(c *Config) {
+			c.Cursor = Cursor{Type: CursorToken, Boundary: "inclusive", Order: "ascending", Send: Send{In: "query"}}
+		},
+			[]string{"cursor.token: is missing: an expression for the next token, like body.next"}},
+		"pages": {func(c *Config) { c.Pagination.Type, c.Pagination.Stop = PageMarker, "short_page" }, []string{
+			"pagination.size: is missing: stop: short_page has to know how many records a full page has",
+			"pagination.send.name: is missing: the name that takes the marker",
+			"pagination.from: is missing: an expression for the marker, like body.next or last.id"}},
+		"partitions": {func(c *Config) { c.Partitions = Partitions{Values: []string{"a", "a", ""}, As: "A"} }, []string{
+			`partitions.as: "A" is no name of small letters, digits and _`, `partitions.values[1]: "a" is there twice`, "partitions.values[2]: is empty"}},
+		"statuses": {func(c *Config) { c.Retry.On = map[string]string{"4x": "ignore"} }, []string{
+			`retry.on.4x: is "ignore"; one of retry, fail, empty, reset_cursor is meant`, `retry.on.4x: "4x" is no status like 410, nor a class like 5xx`}},
+		"expressions": {func(c *Config) { c.Event.Type, c.Records.Filter, c.Pagination.More = "", "rec.a +", `"yes"` }, []string{
+			`pagination.more: is string, and true or false is wanted (column 1 of the expression)`,
+			"event.type: is missing: an expression for the type of an event, or a text in quotes"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := good()
+			test.change(&c)
+			var got []string
+			for _, p := range c.Validate() {
+				got = append(got, p.String())
+			}
+			if name == "expressions" {
+				got = slices.DeleteFunc(got, func(s string) bool { return strings.HasPrefix(s, "records.filter: Syntax error") })
+			}
+			if !slices.Equal(got, test.want) {
+				t.Errorf("found:\n%s\nwant:\n%s", strings.Join(got, "\n"), strings.Join(test.want, "\n"))
+			}
+		})
+	}
+}
+
+// Each doubt names what may be lost or come twice, and goes away with what it names.
+func TestDoubts(t *testing.T) {
+	for name, test := range map[string]struct {
+		change, mend func(*Config)
+		field, want  string
+	}{
+		"no identity": {func(c *Config) { c.Event.ID = "" }, func(c *Config) { c.Event.ID = "rec.id" }, "event.id", "hash of the whole record"},
+		"pages of a list that grows at its head": {func(c *Config) {
+			c.Cursor = Cursor{Type: CursorNone, Order: "descending"}
+			c.Pagination.Type = PageOffset
+		}, func(c *Config) { c.Pagination.Type = PageMarker }, "pagination.type", "one that is removed meanwhile moves another out of sight"},
+		"pages without an end": {func(c *Config) { c.Cursor.Order, c.Pagination.Type, c.Cursor.Window = "unordered", PageNumber, 1 },
+			func(c *Config) { c.Cursor.Send.Until = "until" }, "pagination.type", "name what takes the end of the range"},
+		"a cursor that is not sent": {func(c *Config) { c.Cursor.Send.Name = "" }, func(c *Config) { c.Request.URL += "?from={{from}}" },
+			"cursor.send.name", "asked for everything each time"},
+		"no overlap":   {func(c *Config) { c.Cursor.Overlap = 0 }, func(c *Config) { c.Cursor.Settle = 1 }, "cursor.overlap", "shows after a newer one is missed"},
+		"another time": {func(c *Config) { c.Event.Time = "rec.stored" }, func(c *Config) { c.Event.Time = "rec.at" }, "event.time", "not the field of the cursor"},
+		"seconds, exclusive": {func(c *Config) {
+			c.Cursor.Boundary, c.Cursor.Format, c.Cursor.Overlap = "exclusive", timeform.Forms{"unix"}, 1
+		},
+			func(c *Config) { c.Cursor.Overlap = time.Minute }, "cursor.boundary", "steps of 1s"},
+		"all of it at once": {func(c *Config) { c.Cursor.Order = "descending" }, func(c *Config) { c.Cursor.Start = startAt(time.Now()) },
+			"cursor.window", "begins again and again"},
+		"one answer": {func(c *Config) { c.Cursor = Cursor{Type: CursorNone} }, func(c *Config) { c.Pagination.Type = PageLink }, "pagination", "is missed"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := good()
+			if found := c.Doubts(); len(found) > 0 {
+				t.Fatalf("the good one is doubted: %v", found)
+			}
+			test.change(&c)
+			found := c.Doubts()
+			if len(found) != 1 || found[0].Field != test.field || !strings.Contains(found[0].Msg, test.want) {
+				t.Errorf("found %v, want %s: %s", found, test.field, test.want)
+			}
+			if test.mend(&c); len(c.Doubts()) > 0 {
+				t.Errorf("mended, and still %v", c.Doubts())
+			}
+		})
+	}
+}
+
+func TestStart(t *testing.T) {
+	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	for text, want := range map[string]time.Time{
+		"beginning": {}, "now": now, "now-24h": now.Add(-24 * time.Hour), "now - 90m": now.Add(-90 * time.Minute),
+		"2026-01-02T04:04:05+01:00": now,
+	} {
+		var s Start
+		if err := s.UnmarshalText([]byte(text)); err != nil || !s.time(now).Equal(want) {
+			t.Errorf("%q is %s (%v), want %s", text, s.time(now), err, want)
+		}
+		back, err := s.MarshalText()
+		if err != nil || string(back) != text {
+			t.Errorf("%q is written %q, %v", text, back, err)
+		}
+	}
+	for _, text := range []string{"yesterday", "now+1h", "now-", "nowhere", "now--1h", ""} {
+		var s Start
+		if err := s.UnmarshalText([]byte(text)); err == nil {
+			t.Errorf("%q was taken for a start", text)
+		}
+	}
+	var s Start
+	if err := s.UnmarshalText([]byte("17")); err != nil || s.number == nil || *s.number != 17 {
+		t.Errorf("17: %v", err)
+	}
+}
+
+func TestNextLink(t *testing.T) {
+	for header, want := range map[string]string{
+		`<https://x/?page=2>; rel="next"`:                               "https://x/?page=2",
+		`<https://x/?page=1>; rel="prev", </y>; title="a, b"; rel=next`: "/y",
+		`<a>; rel="first next"`:                                         "a",
+		`<a>; REL="NEXT"`:                                               "a",
+		`<a>; rel="nextish"`:                                            "",
+		`<a; rel="next"`:                                                "",
+		``:                                                              "",
+		`<a,b>; rel="next"`:                                             "a,b",
+	} {
+		if got := nextLink(map[string][]string{"Link": {header}}); got != want {
+			t.Errorf("%s leads to %q, want %q", header, got, want)
+		}
+	}
+	if got := nextLink(map[string][]string{"Link": {`<a>; rel="prev"`, `<b>; rel="next"`}}); got != "b" {
+		t.Errorf("of two headers the next is %q", got)
+	}
+}
+
+// A cursor is read as it was written, and what is none makes no source panic.
+func FuzzState(f *testing.F) {
+	f.Add([]byte(`{"parts": {"": {"newest": "2026-01-02T03:04:05Z", "from": "2026-01-02T03:03:05Z", "began": true}}}`))
+	f.Add([]byte(`{"parts": {"a": null, "b": {"number": 7, "token": "x"}}}`))
+	f.Add([]byte(`{"format": 2}`))
+	f.Fuzz(func(t *testing.T, cursor []byte) {
+		s, err := decodeState(cursor)
+		if err != nil {
+			if event.KindOf(err) != event.Invalid {
+				t.Fatal(err)
+			}
+			return
+		}
+		s.floor([]string{"", "a", "b"})
+		out, err := s.encode()
+		if err != nil {
+			t.Fatalf("%q was read, and can't be written: %v", cursor, err)
+		}
+		if _, err := decodeState(out); err != nil {
+			t.Fatalf("%q was written, and can't be read: %v", out, err)
+		}
+	})
+}

@@ -1,0 +1,239 @@
+// Package httppoll collects from any HTTP event service that the configuration describes.
+//
+// Each run reads everything that is new by the cursor, page by page, and hands it over. What it promises, whatever the service
+// does:
+//
+// The bounds of what is asked for are chosen once, when a run begins, and are the same for all of its pages. A page that can't
+// be had or read, that leads nowhere or back to where one was, fails what it is a part of; it is never taken for the end. The
+// cursor passes a record only when everything before it was handed over: with every page where the service shows records in
+// ascending order, else when all pages of a range were read. It passes nothing that is younger than Cursor.Settle or than the
+// beginning of the run, and never moves back.
+//
+// Each run reads Cursor.Overlap back; what is known is left out by the loop in package collectors. An event's body is the
+// record as it came, byte for byte, where the service writes JSON. No host but those that were configured is asked, and nobody
+// else is told who we are.
+package httppoll
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"strings"
+	"time"
+
+	"stackstream/collectors"
+	"stackstream/event"
+	"stackstream/internal/jsonscan"
+	"stackstream/internal/mapping"
+	"stackstream/internal/rawjson"
+	"stackstream/internal/records"
+)
+
+// Kind is the name of the kind of source.
+const Kind = "http"
+
+// Hooks is how what happens here becomes metrics. Every function may be nil, and must not block.
+type Hooks struct {
+	// Page is called for each page that was read: records in it, bytes, and how long it took.
+	Page func(records int, bytes int64, took time.Duration)
+	// Retry is called when something is asked for again: "error" after a failure, "token" when we had to prove anew who we are,
+	// "reset" when the service no longer knew the cursor.
+	Retry func(why string)
+	// Odd counts records that are not as they should be: "no-id" without identity, "no-cursor" without the field of the cursor or
+	// with what it can't be, "not-json", "disorder" older than one before it though the order is ascending, "too-early" from
+	// before the time that was asked for, which is left out, "filtered-by-expression".
+	Odd func(what string, n int)
+}
+
+// Options are what the process gives to a source, besides its configuration.
+type Options struct {
+	Version string // of stackstream, for the User-Agent
+	Format  string // of the raw events
+	Hooks   Hooks
+	Report  collectors.Report
+}
+
+// Source is one event service. Available may be called while Run runs.
+type Source struct {
+	cfg      Config
+	opts     Options
+	programs *programs
+	decoder  records.Decoder
+	field    []string // of the cursor
+	parts    []string
+	filter   *collectors.Filter
+	client   *http.Client
+	signer   signer
+	poller   collectors.Poller
+}
+
+var _ collectors.Source = (*Source)(nil)
+
+// New makes a source of a valid configuration. It reads the files that the configuration names for TLS, and talks to nobody.
+func New(cfg Config, opts Options) (*Source, error) {
+	client, err := cfg.Request.HTTP.NewClient()
+	if err != nil {
+		return nil, err
+	}
+	return newSource(cfg, opts, client)
+}
+
+func newSource(cfg Config, opts Options, client *http.Client) (*Source, error) {
+	if found := cfg.Validate(); len(found) > 0 {
+		return nil, &event.Error{Kind: event.Invalid, Op: "read the configuration", Err: fmt.Errorf("%s", found[0])}
+	}
+	filter, err := collectors.NewFilter(cfg.EventTypes)
+	if err != nil {
+		return nil, &event.Error{Kind: event.Invalid, Op: "read event_types", Err: err}
+	}
+	if opts.Report == nil {
+		opts.Report = func(bool, string) {}
+	}
+	s := &Source{cfg: cfg, opts: opts, filter: filter, client: client, parts: cfg.Partitions.Values, field: steps(cfg.Cursor.Field)}
+	if len(s.parts) == 0 {
+		s.parts = []string{""}
+	}
+	s.programs, _ = cfg.compile()
+	s.decoder = records.Decoder{
+		Form: cfg.Request.Decode, Path: steps(cfg.Records.Path), Shape: cfg.Records.Shape, Optional: cfg.Records.OnMissing == "empty",
+		Expand: steps(cfg.Records.Expand), Parent: cfg.Records.Parent,
+	}
+	for _, r := range cfg.Request.Delimiter {
+		s.decoder.Comma = r
+	}
+	s.signer = cfg.Auth.signer(client, s.userAgent())
+	s.poller = collectors.Poller{
+		Every: cfg.Schedule.Every, Jitter: cfg.Schedule.Jitter, MaxRun: cfg.Schedule.MaxRun, Fetch: s.fetch,
+	}
+	return s, nil
+}
+
+// Spec is what the loop needs to know of a source with this configuration.
+func (c Config) Spec() collectors.Spec {
+	poller := collectors.Poller{Every: c.Schedule.Every, Jitter: c.Schedule.Jitter, MaxRun: c.Schedule.MaxRun}
+	return collectors.Spec{Repeats: c.Remember, Quiet: poller.Quiet()}
+}
+
+// Run polls until ctx ends.
+func (s *Source) Run(ctx context.Context, from event.From, emit collectors.Emit) error {
+	return s.poller.Run(ctx, from, emit)
+}
+
+// Available asks for the first page of what a first run would ask for.
+func (s *Source) Available(ctx context.Context) error {
+	now := time.Now().UTC()
+	w := &walk{Source: s, part: s.parts[0], start: now, at: &position{}, pager: s.newPager()}
+	s.begin(w.at, event.From{}, now)
+	w.from, w.until = w.at.From, now
+	w.pager.restart()
+	_, err := w.page(ctx)
+	return err
+}
+
+func (s *Source) newPager() pager {
+	return pager{cfg: s.cfg.Pagination, from: s.programs.from, more: s.programs.more}
+}
+
+func (s *Source) userAgent() string {
+	return "stackstream/" + strings.ReplaceAll(s.opts.Version, " ", "-")
+}
+
+func (s *Source) partitionVar(part string) map[string]string {
+	if part == "" {
+		return map[string]string{}
+	}
+	return map[string]string{s.cfg.Partitions.As: part}
+}
+
+// found is a record that was read.
+type found struct {
+	raw       event.Raw
+	eventType string
+	number    *int64
+	left      bool // out, by records.filter
+}
+
+// record reads one. What can't be read of it is counted, and it is handed over all the same; what it is worth is decided later.
+func (s *Source) record(body []byte, part string, received time.Time) found {
+	f := found{raw: event.Raw{
+		Received: received, Format: s.opts.Format, ContentType: "application/json",
+		// The page is one block of memory: an event must not keep all of it alive while it waits.
+		Body: append([]byte(nil), body...),
+	}}
+	partition := s.partitionVar(part)
+	if part != "" {
+		f.raw.Header = map[string]string{mapping.HeaderPartition: part, mapping.HeaderPartitionName: s.cfg.Partitions.As}
+	}
+	rec, err := rawjson.Parse(f.raw.Body)
+	if err != nil {
+		s.odd("not-json", 1)
+		f.raw.ID, f.raw.Hashed = event.HashID(f.raw.Body), true
+		return f
+	}
+	vars := mapping.Vars(rec, partition)
+	if s.programs.filter != nil {
+		if val, err := s.programs.filter.Eval(vars); err == nil {
+			keep, err := val.Bool()
+			f.left = err == nil && !keep
+		}
+	}
+	if f.raw.ID = event.BoundID(s.programs.mapping.ID(vars)); f.raw.ID == "" {
+		if s.cfg.Event.ID != "" {
+			s.odd("no-id", 1)
+		}
+		f.raw.ID, f.raw.Hashed = event.HashID(f.raw.Body), true
+	}
+	if part != "" {
+		// Two parts of a service may number alike.
+		f.raw.ID = event.BoundID(event.ID(part) + "/" + f.raw.ID)
+	}
+	f.eventType, _ = s.programs.mapping.Type(vars)
+	s.cursorOf(&f, rec)
+	return f
+}
+
+// cursorOf reads the field of the cursor.
+func (s *Source) cursorOf(f *found, rec rawjson.Value) {
+	if s.cfg.Cursor.Type != CursorTime && s.cfg.Cursor.Type != CursorInteger {
+		return
+	}
+	text := ""
+	if v, err := jsonscan.Find(rec, s.field); err == nil {
+		text = rawjson.Value(v).ID()
+	}
+	if s.cfg.Cursor.Type == CursorTime {
+		at, err := s.cfg.Cursor.Format.Parse(text)
+		if err != nil {
+			s.odd("no-cursor", 1)
+			return
+		}
+		f.raw.Time = at
+		return
+	}
+	var n int64
+	if _, err := fmt.Sscanf(text, "%d", &n); err != nil || fmt.Sprint(n) != text {
+		s.odd("no-cursor", 1)
+		return
+	}
+	f.number = &n
+}
+
+// steps are the names of a dotted path.
+func steps(path string) []string {
+	if path == "" {
+		return nil
+	}
+	return strings.Split(path, ".")
+}
+
+func (s *Source) odd(what string, n int) {
+	if s.opts.Hooks.Odd != nil && n > 0 {
+		s.opts.Hooks.Odd(what, n)
+	}
+}
+
+func (s *Source) retried(why string) {
+	if s.opts.Hooks.Retry != nil {
+		s.opts.Hooks.Retry(why)
+	}
+}

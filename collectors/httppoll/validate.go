@@ -1,0 +1,278 @@
+package httppoll
+
+import (
+	"maps"
+	"net/http"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"stackstream/internal/openstack"
+	"stackstream/internal/records"
+)
+
+const (
+	minMaxBody = 64 << 10
+	maxMaxBody = 1 << 30
+	maxOverlap = 7 * 24 * time.Hour
+	maxRecall  = 10_000_000
+)
+
+// Validate returns every mistake that shows without reading a file or asking anybody.
+func (c Config) Validate() []Problem {
+	var ps problems
+	c.Schedule.validate(&ps)
+	c.Request.validate(&ps)
+	c.Auth.validate(&ps)
+	c.Records.validate(&ps)
+	c.Cursor.validate(&ps)
+	c.Pagination.validate(&ps)
+	c.Partitions.validate(&ps)
+	c.Retry.validate(&ps)
+	if c.Remember < 0 || c.Remember > maxRecall {
+		ps.add("remember", "must be from 0 to %d", maxRecall)
+	}
+	if err := c.EventTypes.Validate(); err != nil {
+		for _, line := range strings.Split(err.Error(), "\n") {
+			ps.add("event_types", "%s", line)
+		}
+	}
+	_, mistakes := c.compile()
+	return append(ps, mistakes...)
+}
+
+func (c Schedule) validate(ps *problems) {
+	if c.Every <= 0 {
+		ps.add("schedule.every", "must be more than 0")
+	}
+	if c.Jitter < 0 {
+		ps.add("schedule.jitter", "must not be negative")
+	}
+	if c.MaxRun <= 0 {
+		ps.add("schedule.max_run", "must be more than 0")
+	}
+}
+
+func (c Request) validate(ps *problems) {
+	// What is between {{ and }} is not known yet, and must not be the host.
+	if msg := openstack.CheckURL(between.ReplaceAllString(c.URL, "x")); msg != "" {
+		ps.add("request.url", "%s", msg)
+	} else if i := strings.Index(c.URL, "{{"); i >= 0 && strings.Count(c.URL[:i], "/") < 3 {
+		ps.add("request.url", "must name the host: no expression decides who is asked")
+	}
+	ps.oneOf("request.method", c.Method, http.MethodGet, http.MethodPost)
+	ps.oneOf("request.decode", string(c.Decode), string(records.JSON), string(records.NDJSON), string(records.CSV), string(records.XML))
+	if c.Body != "" && c.Method != http.MethodPost {
+		ps.add("request.body", "is for the method POST")
+	}
+	one := utf8.RuneCountInString(c.Delimiter) == 1 && !strings.ContainsAny(c.Delimiter, "\"\r\n")
+	if c.Delimiter != "" && (c.Decode != records.CSV || !one) {
+		ps.add("request.delimiter", "is one character, for decode: csv")
+	}
+	if c.MaxBody < minMaxBody || c.MaxBody > maxMaxBody {
+		ps.add("request.max_body", "must be from 64KiB to 1GiB")
+	}
+	for _, p := range c.HTTP.Validate() {
+		ps.add("request."+p.Field, "%s", p.Msg)
+	}
+}
+
+var between = regexp.MustCompile(`\{\{.*?\}\}`)
+
+func (c Records) validate(ps *problems) {
+	ps.oneOf("records.shape", string(c.Shape), string(records.List), string(records.Values), string(records.One))
+	ps.oneOf("records.on_missing", c.OnMissing, "error", "empty")
+	ps.path("records.path", c.Path)
+	ps.path("records.expand", c.Expand)
+	if c.Parent != "" && c.Expand == "" {
+		ps.add("records.parent", "is for records.expand")
+	}
+}
+
+func (ps *problems) path(field, path string) {
+	if path != "" && slices.Contains(strings.Split(path, "."), "") {
+		ps.add(field, "%q is no path of names with dots between them", path)
+	}
+}
+
+func (c Cursor) validate(ps *problems) {
+	ps.oneOf("cursor.type", c.Type, CursorNone, CursorTime, CursorInteger, CursorToken)
+	ps.oneOf("cursor.boundary", c.Boundary, "inclusive", "exclusive")
+	ps.oneOf("cursor.order", c.Order, "ascending", "descending", "unordered")
+	ps.path("cursor.field", c.Field)
+	for i, form := range c.Format {
+		if err := form.Check(); err != nil {
+			ps.add("cursor.format["+strconv.Itoa(i)+"]", "%s", err)
+		}
+	}
+	c.Send.validate(ps, "cursor.send")
+	if c.Send.Format != "" {
+		if err := c.Send.Format.Check(); err != nil {
+			ps.add("cursor.send.format", "%s", err)
+		}
+	}
+	field := c.Type == CursorTime || c.Type == CursorInteger
+	if field && c.Field == "" {
+		ps.add("cursor.field", "is missing: where a record has its time or number")
+	}
+	if c.Type == CursorToken && c.Token == "" {
+		ps.add("cursor.token", "is missing: an expression for the next token, like body.next")
+	}
+	if c.Overlap < 0 || c.Overlap > maxOverlap {
+		ps.add("cursor.overlap", "must be from 0 to %s", maxOverlap)
+	}
+	if c.Settle < 0 || c.Settle > maxOverlap {
+		ps.add("cursor.settle", "must be from 0 to %s", maxOverlap)
+	}
+	if c.Window < 0 {
+		ps.add("cursor.window", "must not be negative")
+	}
+	if c.Type == CursorTime {
+		if c.Window > 0 && c.Send.Until == "" {
+			ps.add("cursor.window", "needs send.until: the name that takes the end of what is asked for")
+		}
+		if c.Start.number != nil {
+			ps.add("cursor.start", "is a number, and the cursor is a time")
+		}
+		return
+	}
+	set := map[string]bool{
+		"overlap": c.Overlap > 0, "settle": c.Settle > 0, "window": c.Window > 0, "format": len(c.Format) > 0,
+		"send.until": c.Send.Until != "",
+	}
+	for _, name := range slices.Sorted(maps.Keys(set)) {
+		if set[name] {
+			ps.add("cursor."+name, "is for cursor.type: time")
+		}
+	}
+	if c.Start.text != "" && (c.Type != CursorInteger || c.Start.number == nil) {
+		ps.add("cursor.start", "is for a cursor of that type: a time for time, a number for integer")
+	}
+}
+
+func (s Send) validate(ps *problems, field string) {
+	ps.oneOf(field+".in", s.In, "query", "header", "none")
+}
+
+func (c Pagination) validate(ps *problems) {
+	ps.oneOf("pagination.type", c.Type, PageNone, PageNumber, PageOffset, PageToken, PageURL, PageLink, PageMarker)
+	if c.Stop != "" {
+		ps.oneOf("pagination.stop", c.Stop, stopEmpty, stopShort)
+	}
+	c.Send.validate(ps, "pagination.send")
+	if c.Stop == stopShort && c.Size <= 0 {
+		ps.add("pagination.size", "is missing: stop: short_page has to know how many records a full page has")
+	}
+	if c.MaxPages < 1 {
+		ps.add("pagination.max_pages", "must be at least 1")
+	}
+	switch c.Type {
+	case PageNumber, PageOffset, PageToken, PageMarker:
+		if c.Send.Name == "" && c.Send.In != "none" {
+			ps.add("pagination.send.name", "is missing: the name that takes the %s", c.Type)
+		}
+	}
+	needs := c.Type == PageToken || c.Type == PageURL || c.Type == PageMarker
+	switch {
+	case needs && c.From == "":
+		ps.add("pagination.from", "is missing: an expression for the %s, like body.next or last.id", c.Type)
+	case !needs && c.From != "":
+		ps.add("pagination.from", "is for type: token, next_url or marker")
+	}
+}
+
+func (c Partitions) validate(ps *problems) {
+	if !regexp.MustCompile(`^[a-z][a-z0-9_]*$`).MatchString(c.As) {
+		ps.add("partitions.as", "%q is no name of small letters, digits and _", c.As)
+	}
+	seen := map[string]bool{}
+	for i, v := range c.Values {
+		field := "partitions.values[" + strconv.Itoa(i) + "]"
+		switch {
+		case v == "":
+			ps.add(field, "is empty")
+		case seen[v]:
+			ps.add(field, "%q is there twice", v)
+		}
+		seen[v] = true
+	}
+}
+
+var statuses = regexp.MustCompile(`^[1-5](xx|[0-9][0-9])$`)
+
+func (c Retry) validate(ps *problems) {
+	if c.Max < 0 {
+		ps.add("retry.max", "must not be negative")
+	}
+	for _, keys := range slices.Sorted(maps.Keys(c.On)) {
+		action := c.On[keys]
+		ps.oneOf("retry.on."+keys, action, "retry", "fail", "empty", "reset_cursor")
+		for _, key := range strings.Split(keys, ",") {
+			if !statuses.MatchString(strings.TrimSpace(key)) {
+				ps.add("retry.on."+keys, "%q is no status like 410, nor a class like 5xx", strings.TrimSpace(key))
+			}
+		}
+	}
+}
+
+// Doubts returns what may lose or repeat events, or never ends, though it is no mistake: each with the reason, and what would
+// mend it.
+func (c Config) Doubts() []Problem {
+	var ps problems
+	cur, page := c.Cursor, c.Pagination
+	if c.Event.ID == "" {
+		ps.add("event.id", "is missing, so that a hash of the whole record identifies an event: two that are alike in everything are "+
+			"taken for one, and one that changes (a counter, a state) for two; name the field that identifies it")
+	}
+	paged := page.Type == PageNumber || page.Type == PageOffset
+	switch {
+	case paged && cur.Order != "ascending" && cur.Type != CursorTime:
+		ps.add("pagination.type", "counts pages of a list that grows at its beginning while it is read: records move to the next page, "+
+			"and one that is removed meanwhile moves another out of sight; a marker, a token or cursor.type: time does not have that")
+	case paged && cur.Type == CursorTime && cur.Send.Until == "" && cur.Order != "ascending":
+		ps.add("pagination.type", "counts pages of a list that grows while it is read; name what takes the end of the range, "+
+			"cursor.send.until, so that it does not grow")
+	}
+	if cur.Type == CursorTime {
+		c.doubtTime(&ps)
+	}
+	if page.Type == PageNone && cur.Type == CursorNone {
+		ps.add("pagination", "is missing and so is the cursor: what the service no longer shows in one answer when it is asked next is "+
+			"missed; ask often, or name how to go on")
+	}
+	return ps
+}
+
+func (c Config) doubtTime(ps *problems) {
+	cur := c.Cursor
+	text := c.Request.URL + c.Request.Body
+	for _, values := range c.Request.Query {
+		text += strings.Join(values, " ")
+	}
+	for _, value := range c.Request.Headers {
+		text += value
+	}
+	if cur.Send.Name == "" && !strings.Contains(text, "from") {
+		ps.add("cursor.send.name", "is missing, and no text of the request has {{ from }}: the service is asked for everything each time")
+	}
+	if cur.Order != "ascending" && cur.Window == 0 && cur.Start.text == "" {
+		ps.add("cursor.window", "is not set, nor is start: the first run reads all there is, and since records do not come in order "+
+			"it counts only when it is over; if that takes longer than schedule.max_run it begins again and again")
+	}
+	if cur.Overlap == 0 && cur.Settle == 0 {
+		ps.add("cursor.overlap", "is 0, and so is settle: a record that shows after a newer one is missed; say how late one may show")
+	}
+	if cur.Send.form(cur).Step() >= time.Second && cur.Boundary == "exclusive" && cur.Overlap < 2*time.Second {
+		ps.add("cursor.boundary", "is exclusive, and the time is sent in steps of %s: records of the same moment as the last one are "+
+			"asked for again, one step earlier, which overlap should cover", cur.Send.form(cur).Step())
+	}
+	if c.EventTime() != "" && c.EventTime() != "rec."+cur.Field {
+		ps.add("event.time", "is not the field of the cursor (%s): what is asked for goes by another time than the event", cur.Field)
+	}
+}
+
+// EventTime is the expression for the time of an event.
+func (c Config) EventTime() string { return c.Event.Time }
