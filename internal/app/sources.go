@@ -10,11 +10,13 @@ import (
 
 	"stackstream/collectors"
 	"stackstream/collectors/amqp"
+	"stackstream/collectors/httppoll"
 	"stackstream/collectors/none"
 	"stackstream/collectors/panko"
 	"stackstream/event"
 	"stackstream/internal/app/config"
 	"stackstream/internal/app/metrics"
+	"stackstream/normalizer/httpevent"
 )
 
 // SourceKind is a kind of source: what its settings are and how it is made of them.
@@ -56,6 +58,15 @@ func sourceKinds() []SourceKind {
 			},
 			Candidate: pankoCandidate,
 		},
+		{
+			Kind: config.Kind{
+				Name:     httppoll.Kind,
+				Settings: func() any { c := httppoll.Default(); return &c },
+				Problems: func(s any) []config.Problem { return config.Problems(s.(*httppoll.Config).Validate()) },
+				Doubts:   func(s any) []config.Problem { return config.Problems(s.(*httppoll.Config).Doubts()) },
+			},
+			Candidate: httpCandidate,
+		},
 	}
 }
 
@@ -81,6 +92,23 @@ func pankoCandidate(p event.Provider, settings any, env SourceEnv) collectors.Ca
 		Spec: cfg.Spec(),
 		New: func(collectors.Report) (collectors.Source, error) {
 			s, err := panko.New(cfg, panko.Options{Version: env.Version, Hooks: env.Metrics.Panko(p, panko.Kind)})
+			if err != nil {
+				return nil, err
+			}
+			return s, nil
+		},
+	}}}
+}
+
+func httpCandidate(p event.Provider, settings any, env SourceEnv) collectors.Candidate {
+	cfg := *settings.(*httppoll.Config)
+	return collectors.Candidate{Kind: httppoll.Kind, Shards: []collectors.Shard{{
+		Name: httppoll.Kind,
+		Spec: cfg.Spec(),
+		New: func(report collectors.Report) (collectors.Source, error) {
+			s, err := httppoll.New(cfg, httppoll.Options{
+				Version: env.Version, Format: httpevent.Format(p), Hooks: env.Metrics.HTTP(p, httppoll.Kind), Report: report,
+			})
 			if err != nil {
 				return nil, err
 			}

@@ -56,7 +56,7 @@ func (p *Pipeline) start(
 
 	if p.Normalize {
 		lease := p.lease(c, event.RoleNormalizer, owner, run)
-		converters, err := converters(p.Config.Normalizer)
+		converters, err := converters(p.Config)
 		if err != nil {
 			return err
 		}

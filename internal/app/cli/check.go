@@ -55,6 +55,7 @@ func (p Program) check(ctx context.Context, file string, offline bool) (check.Fi
 		Severity: check.OK, Subject: "configuration", Position: check.Position{File: file},
 		Message: fmt.Sprintf("%s, %s", file, count(len(cfg.Providers), "provider")),
 	}}
+	findings = append(findings, cfg.Doubts...)
 	if offline {
 		return findings, nil
 	}

@@ -51,7 +51,7 @@ const patience = 60 * time.Second
 // commands they know:
 //
 //	cloud [EVENTS [RATE]]    a stand-in for an OpenStack cloud with so many events and so many more a second; its
-//	                         Keystone is at $KEYSTONE
+//	                         it is at $CLOUD, its Keystone at $KEYSTONE
 //	broker EXCHANGE…         a virtual host of a RabbitMQ broker, $VHOST of $BROKER, and $BROKER_USER, who may do there what
 //	                         docs/amqp.md says with these exchanges. $BROKER_PASSWORD is in the file broker.password
 //	notify EXCHANGE COUNT    sends so many notifications as a service would; 0 only makes the exchange
@@ -109,6 +109,7 @@ func startCloud(ts *testscript.TestScript, neg bool, args []string) {
 		done.Wait()
 		server.Close()
 	})
+	ts.Setenv("CLOUD", server.URL)
 	ts.Setenv("KEYSTONE", server.URL+"/v3")
 }
 
@@ -191,7 +192,7 @@ func (o *output) read() (string, <-chan struct{}) {
 }
 
 // passedOn are the variables of the script's environment that a started program sees.
-var passedOn = []string{"PATH", "HOME", "TMPDIR", "KEYSTONE", "NATS_URL", "STAND_IN_PASSWORD", "PASSWORD", "ADMIN", "BROKER",
+var passedOn = []string{"PATH", "HOME", "TMPDIR", "CLOUD", "KEYSTONE", "NATS_URL", "STAND_IN_PASSWORD", "PASSWORD", "ADMIN", "BROKER",
 	"VHOST", "BROKER_USER"}
 
 // command is a program in the directory and with the environment of the script.

@@ -33,6 +33,9 @@ type Config struct {
 	Admin      Admin            `yaml:"admin"`
 	Log        Log              `yaml:"log"`
 	Providers  Providers        `yaml:"providers"`
+
+	// Doubts are what is no mistake and may yet lose or repeat events, with the reason.
+	Doubts check.Findings `yaml:"-"`
 }
 
 // NATS says where the streams are: on a cluster, or in this process where no url is set.
@@ -113,6 +116,8 @@ type Kind struct {
 	Settings func() any
 	// Problems tells what is wrong with settings that Settings returned and the file completed. It asks nobody.
 	Problems func(settings any) []Problem
+	// Doubts tells what is no mistake and may yet lose or repeat events. It may be nil.
+	Doubts func(settings any) []Problem
 }
 
 // Problem is a mistake that the package of a setting found: Field is its path below the package's own settings.
@@ -176,7 +181,25 @@ func (d *decoder) validate(c *Config) {
 	}
 	for _, name := range c.Providers.Names() {
 		d.provider(name, c.Providers[name])
+		c.Doubts = append(c.Doubts, d.doubts(name, c.Providers[name])...)
 	}
+}
+
+func (d *decoder) doubts(name event.Provider, p *Provider) check.Findings {
+	var found check.Findings
+	for _, kind := range d.kinds {
+		settings, configured := p.Sources[kind.Name]
+		if !configured || kind.Doubts == nil {
+			continue
+		}
+		for _, doubt := range kind.Doubts(settings) {
+			setting := join(join("providers", string(name)), join(kind.Name, doubt.Field))
+			found = append(found, check.Finding{
+				Severity: check.Warning, Subject: setting, Position: d.nearest(setting), Message: d.conceal(doubt.Msg),
+			})
+		}
+	}
+	return found
 }
 
 func (d *decoder) provider(name event.Provider, p *Provider) {

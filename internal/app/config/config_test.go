@@ -14,6 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"stackstream/collectors/amqp"
+	"stackstream/collectors/httppoll"
 	"stackstream/collectors/panko"
 	"stackstream/event"
 	"stackstream/internal/app"
@@ -144,10 +145,58 @@ const (
 )
 
 func TestExamplesAreAccepted(t *testing.T) {
-	for _, file := range fixtures(t, examples+"*.yaml") {
+	for _, file := range append(fixtures(t, examples+"*.yaml"), fixtures(t, examples+"http/*.yaml")...) {
 		if _, err := reader().File(file); err != nil {
 			t.Errorf("%s is refused:\n%v", filepath.Base(file), err)
 		}
+	}
+}
+
+// What the examples are doubted for is what their services do.
+func TestDoubtsAboutExamples(t *testing.T) {
+	want := map[string]string{
+		"gitea.yaml":    "providers.gitea.http.pagination.type",
+		"keycloak.yaml": "providers.keycloak.http.pagination.type",
+	}
+	for _, file := range fixtures(t, examples+"http/*.yaml") {
+		cfg, err := reader().File(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for _, doubt := range cfg.Doubts {
+			got = append(got, doubt.Subject)
+			if doubt.Position.Line == 0 || doubt.Severity != check.Warning {
+				t.Errorf("%s: %+v", filepath.Base(file), doubt)
+			}
+		}
+		if strings.Join(got, " ") != want[filepath.Base(file)] {
+			t.Errorf("%s is doubted for %v, want %q", filepath.Base(file), got, want[filepath.Base(file)])
+		}
+	}
+}
+
+// What docs/http.md shows is the example of that name.
+func TestDocumentationShowsAnExample(t *testing.T) {
+	page, err := os.ReadFile("../../../docs/http.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(page), "```yaml\n")
+	block, _, found := strings.Cut(rest, "```")
+	if !found {
+		t.Fatal("docs/http.md shows no configuration")
+	}
+	shown, err := reader().Bytes("docs/http.md", []byte(block))
+	if err != nil {
+		t.Fatal(err)
+	}
+	kept, err := reader().File(examples + "http/time-from.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(kept.Providers["my-service"].Sources, shown.Providers["my-service"].Sources, cmp.AllowUnexported(httppoll.Start{})); diff != "" {
+		t.Errorf("docs/http.md (-example +shown):\n%s", diff)
 	}
 }
 
@@ -225,6 +274,9 @@ func TestExamplesHaveEverySetting(t *testing.T) {
 		text := everything
 		if kind.Name == amqp.Kind {
 			text = readFile(t, examples+"amqp.yaml")
+		}
+		if kind.Name == httppoll.Kind {
+			text += readFile(t, examples+"http/every-setting.yaml") // with the login to Keystone as panko has it
 		}
 		shows(t, text, "providers.my-cloud."+kind.Name, reflect.TypeOf(kind.Settings()))
 	}
