@@ -6,7 +6,7 @@
 // fill up, networks that cut, hold and delay, clocks that jump, second writers without a lease. What is done and when
 // comes from a seed that is printed, so that a run can be done again.
 //
-//	make chaos                                                            two minutes, a fault of every kind
+//	make chaos                                                            three minutes, a fault of every kind
 //	make chaos SEED=42 CHAOS="-events 5000000 -faults 500 -rate 0"        hours
 //
 // The parts are below: checker decides and knows nothing of the pipeline's code; proxy, clock and disk do harm. What
