@@ -26,9 +26,7 @@ var errTooMany = errors.New("too many identities to keep them")
 
 // known is an identity that RAW holds.
 type known struct {
-	id  identity
-	at  int64 // as in remembered
-	seq event.StreamSeq
+	remembered
 	own event.Seq // its number, if it came from the source itself
 }
 
@@ -127,7 +125,7 @@ func (k *kept) since(from event.StreamSeq) []known {
 }
 
 func (k *kept) entry(e event.Seen) known {
-	out := known{id: identityOf(e.ID), at: seconds(e.Time), seq: e.Sequence}
+	out := known{remembered: remembered{id: identityOf(e.ID), at: seconds(e.Time), seq: e.Sequence}}
 	if e.Source == k.source {
 		out.own = e.Seq
 	}

@@ -21,6 +21,14 @@ func (e *RetryAfter) Error() string {
 // Unwrap returns the cause.
 func (e *RetryAfter) Unwrap() error { return e.Err }
 
+// AskedToWait is err, as a *RetryAfter where value, that of an HTTP Retry-After header, says for how long.
+func AskedToWait(err error, value string, most time.Duration) error {
+	if wait, ok := ParseRetryAfter(value, time.Now(), most); ok {
+		return &RetryAfter{After: wait, Err: err}
+	}
+	return err
+}
+
 // ParseRetryAfter reads the value of an HTTP Retry-After header, a number of seconds or a date, as the time to wait
 // from now on: never negative, and most at most. ok is false if the value is neither.
 func ParseRetryAfter(value string, now time.Time, most time.Duration) (wait time.Duration, ok bool) {

@@ -72,7 +72,7 @@ func newSeen(repeats int, floor time.Time) *seen {
 func (s *seen) recall(e known) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.insert(remembered{id: e.id, at: e.at, seq: e.seq}) {
+	if s.insert(e.remembered) {
 		s.trim()
 	}
 }

@@ -108,16 +108,10 @@ func (b *Bodies) put(ctx context.Context, ref event.BodyRef, body []byte) error 
 // send publishes one message of an object and waits until it is durable. Where that is not known it is told as unavailable: an
 // object that is stored twice does no harm.
 func (b *Bodies) send(ctx context.Context, m *nats.Msg) error {
-	_, err := b.c.request(ctx, m)
-	if err == nil {
-		return nil
+	if _, err := b.c.request(ctx, m); err != nil {
+		return sendError(err, phaseOpen)
 	}
-	err = sendError(err, phaseOpen)
-	var known *event.Error
-	if errors.As(err, &known) && known.Kind == event.Unknown {
-		known.Kind = event.Unavailable
-	}
-	return err
+	return nil
 }
 
 // purge removes the chunks of an object that nothing refers to any more. Those that it can't remove go with the bucket's age.

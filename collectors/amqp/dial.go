@@ -9,7 +9,6 @@ import (
 	"math/rand/v2"
 	"net"
 	"os"
-	"strings"
 	"sync"
 	"time"
 
@@ -36,19 +35,12 @@ type dialer struct {
 // newDialer reads the files that the settings name, and asks nobody. name and version are what the broker's list of
 // connections shows.
 func newDialer(cfg Config, name, version string) (*dialer, error) {
-	d := &dialer{cfg: cfg, name: name, version: version, password: string(cfg.Password)}
-	if cfg.PasswordFile != "" {
-		text, err := os.ReadFile(cfg.PasswordFile)
-		if err != nil {
-			return nil, invalid("read password_file", err)
-		}
-		d.password = strings.TrimRight(string(text), "\r\n")
-		if d.password == "" {
-			return nil, invalid("read password_file", fmt.Errorf("%s is empty", cfg.PasswordFile))
-		}
+	password, err := cfg.Password.OrFile("password_file", cfg.PasswordFile)
+	if err != nil {
+		return nil, err
 	}
+	d := &dialer{cfg: cfg, name: name, version: version, password: password}
 	if cfg.TLS.Enabled {
-		var err error
 		if d.tls, err = cfg.TLS.config(); err != nil {
 			return nil, err
 		}

@@ -1,7 +1,6 @@
 package httppoll
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -118,7 +117,7 @@ func (w *walk) ask(ctx context.Context) (*answer, error) {
 			if ctx.Err() != nil {
 				return nil, context.Cause(ctx)
 			}
-			return nil, openstack.TransportError(opAsk, withoutQuery(err))
+			return nil, openstack.TransportError(opAsk, err)
 		}
 		if resp.StatusCode == http.StatusUnauthorized && try == 0 {
 			again, err := w.signer.refused(ctx, req)
@@ -141,22 +140,10 @@ func (w *walk) ask(ctx context.Context) (*answer, error) {
 	}
 }
 
-// withoutQuery takes the query out of an error of the client: it may have a key.
-func withoutQuery(err error) error {
-	var wrapped *url.Error
-	if errors.As(err, &wrapped) {
-		if u, parsed := url.Parse(wrapped.URL); parsed == nil {
-			return &url.Error{Op: wrapped.Op, URL: addressOf(u), Err: wrapped.Err}
-		}
-	}
-	return err
-}
-
 // request writes the request for the next page.
 func (w *walk) request(ctx context.Context) (*http.Request, error) {
 	vars := w.requestVars()
 	value, address := w.pager.value()
-	var body []byte
 	text, err := w.programs.url.text(vars)
 	if err != nil {
 		return nil, badRequest("request.url", err)
@@ -164,15 +151,13 @@ func (w *walk) request(ctx context.Context) (*http.Request, error) {
 	if address != "" {
 		text = address
 	}
-	if body, err = w.programs.body.bytes(vars); err != nil {
+	body, err := w.programs.body.text(vars)
+	if err != nil {
 		return nil, badRequest("request.body", err)
 	}
-	req, err := http.NewRequestWithContext(ctx, w.cfg.Request.Method, text, bytes.NewReader(body))
+	req, err := http.NewRequestWithContext(ctx, w.cfg.Request.Method, text, strings.NewReader(body))
 	if err != nil {
 		return nil, badRequest("request.url", errors.New("is not a URL"))
-	}
-	if len(body) == 0 {
-		req.Body, req.ContentLength, req.GetBody = http.NoBody, 0, nil
 	}
 	req.Header.Set("Accept", accepts(w.cfg.Request.Decode))
 	req.Header.Set("User-Agent", w.userAgent())
@@ -300,7 +285,8 @@ func send(req *http.Request, query url.Values, to Send, value string) {
 // takeIn takes the answer in, whole: an answer that ends early is an error and not a short page.
 func (w *walk) takeIn(resp *http.Response) (*answer, error) {
 	wrong := func(err error) error {
-		return &event.Error{Kind: event.Invalid, Op: opAsk, Err: fmt.Errorf("%s answered 200: %w", addressOf(resp.Request.URL), err)}
+		err = fmt.Errorf("%s answered 200: %w", openstack.Address(resp.Request.URL), err)
+		return &event.Error{Kind: event.Invalid, Op: opAsk, Err: err}
 	}
 	if resp.ContentLength > w.cfg.Request.MaxBody {
 		return nil, wrong(errTooLarge)
@@ -337,15 +323,11 @@ func (w *walk) judge(resp *http.Response) (*answer, error) {
 		return w.takeIn(resp)
 	}
 	body, _ := io.ReadAll(io.LimitReader(resp.Body, openstack.MaxFault))
-	said := fmt.Errorf("%s answered %d: %s", addressOf(resp.Request.URL), status, openstack.Fault(status, body))
+	said := fmt.Errorf("%s answered %d: %s", openstack.Address(resp.Request.URL), status, openstack.Fault(status, body))
 	failed := func(kind event.Kind) error { return &event.Error{Kind: kind, Op: opAsk, Err: said} }
 	switch w.cfg.Retry.action(status) {
 	case "retry":
-		err := failed(event.Unavailable)
-		if wait, ok := collectors.ParseRetryAfter(resp.Header.Get("Retry-After"), time.Now(), w.cfg.Retry.Max); ok {
-			return nil, &collectors.RetryAfter{After: wait, Err: err}
-		}
-		return nil, err
+		return nil, collectors.AskedToWait(failed(event.Unavailable), resp.Header.Get("Retry-After"), w.cfg.Retry.Max)
 	case "empty":
 		return &answer{url: resp.Request.URL, header: resp.Header}, nil
 	case "reset_cursor":
@@ -374,9 +356,7 @@ func (r Retry) action(status int) string {
 func retryLater(err error, most time.Duration) error {
 	var refused *openstack.Refused
 	if errors.As(err, &refused) {
-		if wait, ok := collectors.ParseRetryAfter(refused.RetryAfter, time.Now(), most); ok {
-			return &collectors.RetryAfter{After: wait, Err: err}
-		}
+		return collectors.AskedToWait(err, refused.RetryAfter, most)
 	}
 	return err
 }
@@ -386,8 +366,6 @@ func drop(resp *http.Response) {
 	_, _ = io.CopyN(io.Discard, resp.Body, openstack.MaxFault)
 	_ = resp.Body.Close()
 }
-
-func addressOf(u *url.URL) string { return u.Scheme + "://" + u.Host + u.Path }
 
 func badRequest(field string, err error) error {
 	return &event.Error{Kind: event.Invalid, Op: "write the request", Err: fmt.Errorf("%s: %w", field, err)}

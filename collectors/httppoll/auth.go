@@ -8,7 +8,6 @@ import (
 	"io"
 	"net/http"
 	"net/url"
-	"os"
 	"strings"
 	"sync"
 	"time"
@@ -96,7 +95,7 @@ func (noSigner) refused(context.Context, *http.Request) (bool, error) { return f
 type basicSigner struct{ cfg Basic }
 
 func (s basicSigner) sign(_ context.Context, req *http.Request) error {
-	password, err := secret("auth.basic.password_file", s.cfg.PasswordFile, s.cfg.Password)
+	password, err := s.cfg.Password.OrFile("auth.basic.password_file", s.cfg.PasswordFile)
 	if err != nil {
 		return err
 	}
@@ -109,7 +108,7 @@ func (basicSigner) refused(context.Context, *http.Request) (bool, error) { retur
 type bearerSigner struct{ cfg Bearer }
 
 func (s bearerSigner) sign(_ context.Context, req *http.Request) error {
-	token, err := secret("auth.bearer.token_file", s.cfg.TokenFile, s.cfg.Token)
+	token, err := s.cfg.Token.OrFile("auth.bearer.token_file", s.cfg.TokenFile)
 	if err != nil {
 		return err
 	}
@@ -126,7 +125,7 @@ func (bearerSigner) refused(context.Context, *http.Request) (bool, error) { retu
 type keySigner struct{ cfg APIKey }
 
 func (s keySigner) sign(_ context.Context, req *http.Request) error {
-	key, err := secret("auth.api_key.key_file", s.cfg.KeyFile, s.cfg.Key)
+	key, err := s.cfg.Key.OrFile("auth.api_key.key_file", s.cfg.KeyFile)
 	if err != nil {
 		return err
 	}
@@ -204,7 +203,7 @@ func (s *oauthSigner) refused(_ context.Context, req *http.Request) (bool, error
 // login asks for a token. Nothing of what the server says is shown: it may repeat the secret.
 func (s *oauthSigner) login(ctx context.Context) error {
 	const op = "get a token from auth.oauth2.token_url"
-	clientSecret, err := secret("auth.oauth2.client_secret_file", s.cfg.ClientSecretFile, s.cfg.ClientSecret)
+	clientSecret, err := s.cfg.ClientSecret.OrFile("auth.oauth2.client_secret_file", s.cfg.ClientSecretFile)
 	if err != nil {
 		return err
 	}
@@ -276,22 +275,6 @@ func oauthError(body []byte) string {
 		return ": " + answer.Error
 	}
 	return ""
-}
-
-// secret reads the file, if one is named, each time anew so that it may be replaced while the process runs.
-func secret(field, file string, value event.Secret) (string, error) {
-	if file == "" {
-		return string(value), nil
-	}
-	text, err := os.ReadFile(file)
-	if err != nil {
-		return "", &event.Error{Kind: event.Invalid, Op: "read " + field, Err: err}
-	}
-	out := strings.TrimRight(string(text), "\r\n")
-	if out == "" {
-		return "", &event.Error{Kind: event.Invalid, Op: "read " + field, Err: fmt.Errorf("%s is empty", file)}
-	}
-	return out, nil
 }
 
 func (a Auth) validate(ps *problems) {

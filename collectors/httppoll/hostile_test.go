@@ -96,7 +96,10 @@ func TestHostileServers(t *testing.T) {
 			for r.Context().Err() == nil {
 				_, _ = w.Write([]byte(" "))
 				w.(http.Flusher).Flush()
-				time.Sleep(time.Millisecond)
+				select {
+				case <-r.Context().Done():
+				case <-time.After(time.Millisecond):
+				}
 			}
 		}, change: func(c *Config) { c.Request.HTTP.Timeout = 100 * time.Millisecond }, want: "deadline exceeded"},
 		"another status": {answer: func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusTeapot) }, want: "answered 418"},

@@ -1,6 +1,7 @@
 package httppoll
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -100,7 +101,7 @@ func parseTemplate(env *expr.Env, text string) (template, error) {
 		}
 		inner, behind, closed := strings.Cut(after, "}}")
 		if !closed {
-			return nil, fmt.Errorf("has {{ without }}")
+			return nil, errors.New("has {{ without }}")
 		}
 		p, err := env.Compile(strings.TrimSpace(inner), expr.Text)
 		if err != nil {
@@ -133,9 +134,4 @@ func (t template) text(vars expr.Vars) (string, error) {
 		b.WriteString(text)
 	}
 	return b.String(), nil
-}
-
-func (t template) bytes(vars expr.Vars) ([]byte, error) {
-	text, err := t.text(vars)
-	return []byte(text), err
 }

@@ -18,6 +18,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"strconv"
 	"strings"
 	"time"
 
@@ -79,7 +80,8 @@ func New(cfg Config, opts Options) (*Source, error) {
 }
 
 func newSource(cfg Config, opts Options, client *http.Client) (*Source, error) {
-	if found := cfg.Validate(); len(found) > 0 {
+	programs, found := cfg.prepare()
+	if len(found) > 0 {
 		return nil, &event.Error{Kind: event.Invalid, Op: "read the configuration", Err: fmt.Errorf("%s", found[0])}
 	}
 	filter, err := collectors.NewFilter(cfg.EventTypes)
@@ -89,11 +91,13 @@ func newSource(cfg Config, opts Options, client *http.Client) (*Source, error) {
 	if opts.Report == nil {
 		opts.Report = func(bool, string) {}
 	}
-	s := &Source{cfg: cfg, opts: opts, filter: filter, client: client, parts: cfg.Partitions.Values, field: steps(cfg.Cursor.Field)}
+	s := &Source{
+		cfg: cfg, opts: opts, programs: programs, filter: filter, client: client, parts: cfg.Partitions.Values,
+		field: steps(cfg.Cursor.Field),
+	}
 	if len(s.parts) == 0 {
 		s.parts = []string{""}
 	}
-	s.programs, _ = cfg.compile()
 	s.decoder = records.Decoder{
 		Form: cfg.Request.Decode, Path: steps(cfg.Records.Path), Shape: cfg.Records.Shape, Optional: cfg.Records.OnMissing == "empty",
 		Expand: steps(cfg.Records.Expand), Parent: cfg.Records.Parent,
@@ -145,8 +149,8 @@ func (s *Source) partitionVar(part string) map[string]string {
 	return map[string]string{s.cfg.Partitions.As: part}
 }
 
-// found is a record that was read.
-type found struct {
+// item is a record that was read.
+type item struct {
 	raw       event.Raw
 	eventType string
 	number    *int64
@@ -154,8 +158,8 @@ type found struct {
 }
 
 // record reads one. What can't be read of it is counted, and it is handed over all the same; what it is worth is decided later.
-func (s *Source) record(body []byte, part string, received time.Time) found {
-	f := found{raw: event.Raw{
+func (s *Source) record(body []byte, part string, received time.Time) item {
+	f := item{raw: event.Raw{
 		Received: received, Format: s.opts.Format, ContentType: "application/json",
 		// The page is one block of memory: an event must not keep all of it alive while it waits.
 		Body: append([]byte(nil), body...),
@@ -193,7 +197,7 @@ func (s *Source) record(body []byte, part string, received time.Time) found {
 }
 
 // cursorOf reads the field of the cursor.
-func (s *Source) cursorOf(f *found, rec rawjson.Value) {
+func (s *Source) cursorOf(f *item, rec rawjson.Value) {
 	if s.cfg.Cursor.Type != CursorTime && s.cfg.Cursor.Type != CursorInteger {
 		return
 	}
@@ -210,8 +214,8 @@ func (s *Source) cursorOf(f *found, rec rawjson.Value) {
 		f.raw.Time = at
 		return
 	}
-	var n int64
-	if _, err := fmt.Sscanf(text, "%d", &n); err != nil || fmt.Sprint(n) != text {
+	n, err := strconv.ParseInt(text, 10, 64)
+	if err != nil || strconv.FormatInt(n, 10) != text {
 		s.odd("no-cursor", 1)
 		return
 	}

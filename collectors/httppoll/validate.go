@@ -23,6 +23,12 @@ const (
 
 // Validate returns every mistake that shows without reading a file or asking anybody.
 func (c Config) Validate() []Problem {
+	_, found := c.prepare()
+	return found
+}
+
+// prepare is Validate, and returns the compiled expressions.
+func (c Config) prepare() (*programs, []Problem) {
 	var ps problems
 	c.Schedule.validate(&ps)
 	c.Request.validate(&ps)
@@ -40,8 +46,8 @@ func (c Config) Validate() []Problem {
 			ps.add("event_types", "%s", line)
 		}
 	}
-	_, mistakes := c.compile()
-	return append(ps, mistakes...)
+	programs, mistakes := c.compile()
+	return programs, append(ps, mistakes...)
 }
 
 func (c Schedule) validate(ps *problems) {
@@ -269,10 +275,7 @@ func (c Config) doubtTime(ps *problems) {
 		ps.add("cursor.boundary", "is exclusive, and the time is sent in steps of %s: records of the same moment as the last one are "+
 			"asked for again, one step earlier, which overlap should cover", cur.Send.form(cur).Step())
 	}
-	if c.EventTime() != "" && c.EventTime() != "rec."+cur.Field {
+	if c.Event.Time != "" && c.Event.Time != "rec."+cur.Field {
 		ps.add("event.time", "is not the field of the cursor (%s): what is asked for goes by another time than the event", cur.Field)
 	}
 }
-
-// EventTime is the expression for the time of an event.
-func (c Config) EventTime() string { return c.Event.Time }

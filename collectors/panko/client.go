@@ -126,7 +126,7 @@ func (s *Source) query(r pageRequest) string {
 func (s *Source) read(ctx context.Context, resp *http.Response, asked int) (page, error) {
 	wrong := func(err error) error {
 		return &event.Error{Kind: event.Invalid, Op: opAsk,
-			Err: fmt.Errorf("%s answered 200: %w", addressOf(resp.Request.URL), err)}
+			Err: fmt.Errorf("%s answered 200: %w", openstack.Address(resp.Request.URL), err)}
 	}
 	if resp.ContentLength > s.cfg.MaxBody {
 		return page{}, wrong(errTooLarge)
@@ -155,7 +155,7 @@ func (s *Source) read(ctx context.Context, resp *http.Response, asked int) (page
 func (s *Source) refusal(resp *http.Response) error {
 	body, _ := io.ReadAll(io.LimitReader(resp.Body, openstack.MaxFault))
 	text := openstack.Fault(resp.StatusCode, body)
-	said := fmt.Errorf("%s answered %d: %s", addressOf(resp.Request.URL), resp.StatusCode, text)
+	said := fmt.Errorf("%s answered %d: %s", openstack.Address(resp.Request.URL), resp.StatusCode, text)
 	failed := func(kind event.Kind, err error) error { return &event.Error{Kind: kind, Op: opAsk, Err: err} }
 	switch status := resp.StatusCode; {
 	case status == http.StatusUnauthorized:
@@ -169,11 +169,7 @@ func (s *Source) refusal(resp *http.Response) error {
 	case status == http.StatusInternalServerError && strings.Contains(text, "Marker ") && strings.Contains(text, " not found"):
 		return markerLost{failed(event.Unavailable, said)}
 	case status == http.StatusTooManyRequests || status >= http.StatusInternalServerError:
-		err := failed(event.Unavailable, said)
-		if wait, ok := collectors.ParseRetryAfter(resp.Header.Get("Retry-After"), time.Now(), maxRetryAfter); ok {
-			return &collectors.RetryAfter{After: wait, Err: err}
-		}
-		return err
+		return collectors.AskedToWait(failed(event.Unavailable, said), resp.Header.Get("Retry-After"), maxRetryAfter)
 	default:
 		return failed(event.Invalid, said)
 	}
@@ -183,9 +179,7 @@ func (s *Source) refusal(resp *http.Response) error {
 func retryLater(err error) error {
 	var refused *openstack.Refused
 	if errors.As(err, &refused) {
-		if wait, ok := collectors.ParseRetryAfter(refused.RetryAfter, time.Now(), maxRetryAfter); ok {
-			return &collectors.RetryAfter{After: wait, Err: err}
-		}
+		return collectors.AskedToWait(err, refused.RetryAfter, maxRetryAfter)
 	}
 	return err
 }
@@ -195,5 +189,3 @@ func drop(resp *http.Response) {
 	_, _ = io.CopyN(io.Discard, resp.Body, openstack.MaxFault)
 	_ = resp.Body.Close()
 }
-
-func addressOf(u *url.URL) string { return u.Scheme + "://" + u.Host + u.Path }

@@ -35,8 +35,20 @@ func vars(t testing.TB) expr.Vars {
 	}
 }
 
+// evaluate compiles and evaluates an expression, and fails the test where that can't be.
+func evaluate(t *testing.T, text string, want expr.Type) (val expr.Val, ok bool) {
+	t.Helper()
+	p, err := env(t).Compile(text, want)
+	if err == nil {
+		val, err = p.Eval(vars(t))
+	}
+	if err != nil {
+		t.Errorf("%s: %v", text, err)
+	}
+	return val, err == nil
+}
+
 func TestText(t *testing.T) {
-	e, v := env(t), vars(t)
 	for text, want := range map[string]string{
 		`rec.type`:                            "user.login",
 		`rec.actor.name`:                      `ann "x"`,
@@ -64,14 +76,8 @@ func TestText(t *testing.T) {
 		`rec.n > 1.5 ? "more" : "less"`:                                                "more",
 		`rec.list.filter(i, type(i) == int).map(i, i * 2).map(i, string(i)).join("-")`: "2-4",
 	} {
-		p, err := e.Compile(text, expr.Text)
-		if err != nil {
-			t.Errorf("%s: %v", text, err)
-			continue
-		}
-		val, err := p.Eval(v)
-		if err != nil {
-			t.Errorf("%s: %v", text, err)
+		val, ok := evaluate(t, text, expr.Text)
+		if !ok {
 			continue
 		}
 		if got, err := val.Text(); err != nil || got != want {
@@ -81,7 +87,6 @@ func TestText(t *testing.T) {
 }
 
 func TestJSON(t *testing.T) {
-	e, v := env(t), vars(t)
 	for text, want := range map[string]string{
 		`rec.actor`: `{"name": "ann \"x\"", "roles": ["admin", "ops"]}`, // byte for byte
 		`rec.list`:  `[1, 2, {"a": 3}]`,
@@ -91,14 +96,8 @@ func TestJSON(t *testing.T) {
 		`rec.?absent`:       `null`,
 		`[rec.?absent, 1u]`: `[null,1]`,
 	} {
-		p, err := e.Compile(text, expr.Any)
-		if err != nil {
-			t.Errorf("%s: %v", text, err)
-			continue
-		}
-		val, err := p.Eval(v)
-		if err != nil {
-			t.Errorf("%s: %v", text, err)
+		val, ok := evaluate(t, text, expr.Any)
+		if !ok {
 			continue
 		}
 		if got, err := val.JSON(); err != nil || string(got) != want && string(got) != strings.ReplaceAll(want, " ", "") {
@@ -108,16 +107,8 @@ func TestJSON(t *testing.T) {
 }
 
 func TestHash(t *testing.T) {
-	e, v := env(t), vars(t)
 	sum := func(text string) string {
-		p, err := e.Compile(text, expr.Text)
-		if err != nil {
-			t.Fatal(err)
-		}
-		val, err := p.Eval(v)
-		if err != nil {
-			t.Fatal(err)
-		}
+		val, _ := evaluate(t, text, expr.Text)
 		s, err := val.Text()
 		if err != nil || len(s) != 64 {
 			t.Fatalf("%s is %q, %v", text, s, err)

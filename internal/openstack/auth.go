@@ -1,8 +1,6 @@
 package openstack
 
 import (
-	"fmt"
-	"os"
 	"strings"
 
 	"github.com/gophercloud/gophercloud/v2"
@@ -122,18 +120,18 @@ func (a Auth) validatePassword(found *problems) {
 	}
 }
 
-// options reads the secret and puts everything into gophercloud's form. It also returns the secret, which must not be
-// shown.
+// options reads the secret, anew each time so that its file may be replaced while the process runs, and puts everything into
+// gophercloud's form. It also returns the secret, which must not be shown.
 func (a Auth) options() (opts gophercloud.AuthOptions, secret string, err error) {
 	c := a.ApplicationCredential
 	if c.set() {
-		secret, err = readSecret("auth.application_credential.secret_file", c.SecretFile, c.Secret)
+		secret, err = c.Secret.OrFile("auth.application_credential.secret_file", c.SecretFile)
 		return gophercloud.AuthOptions{
 			ApplicationCredentialID: c.ID, ApplicationCredentialName: c.Name, ApplicationCredentialSecret: secret,
 			Username: a.User, UserID: a.UserID, DomainName: a.Domain, DomainID: a.DomainID,
 		}, secret, err
 	}
-	secret, err = readSecret("auth.password_file", a.PasswordFile, a.Password)
+	secret, err = a.Password.OrFile("auth.password_file", a.PasswordFile)
 	opts = gophercloud.AuthOptions{
 		Username: a.User, UserID: a.UserID, Password: secret,
 		Scope: &gophercloud.AuthScope{ProjectID: a.ProjectID, ProjectName: a.Project},
@@ -148,20 +146,4 @@ func (a Auth) options() (opts gophercloud.AuthOptions, secret string, err error)
 		}
 	}
 	return opts, secret, err
-}
-
-// readSecret reads the file, if one is named, each time anew so that it may be replaced while the process runs.
-func readSecret(field, file string, value event.Secret) (string, error) {
-	if file == "" {
-		return string(value), nil
-	}
-	text, err := os.ReadFile(file)
-	if err != nil {
-		return "", invalid("read "+field, err)
-	}
-	secret := strings.TrimRight(string(text), "\r\n")
-	if secret == "" {
-		return "", invalid("read "+field, fmt.Errorf("%s is empty", file))
-	}
-	return secret, nil
 }

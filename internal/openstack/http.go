@@ -145,7 +145,7 @@ func TransportError(op string, err error) error {
 	if errors.As(err, &wrapped) {
 		shown := wrapped.URL
 		if u, parsed := url.Parse(wrapped.URL); parsed == nil {
-			shown = u.Scheme + "://" + u.Host + u.Path
+			shown = Address(u)
 		}
 		err = fmt.Errorf("%s: %w", shown, wrapped.Err)
 	}
@@ -159,3 +159,6 @@ func TransportError(op string, err error) error {
 		return unavailable(op, err)
 	}
 }
+
+// Address is a URL for people: without its query, which may have a secret.
+func Address(u *url.URL) string { return u.Scheme + "://" + u.Host + u.Path }

@@ -198,14 +198,14 @@ func (d Decoder) expand(outer [][]byte) ([][]byte, error) {
 		}
 		parent := slices.Concat(record[:start], []byte("null"), record[end:])
 		for _, e := range elements {
-			all = append(all, With(e, d.Parent, parent))
+			all = append(all, with(e, d.Parent, parent))
 		}
 	}
 	return all, nil
 }
 
-// With returns an object with one member more, at its end. Anything else is returned as it is.
-func With(object []byte, name string, value []byte) []byte {
+// with returns an object with one member more, at its end. Anything else is returned as it is.
+func with(object []byte, name string, value []byte) []byte {
 	if len(object) < 2 || object[0] != '{' {
 		return object
 	}
