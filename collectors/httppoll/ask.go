@@ -144,46 +144,19 @@ func (w *walk) ask(ctx context.Context) (*answer, error) {
 func (w *walk) request(ctx context.Context) (*http.Request, error) {
 	vars := w.requestVars()
 	value, address := w.pager.value()
-	text, err := w.programs.url.text(vars)
+	req, err := w.programs.request.write(ctx, w.cfg.Request.Method, address, vars)
 	if err != nil {
-		return nil, badRequest("request.url", err)
+		return nil, err
 	}
-	if address != "" {
-		text = address
-	}
-	body, err := w.programs.body.text(vars)
-	if err != nil {
-		return nil, badRequest("request.body", err)
-	}
-	req, err := http.NewRequestWithContext(ctx, w.cfg.Request.Method, text, strings.NewReader(body))
-	if err != nil {
-		return nil, badRequest("request.url", errors.New("is not a URL"))
-	}
-	req.Header.Set("Accept", accepts(w.cfg.Request.Decode))
-	req.Header.Set("User-Agent", w.userAgent())
-	if len(body) > 0 {
-		req.Header.Set("Content-Type", "application/json")
-	}
-	for name, t := range w.programs.headers {
-		v, err := t.text(vars)
-		if err != nil {
-			return nil, badRequest("request.headers."+name, err)
+	for name, v := range map[string]string{"Accept": accepts(w.cfg.Request.Decode), "User-Agent": w.userAgent()} {
+		if req.Header.Get(name) == "" {
+			req.Header.Set(name, v)
 		}
-		req.Header.Set(name, v)
 	}
+	// An address that the service gave is asked as it is: only headers are ours.
 	query := req.URL.Query()
-	if address == "" { // an address that the service gave is asked as it is
-		for name, ts := range w.programs.query {
-			query.Del(name)
-			for _, t := range ts {
-				v, err := t.text(vars)
-				if err != nil {
-					return nil, badRequest("request.query."+name, err)
-				}
-				query.Add(name, v)
-			}
-		}
-		w.sendCursor(req, query)
+	w.sendCursor(req, query)
+	if address == "" {
 		send(req, query, w.cfg.Pagination.Send, value)
 		req.URL.RawQuery = query.Encode()
 	}

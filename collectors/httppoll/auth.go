@@ -23,6 +23,7 @@ type Auth struct {
 	Bearer   *Bearer         `yaml:"bearer"`
 	APIKey   *APIKey         `yaml:"api_key"`
 	OAuth2   *OAuth2         `yaml:"oauth2"`
+	Session  *Session        `yaml:"session"`
 	Keystone *openstack.Auth `yaml:"keystone"`
 }
 
@@ -307,6 +308,10 @@ func (a Auth) validate(ps *problems) {
 		if o.ClientID == "" {
 			ps.add("auth.oauth2.client_id", "is missing")
 		}
+	}
+	if a.Session != nil {
+		set = append(set, "session")
+		a.Session.validate(ps)
 	}
 	if a.Keystone != nil {
 		set = append(set, "keystone")

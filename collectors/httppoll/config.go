@@ -23,7 +23,9 @@ type Config struct {
 	Records    Records                 `yaml:"records"`
 	Cursor     Cursor                  `yaml:"cursor"`
 	Pagination Pagination              `yaml:"pagination"`
+	Detail     Detail                  `yaml:"detail"`
 	Partitions Partitions              `yaml:"partitions"`
+	RateLimit  RateLimit               `yaml:"rate_limit"`
 	Event      mapping.Config          `yaml:"event"`
 	Retry      Retry                   `yaml:"retry"`
 	EventTypes collectors.FilterConfig `yaml:"event_types"`
@@ -153,19 +155,12 @@ type Pagination struct {
 	MaxPages int `yaml:"max_pages"`
 }
 
-// Partitions are parts of the service that are read one by one, each with a cursor of its own.
-type Partitions struct {
-	Values []string `yaml:"values"`
-	// As is the name by which texts and expressions have the value: partition.region.
-	As string `yaml:"as"`
-}
-
 // Retry says what to do with answers that are no success.
 type Retry struct {
 	// Max is the longest pause that the service may ask for by Retry-After.
 	Max time.Duration `yaml:"max"`
-	// On maps a status ("410"), several ("429,503"), or a class ("5xx") to retry, fail, empty (there is nothing) or
-	// reset_cursor (begin again at cursor.start).
+	// On maps a status ("410"), several ("429,503"), or a class ("5xx") to retry, fail, empty (there is nothing),
+	// reset_cursor (begin again at cursor.start) or refresh_auth (prove anew who we are, and ask once more).
 	On map[string]string `yaml:"on"`
 }
 
@@ -177,7 +172,9 @@ func Default() Config {
 		Records:    Records{Shape: records.List, OnMissing: "error"},
 		Cursor:     Cursor{Type: CursorNone, Boundary: "inclusive", Order: "unordered", Send: Send{In: "query"}},
 		Pagination: Pagination{Type: PageNone, Send: Send{In: "query"}, First: 1, MaxPages: 1000},
-		Partitions: Partitions{As: "partition"},
+		Detail:     Detail{Method: "GET", Concurrency: 4},
+		Partitions: defaultPartitions(),
+		RateLimit:  RateLimit{Reset: Reset{As: "auto"}},
 		Retry:      Retry{Max: 15 * time.Minute},
 		Remember:   100_000,
 	}

@@ -52,10 +52,10 @@ func TestValidate(t *testing.T) {
 			"pagination.size: is missing: stop: short_page has to know how many records a full page has",
 			"pagination.send.name: is missing: the name that takes the marker",
 			"pagination.from: is missing: an expression for the marker, like body.next or last.id"}},
-		"partitions": {func(c *Config) { c.Partitions = Partitions{Values: []string{"a", "a", ""}, As: "A"} }, []string{
+		"partitions": {func(c *Config) { c.Partitions.Values, c.Partitions.As = []string{"a", "a", ""}, "A" }, []string{
 			`partitions.as: "A" is no name of small letters, digits and _`, `partitions.values[1]: "a" is there twice`, "partitions.values[2]: is empty"}},
 		"statuses": {func(c *Config) { c.Retry.On = map[string]string{"4x": "ignore"} }, []string{
-			`retry.on.4x: is "ignore"; one of retry, fail, empty, reset_cursor is meant`, `retry.on.4x: "4x" is no status like 410, nor a class like 5xx`}},
+			`retry.on.4x: is "ignore"; one of retry, fail, empty, reset_cursor, refresh_auth is meant`, `retry.on.4x: "4x" is no status like 410, nor a class like 5xx`}},
 		"expressions": {func(c *Config) { c.Event.Type, c.Records.Filter, c.Pagination.More = "", "rec.a +", `"yes"` }, []string{
 			`pagination.more: is string, and true or false is wanted (column 1 of the expression)`,
 			"event.type: is missing: an expression for the type of an event, or a text in quotes"}},

@@ -10,7 +10,6 @@ import (
 	"time"
 	"unicode/utf8"
 
-	"stackstream/internal/openstack"
 	"stackstream/internal/records"
 )
 
@@ -35,8 +34,10 @@ func (c Config) prepare() (*programs, []Problem) {
 	c.Auth.validate(&ps)
 	c.Records.validate(&ps)
 	c.Cursor.validate(&ps)
-	c.Pagination.validate(&ps)
+	c.Pagination.validate(&ps, "pagination")
+	c.Detail.validate(&ps)
 	c.Partitions.validate(&ps)
+	c.RateLimit.validate(&ps)
 	c.Retry.validate(&ps)
 	if c.Remember < 0 || c.Remember > maxRecall {
 		ps.add("remember", "must be from 0 to %d", maxRecall)
@@ -63,12 +64,7 @@ func (c Schedule) validate(ps *problems) {
 }
 
 func (c Request) validate(ps *problems) {
-	// What is between {{ and }} is not known yet, and must not be the host.
-	if msg := openstack.CheckURL(between.ReplaceAllString(c.URL, "x")); msg != "" {
-		ps.add("request.url", "%s", msg)
-	} else if i := strings.Index(c.URL, "{{"); i >= 0 && strings.Count(c.URL[:i], "/") < 3 {
-		ps.add("request.url", "must name the host: no expression decides who is asked")
-	}
+	ps.address("request.url", c.URL)
 	ps.oneOf("request.method", c.Method, http.MethodGet, http.MethodPost)
 	ps.oneOf("request.decode", string(c.Decode), string(records.JSON), string(records.NDJSON), string(records.CSV), string(records.XML))
 	if c.Body != "" && c.Method != http.MethodPost {
@@ -163,47 +159,30 @@ func (s Send) validate(ps *problems, field string) {
 	ps.oneOf(field+".in", s.In, "query", "header", "none")
 }
 
-func (c Pagination) validate(ps *problems) {
-	ps.oneOf("pagination.type", c.Type, PageNone, PageNumber, PageOffset, PageToken, PageURL, PageLink, PageMarker)
+func (c Pagination) validate(ps *problems, at string) {
+	ps.oneOf(at+".type", c.Type, PageNone, PageNumber, PageOffset, PageToken, PageURL, PageLink, PageMarker)
 	if c.Stop != "" {
-		ps.oneOf("pagination.stop", c.Stop, stopEmpty, stopShort)
+		ps.oneOf(at+".stop", c.Stop, stopEmpty, stopShort)
 	}
-	c.Send.validate(ps, "pagination.send")
+	c.Send.validate(ps, at+".send")
 	if c.Stop == stopShort && c.Size <= 0 {
-		ps.add("pagination.size", "is missing: stop: short_page has to know how many records a full page has")
+		ps.add(at+".size", "is missing: stop: short_page has to know how many records a full page has")
 	}
 	if c.MaxPages < 1 {
-		ps.add("pagination.max_pages", "must be at least 1")
+		ps.add(at+".max_pages", "must be at least 1")
 	}
 	switch c.Type {
 	case PageNumber, PageOffset, PageToken, PageMarker:
 		if c.Send.Name == "" && c.Send.In != "none" {
-			ps.add("pagination.send.name", "is missing: the name that takes the %s", c.Type)
+			ps.add(at+".send.name", "is missing: the name that takes the %s", c.Type)
 		}
 	}
 	needs := c.Type == PageToken || c.Type == PageURL || c.Type == PageMarker
 	switch {
 	case needs && c.From == "":
-		ps.add("pagination.from", "is missing: an expression for the %s, like body.next or last.id", c.Type)
+		ps.add(at+".from", "is missing: an expression for the %s, like body.next or last.id", c.Type)
 	case !needs && c.From != "":
-		ps.add("pagination.from", "is for type: token, next_url or marker")
-	}
-}
-
-func (c Partitions) validate(ps *problems) {
-	if !regexp.MustCompile(`^[a-z][a-z0-9_]*$`).MatchString(c.As) {
-		ps.add("partitions.as", "%q is no name of small letters, digits and _", c.As)
-	}
-	seen := map[string]bool{}
-	for i, v := range c.Values {
-		field := "partitions.values[" + strconv.Itoa(i) + "]"
-		switch {
-		case v == "":
-			ps.add(field, "is empty")
-		case seen[v]:
-			ps.add(field, "%q is there twice", v)
-		}
-		seen[v] = true
+		ps.add(at+".from", "is for type: token, next_url or marker")
 	}
 }
 
@@ -215,12 +194,8 @@ func (c Retry) validate(ps *problems) {
 	}
 	for _, keys := range slices.Sorted(maps.Keys(c.On)) {
 		action := c.On[keys]
-		ps.oneOf("retry.on."+keys, action, "retry", "fail", "empty", "reset_cursor")
-		for _, key := range strings.Split(keys, ",") {
-			if !statuses.MatchString(strings.TrimSpace(key)) {
-				ps.add("retry.on."+keys, "%q is no status like 410, nor a class like 5xx", strings.TrimSpace(key))
-			}
-		}
+		ps.oneOf("retry.on."+keys, action, "retry", "fail", "empty", "reset_cursor", "refresh_auth")
+		ps.statuses("retry.on."+keys, keys)
 	}
 }
 

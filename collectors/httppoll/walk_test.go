@@ -332,7 +332,7 @@ func TestPartitions(t *testing.T) {
 		regions := map[string]*service{"one": newService(), "two": newService()}
 		cfg := configured("http://service", regions["one"])
 		cfg.Request.URL = "http://service/{{partition.region}}/events"
-		cfg.Partitions = Partitions{Values: []string{"two", "one"}, As: "region"}
+		cfg.Partitions.Values, cfg.Partitions.As = []string{"two", "one"}, "region"
 		fail := false
 		src, out := local(t, cfg, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			region := strings.Split(r.URL.Path, "/")[1]
@@ -372,7 +372,8 @@ func TestAPartitionThatComesBack(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		s := newService()
 		cfg := configured("http://service", s)
-		both := Partitions{Values: []string{"one", "two"}, As: "region"}
+		both := cfg.Partitions
+		both.Values, both.As = []string{"one", "two"}, "region"
 		out := newSink(t)
 		said := ""
 		for round := range 9 {
