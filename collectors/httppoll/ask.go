@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -48,6 +49,8 @@ type answer struct {
 	date   time.Time // by the service's clock in whole seconds; zero if it did not say
 	etag   string
 	bytes  int64
+	// nothing: the service said that there is nothing, in place of an answer with no records.
+	nothing bool
 
 	variables expr.Vars
 }
@@ -55,13 +58,9 @@ type answer struct {
 // vars are what expressions about an answer may use.
 func (a *answer) vars() expr.Vars {
 	if a.variables == nil {
-		headers := map[string]string{}
-		for name := range a.header {
-			headers[strings.ToLower(name)] = a.header.Get(name)
-		}
-		a.variables = expr.Vars{"headers": headers, "body": parsed(a.page.Document), "last": rawjson.Value("null")}
-		if n := len(a.page.Records); n > 0 {
-			a.variables["last"] = parsed(a.page.Records[n-1])
+		a.variables = expr.Vars{"headers": headersOf(a.header), "body": parsed(a.page.Document), "last": rawjson.Value("null")}
+		if a.page.Listed > 0 {
+			a.variables["last"] = parsed(a.page.Last)
 		}
 	}
 	return a.variables
@@ -79,64 +78,93 @@ func parsed(document []byte) rawjson.Value {
 // page asks for the next page of a walk, again after errors that may pass. It returns nil where nothing has changed since the
 // answer whose ETag the position has.
 func (w *walk) page(ctx context.Context) (*answer, error) {
-	pause := backoff.NewExponentialBackOff(
-		backoff.WithInitialInterval(200*time.Millisecond), backoff.WithMaxInterval(5*time.Second),
-		backoff.WithMaxElapsedTime(0),
-	)
-	return backoff.RetryNotifyWithData(func() (*answer, error) {
+	return retrying(ctx, w, func() (*answer, error) {
 		began := time.Now()
 		a, err := w.ask(ctx)
-		if err != nil && !mayPass(err) {
-			return nil, backoff.Permanent(err)
-		}
 		if a != nil && w.opts.Hooks.Page != nil {
 			w.opts.Hooks.Page(len(a.page.Records), a.bytes, time.Since(began))
 		}
 		return a, err
+	})
+}
+
+// retrying asks, and again after errors that may pass. Where the service wants a pause it is made here, if the walk is one to
+// make it in.
+func retrying[T any](ctx context.Context, w *walk, ask func() (T, error)) (T, error) {
+	pause := backoff.NewExponentialBackOff(
+		backoff.WithInitialInterval(200*time.Millisecond), backoff.WithMaxInterval(5*time.Second),
+		backoff.WithMaxElapsedTime(0),
+	)
+	return backoff.RetryNotifyWithData(func() (T, error) {
+		var none T
+		if d, why := w.pace.closed(time.Now()); d > 0 {
+			if err := w.wait(ctx, d, why); err != nil {
+				return none, backoff.Permanent(err)
+			}
+		}
+		v, err := ask()
+		var asked *collectors.RetryAfter
+		switch {
+		case errors.As(err, &asked):
+			if err := w.wait(ctx, asked.After, asked.Err); err != nil {
+				return none, backoff.Permanent(err)
+			}
+		case err != nil && !mayPass(err):
+			return none, backoff.Permanent(err)
+		}
+		return v, err
 	}, backoff.WithContext(backoff.WithMaxRetries(pause, pageTries-1), ctx), func(error, time.Duration) { w.retried("error") })
 }
 
 // mayPass tells whether it is worth asking for the same page again soon.
-func mayPass(err error) bool {
-	var asked *collectors.RetryAfter
-	return errors.Is(err, event.Unavailable) && !errors.As(err, &asked) && !errors.Is(err, errReset)
+func mayPass(err error) bool { return errors.Is(err, event.Unavailable) && !errors.Is(err, errReset) }
+
+// ask is one request for a page and its answer.
+func (w *walk) ask(ctx context.Context) (*answer, error) {
+	resp, err := w.exchange(ctx, func() (*http.Request, error) { return w.request(ctx) })
+	if err != nil {
+		return nil, err
+	}
+	a, err := w.judge(resp)
+	drop(resp)
+	if err != nil && ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
+	return a, err
 }
 
-// ask is one request and its answer. Who we are is proven anew once if the service does not take it.
-func (w *walk) ask(ctx context.Context) (*answer, error) {
+// exchange sends a request and returns what is answered, whatever its status is. Who we are is proven anew once if the service
+// does not take it, and the same is asked again.
+func (s *Source) exchange(ctx context.Context, write func() (*http.Request, error)) (*http.Response, error) {
 	for try := 0; ; try++ {
-		req, err := w.request(ctx)
+		req, err := write()
 		if err != nil {
 			return nil, err
 		}
-		if err := w.signer.sign(ctx, req); err != nil {
-			return nil, retryLater(err, w.cfg.Retry.Max)
+		proof, err := s.signer.sign(ctx, req)
+		if err != nil {
+			return nil, retryLater(err, s.cfg.Retry.Max)
 		}
-		resp, err := w.client.Do(req)
+		resp, err := s.client.Do(req)
 		if err != nil {
 			if ctx.Err() != nil {
 				return nil, context.Cause(ctx)
 			}
 			return nil, openstack.TransportError(opAsk, err)
 		}
-		if resp.StatusCode == http.StatusUnauthorized && try == 0 {
-			again, err := w.signer.refused(ctx, req)
-			if err != nil {
-				drop(resp)
-				return nil, retryLater(err, w.cfg.Retry.Max)
-			}
-			if again {
-				drop(resp)
-				w.retried("token")
-				continue
-			}
+		s.pace.observe(resp.Header, time.Now())
+		if try > 0 || s.cfg.Retry.action(resp.StatusCode) != actionRefresh {
+			return resp, nil
 		}
-		a, err := w.judge(resp)
+		again, err := s.signer.refused(ctx, proof)
+		if err == nil && !again {
+			return resp, nil
+		}
 		drop(resp)
-		if err != nil && ctx.Err() != nil {
-			return nil, context.Cause(ctx)
+		if err != nil {
+			return nil, retryLater(err, s.cfg.Retry.Max)
 		}
-		return a, err
+		s.retried("token")
 	}
 }
 
@@ -148,11 +176,8 @@ func (w *walk) request(ctx context.Context) (*http.Request, error) {
 	if err != nil {
 		return nil, err
 	}
-	for name, v := range map[string]string{"Accept": accepts(w.cfg.Request.Decode), "User-Agent": w.userAgent()} {
-		if req.Header.Get(name) == "" {
-			req.Header.Set(name, v)
-		}
-	}
+	setDefault(req.Header, "Accept", accepts(w.cfg.Request.Decode))
+	setDefault(req.Header, "User-Agent", w.userAgent())
 	// An address that the service gave is asked as it is: only headers are ours.
 	query := req.URL.Query()
 	w.sendCursor(req, query)
@@ -255,28 +280,37 @@ func send(req *http.Request, query url.Values, to Send, value string) {
 	}
 }
 
-// takeIn takes the answer in, whole: an answer that ends early is an error and not a short page.
-func (w *walk) takeIn(resp *http.Response) (*answer, error) {
-	wrong := func(err error) error {
-		err = fmt.Errorf("%s answered 200: %w", openstack.Address(resp.Request.URL), err)
-		return &event.Error{Kind: event.Invalid, Op: opAsk, Err: err}
+// bodyOf is the body of an answer, whole: one that ends early is an error.
+func (s *Source) bodyOf(resp *http.Response) ([]byte, error) {
+	tooLarge := &event.Error{
+		Kind: event.Invalid, Op: opAsk, Err: fmt.Errorf("%s answered %d: %w", openstack.Address(resp.Request.URL), resp.StatusCode, errTooLarge),
 	}
-	if resp.ContentLength > w.cfg.Request.MaxBody {
-		return nil, wrong(errTooLarge)
+	if resp.ContentLength > s.cfg.Request.MaxBody {
+		return nil, tooLarge
 	}
-	body, err := io.ReadAll(io.LimitReader(resp.Body, w.cfg.Request.MaxBody+1))
+	body, err := io.ReadAll(io.LimitReader(resp.Body, s.cfg.Request.MaxBody+1))
 	switch {
 	case err != nil:
 		return nil, openstack.TransportError(opAsk, fmt.Errorf("read the answer: %w", err))
-	case int64(len(body)) > w.cfg.Request.MaxBody:
-		return nil, wrong(errTooLarge)
+	case int64(len(body)) > s.cfg.Request.MaxBody:
+		return nil, tooLarge
 	}
-	page, err := w.decoder.Decode(body)
+	return body, nil
+}
+
+// takeIn takes the answer in, taken apart by decoder.
+func (s *Source) takeIn(resp *http.Response, decoder records.Decoder) (*answer, error) {
+	body, err := s.bodyOf(resp)
+	if err != nil {
+		return nil, err
+	}
+	page, err := decoder.Decode(body)
 	if errors.Is(err, records.ErrCut) {
 		return nil, &event.Error{Kind: event.Unavailable, Op: opAsk, Err: fmt.Errorf("the answer: %w", err)}
 	}
 	if err != nil {
-		return nil, wrong(err)
+		err = fmt.Errorf("%s answered %d: %w", openstack.Address(resp.Request.URL), resp.StatusCode, err)
+		return nil, &event.Error{Kind: event.Invalid, Op: opAsk, Err: err}
 	}
 	date, _ := http.ParseTime(resp.Header.Get("Date"))
 	return &answer{
@@ -287,42 +321,70 @@ func (w *walk) takeIn(resp *http.Response) (*answer, error) {
 // judge makes an answer, or an error, of what came.
 func (w *walk) judge(resp *http.Response) (*answer, error) {
 	status := resp.StatusCode
+	action := w.cfg.Retry.action(status)
 	switch {
 	case status == http.StatusNotModified && resp.Request.Header.Get("If-None-Match") != "":
 		return nil, nil
-	case status == http.StatusNoContent:
-		return &answer{url: resp.Request.URL, header: resp.Header}, nil
-	case status >= 200 && status < 300:
-		return w.takeIn(resp)
+	case status == http.StatusNoContent, action == actionEmpty:
+		return &answer{url: resp.Request.URL, header: resp.Header, nothing: true}, nil
+	case success(status):
+		return w.takeIn(resp, w.decoder)
 	}
+	return nil, w.refusal(resp)
+}
+
+// success tells whether an answer has what was asked for. One that says it will be had later has not.
+func success(status int) bool { return status >= 200 && status < 300 && status != http.StatusAccepted }
+
+// refusal is the error that an answer is which is no success.
+func (s *Source) refusal(resp *http.Response) error {
+	status := resp.StatusCode
 	body, _ := io.ReadAll(io.LimitReader(resp.Body, openstack.MaxFault))
 	said := fmt.Errorf("%s answered %d: %s", openstack.Address(resp.Request.URL), status, openstack.Fault(status, body))
 	failed := func(kind event.Kind) error { return &event.Error{Kind: kind, Op: opAsk, Err: said} }
-	switch w.cfg.Retry.action(status) {
-	case "retry":
-		return nil, collectors.AskedToWait(failed(event.Unavailable), resp.Header.Get("Retry-After"), w.cfg.Retry.Max)
-	case "empty":
-		return &answer{url: resp.Request.URL, header: resp.Header}, nil
-	case "reset_cursor":
-		return nil, errors.Join(errReset, failed(event.Invalid))
+	action := s.cfg.Retry.action(status)
+	if wait, ok := s.pace.refused(resp, action == actionRetry, time.Now()); ok {
+		return &collectors.RetryAfter{After: wait, Err: failed(event.Unavailable)}
 	}
-	return nil, failed(event.Invalid)
+	switch action {
+	case actionRetry:
+		return failed(event.Unavailable)
+	case actionReset:
+		return errors.Join(errReset, failed(event.Invalid))
+	}
+	return failed(event.Invalid)
 }
 
 // action is what to do with a status.
 func (r Retry) action(status int) string {
-	for _, key := range []string{fmt.Sprint(status), fmt.Sprintf("%dxx", status/100)} {
-		for _, keys := range slices.Sorted(maps.Keys(r.On)) {
-			if slices.ContainsFunc(strings.Split(keys, ","), func(k string) bool { return strings.TrimSpace(k) == key }) {
-				return r.On[keys]
+	if action, ok := actionOf(r.On, status); ok {
+		return action
+	}
+	switch {
+	case status == http.StatusUnauthorized:
+		return actionRefresh
+	case status == http.StatusTooManyRequests, status == http.StatusRequestTimeout, status == http.StatusAccepted, status >= 500:
+		return actionRetry
+	}
+	return actionFail
+}
+
+// actionOf is what a configuration says of a status, by itself or, but for 401, by its class.
+func actionOf(on map[string]string, status int) (action string, ok bool) {
+	keys := []string{strconv.Itoa(status), strconv.Itoa(status/100) + "xx"}
+	if status == http.StatusUnauthorized {
+		keys = keys[:1]
+	}
+	for _, key := range keys {
+		for _, several := range slices.Sorted(maps.Keys(on)) {
+			for k := range strings.SplitSeq(several, ",") {
+				if strings.TrimSpace(k) == key {
+					return on[several], true
+				}
 			}
 		}
 	}
-	switch {
-	case status == http.StatusTooManyRequests, status == http.StatusRequestTimeout, status >= 500:
-		return "retry"
-	}
-	return "fail"
+	return "", false
 }
 
 // retryLater gives an error of a login, where it asked for a pause, the form that the poller understands.

@@ -4,12 +4,9 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
-	"io"
 	"net/http"
 	"net/url"
 	"strings"
-	"sync"
 	"time"
 
 	"stackstream/event"
@@ -66,147 +63,141 @@ type OAuth2 struct {
 
 // signer puts into a request who we are.
 type signer interface {
-	// sign adds what proves it to a request for a host that was configured.
-	sign(ctx context.Context, req *http.Request) error
-	// refused is called when the service answered 401 to a request that was signed; true if it is worth to sign it anew.
-	refused(ctx context.Context, req *http.Request) (again bool, err error)
+	// sign adds what proves it to a request for a host that was configured, and returns it.
+	sign(ctx context.Context, req *http.Request) (proof string, err error)
+	// refused is called when the service did not take what sign returned; true if it is worth to sign anew.
+	refused(ctx context.Context, proof string) (again bool, err error)
 }
 
-func (a Auth) signer(client *http.Client, userAgent string) signer {
+func (a Auth) signer(client *http.Client, userAgent string, session sessionPrograms) signer {
 	switch {
 	case a.Basic != nil:
-		return basicSigner{*a.Basic}
+		return basicSigner{cfg: *a.Basic}
 	case a.Bearer != nil:
-		return bearerSigner{*a.Bearer}
+		return bearerSigner{cfg: *a.Bearer}
 	case a.APIKey != nil:
-		return keySigner{*a.APIKey}
+		return keySigner{cfg: *a.APIKey}
 	case a.OAuth2 != nil:
-		return &oauthSigner{cfg: *a.OAuth2, client: client, userAgent: userAgent}
+		s := &oauthSigner{cfg: *a.OAuth2, client: client, userAgent: userAgent}
+		s.ticket = newTicket(s.login)
+		return s
+	case a.Session != nil:
+		s := &sessionSigner{cfg: *a.Session, programs: session, client: client, userAgent: userAgent}
+		s.ticket = newTicket(s.login)
+		return s
 	case a.Keystone != nil:
 		return &keystoneSigner{session: openstack.NewSession(*a.Keystone, client, userAgent)}
 	}
 	return noSigner{}
 }
 
-type noSigner struct{}
+// fixed is embedded by signers that have nothing to renew.
+type fixed struct{}
 
-func (noSigner) sign(context.Context, *http.Request) error            { return nil }
-func (noSigner) refused(context.Context, *http.Request) (bool, error) { return false, nil }
+func (fixed) refused(context.Context, string) (bool, error) { return false, nil }
 
-type basicSigner struct{ cfg Basic }
+type noSigner struct{ fixed }
 
-func (s basicSigner) sign(_ context.Context, req *http.Request) error {
-	password, err := s.cfg.Password.OrFile("auth.basic.password_file", s.cfg.PasswordFile)
-	if err != nil {
-		return err
-	}
-	req.SetBasicAuth(s.cfg.User, password)
-	return nil
+func (noSigner) sign(context.Context, *http.Request) (string, error) { return "", nil }
+
+type basicSigner struct {
+	fixed
+	cfg Basic
 }
 
-func (basicSigner) refused(context.Context, *http.Request) (bool, error) { return false, nil }
+func (s basicSigner) sign(_ context.Context, req *http.Request) (string, error) {
+	password, err := s.cfg.Password.OrFile("auth.basic.password_file", s.cfg.PasswordFile)
+	if err != nil {
+		return "", err
+	}
+	req.SetBasicAuth(s.cfg.User, password)
+	return "", nil
+}
 
-type bearerSigner struct{ cfg Bearer }
+type bearerSigner struct {
+	fixed
+	cfg Bearer
+}
 
-func (s bearerSigner) sign(_ context.Context, req *http.Request) error {
+func (s bearerSigner) sign(_ context.Context, req *http.Request) (string, error) {
 	token, err := s.cfg.Token.OrFile("auth.bearer.token_file", s.cfg.TokenFile)
 	if err != nil {
-		return err
+		return "", err
 	}
 	scheme := s.cfg.Scheme
 	if scheme == "" {
 		scheme = "Bearer"
 	}
 	req.Header.Set("Authorization", scheme+" "+token)
-	return nil
+	return "", nil
 }
 
-func (bearerSigner) refused(context.Context, *http.Request) (bool, error) { return false, nil }
+type keySigner struct {
+	fixed
+	cfg APIKey
+}
 
-type keySigner struct{ cfg APIKey }
-
-func (s keySigner) sign(_ context.Context, req *http.Request) error {
+func (s keySigner) sign(_ context.Context, req *http.Request) (string, error) {
 	key, err := s.cfg.Key.OrFile("auth.api_key.key_file", s.cfg.KeyFile)
 	if err != nil {
-		return err
+		return "", err
 	}
 	if s.cfg.In == "query" {
 		query := req.URL.Query()
 		query.Set(s.cfg.Name, s.cfg.Prefix+key)
 		req.URL.RawQuery = query.Encode()
-		return nil
+		return "", nil
 	}
 	req.Header.Set(s.cfg.Name, s.cfg.Prefix+key)
-	return nil
+	return "", nil
 }
-
-func (keySigner) refused(context.Context, *http.Request) (bool, error) { return false, nil }
 
 // keystoneSigner logs in to OpenStack's Keystone.
 type keystoneSigner struct{ session *openstack.Session }
 
-func (s *keystoneSigner) sign(ctx context.Context, req *http.Request) error {
+func (s *keystoneSigner) sign(ctx context.Context, req *http.Request) (string, error) {
 	token, err := s.session.Token(ctx)
 	if err != nil {
-		return err
+		return "", err
 	}
 	req.Header.Set("X-Auth-Token", token.ID)
-	return nil
+	return token.ID, nil
 }
 
-func (s *keystoneSigner) refused(ctx context.Context, req *http.Request) (bool, error) {
+func (s *keystoneSigner) refused(ctx context.Context, proof string) (bool, error) {
 	token, err := s.session.Token(ctx)
-	if err == nil && token.ID == req.Header.Get("X-Auth-Token") {
+	if err == nil && token.ID == proof {
 		_, err = s.session.Renew(ctx, token)
 	}
 	return err == nil, err
 }
 
-const (
-	// tokenLeft is how much of the life of a token must be left for it to be used.
-	tokenLeft = time.Minute
-	// maxTokenAnswer bounds the answer that has a token.
-	maxTokenAnswer = 1 << 20
-)
+// maxTokenAnswer bounds the answer that has a token.
+const maxTokenAnswer = 1 << 20
 
 // oauthSigner gets a token when it needs one.
 type oauthSigner struct {
+	*ticket
 	cfg       OAuth2
 	client    *http.Client
 	userAgent string
-
-	mu      sync.Mutex
-	token   string
-	expires time.Time // zero: not known
 }
 
-func (s *oauthSigner) sign(ctx context.Context, req *http.Request) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.token == "" || !s.expires.IsZero() && time.Until(s.expires) < tokenLeft {
-		if err := s.login(ctx); err != nil {
-			return err
-		}
+func (s *oauthSigner) sign(ctx context.Context, req *http.Request) (string, error) {
+	token, err := s.get(ctx)
+	if err != nil {
+		return "", err
 	}
-	req.Header.Set("Authorization", "Bearer "+s.token)
-	return nil
-}
-
-func (s *oauthSigner) refused(_ context.Context, req *http.Request) (bool, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if req.Header.Get("Authorization") == "Bearer "+s.token {
-		s.token = ""
-	}
-	return true, nil
+	req.Header.Set("Authorization", "Bearer "+token)
+	return token, nil
 }
 
 // login asks for a token. Nothing of what the server says is shown: it may repeat the secret.
-func (s *oauthSigner) login(ctx context.Context) error {
+func (s *oauthSigner) login(ctx context.Context) (string, time.Duration, error) {
 	const op = "get a token from auth.oauth2.token_url"
 	clientSecret, err := s.cfg.ClientSecret.OrFile("auth.oauth2.client_secret_file", s.cfg.ClientSecretFile)
 	if err != nil {
-		return err
+		return "", 0, err
 	}
 	form := url.Values{"grant_type": {"client_credentials"}}
 	if len(s.cfg.Scopes) > 0 {
@@ -221,7 +212,7 @@ func (s *oauthSigner) login(ctx context.Context) error {
 	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, s.cfg.TokenURL, strings.NewReader(form.Encode()))
 	if err != nil {
-		return &event.Error{Kind: event.Invalid, Op: op, Err: errors.New("it is not a URL")}
+		return "", 0, &event.Error{Kind: event.Invalid, Op: op, Err: errors.New("it is not a URL")}
 	}
 	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	req.Header.Set("Accept", "application/json")
@@ -229,24 +220,12 @@ func (s *oauthSigner) login(ctx context.Context) error {
 	if !s.cfg.InBody {
 		req.SetBasicAuth(url.QueryEscape(s.cfg.ClientID), url.QueryEscape(clientSecret)) // RFC 6749, 2.3.1
 	}
-	resp, err := s.client.Do(req)
+	resp, body, err := login(s.client, req, op)
 	if err != nil {
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
-		return openstack.TransportError(op, err)
-	}
-	defer func() { _ = resp.Body.Close() }()
-	body, err := io.ReadAll(io.LimitReader(resp.Body, maxTokenAnswer))
-	if err != nil {
-		return openstack.TransportError(op, err)
+		return "", 0, err
 	}
 	if resp.StatusCode != http.StatusOK {
-		kind := event.Invalid
-		if resp.StatusCode == http.StatusTooManyRequests || resp.StatusCode >= 500 {
-			kind = event.Unavailable
-		}
-		return &event.Error{Kind: kind, Op: op, Err: fmt.Errorf("it answered %d%s (see auth.oauth2)", resp.StatusCode, oauthError(body))}
+		return "", 0, refusedLogin(op, resp, oauthError(body)+" (see auth.oauth2)")
 	}
 	var answer struct {
 		Token   string      `json:"access_token"`
@@ -254,13 +233,9 @@ func (s *oauthSigner) login(ctx context.Context) error {
 		Expires json.Number `json:"expires_in"`
 	}
 	if err := json.Unmarshal(body, &answer); err != nil || answer.Token == "" {
-		return &event.Error{Kind: event.Invalid, Op: op, Err: errors.New("it answered 200 without an access_token (see auth.oauth2)")}
+		return "", 0, &event.Error{Kind: event.Invalid, Op: op, Err: errors.New("it answered 200 without an access_token (see auth.oauth2)")}
 	}
-	s.token, s.expires = answer.Token, time.Time{}
-	if seconds, err := answer.Expires.Float64(); err == nil && seconds > 0 && seconds < 1e9 {
-		s.expires = time.Now().Add(time.Duration(seconds * float64(time.Second)))
-	}
-	return nil
+	return answer.Token, seconds(string(answer.Expires)), nil
 }
 
 // oauthError is the word for what is wrong that RFC 6749, 5.2 has, "" for anything else.

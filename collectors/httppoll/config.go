@@ -164,6 +164,16 @@ type Retry struct {
 	On map[string]string `yaml:"on"`
 }
 
+// What may be done with an answer that is no success.
+const (
+	actionRetry   = "retry"
+	actionFail    = "fail"
+	actionEmpty   = "empty"
+	actionReset   = "reset_cursor"
+	actionRefresh = "refresh_auth"
+	actionKeep    = "keep" // of a detail
+)
+
 // Default has the settings used where the configuration names none.
 func Default() Config {
 	return Config{

@@ -13,20 +13,19 @@ import (
 
 // pager goes from page to page of one range.
 type pager struct {
-	cfg     Pagination
-	from    *expr.Program
-	more    *expr.Program
-	number  int    // of the next page, or the offset
-	token   string // token, marker or URL of the next page; "" on the first
-	asked   map[string]bool
-	known   map[event.ID]bool // identities on the page before
-	pages   int
-	records int
+	cfg    Pagination
+	from   *expr.Program
+	more   *expr.Program
+	number int    // of the next page, or the offset
+	token  string // token, marker or URL of the next page; "" on the first
+	asked  map[string]bool
+	known  map[event.ID]bool // identities on the page before
+	pages  int
 }
 
 // restart begins again with the first page.
 func (p *pager) restart() {
-	p.number, p.token, p.asked, p.known, p.pages, p.records = p.cfg.First, "", map[string]bool{}, nil, 0, 0
+	p.number, p.token, p.asked, p.known, p.pages = p.cfg.First, "", map[string]bool{}, nil, 0
 	if p.cfg.Type == PageOffset {
 		p.number = 0
 	}
@@ -49,7 +48,9 @@ func (p *pager) value() (value, address string) {
 // leads nowhere new is an error: the service repeats itself, and what it does not show would be missed.
 func (p *pager) next(a *answer, ids []event.ID) (done bool, err error) {
 	p.pages++
-	p.records += len(ids)
+	if a.nothing {
+		return true, nil
+	}
 	fresh, page := 0, make(map[event.ID]bool, len(ids))
 	for _, id := range ids {
 		if !p.known[id] {
@@ -59,7 +60,7 @@ func (p *pager) next(a *answer, ids []event.ID) (done bool, err error) {
 	}
 	repeats := len(ids) > 0 && fresh == 0 && p.known != nil
 	p.known = page
-	done, err = p.follow(a, len(ids))
+	done, err = p.follow(a, a.page.Listed)
 	switch {
 	case err != nil || done:
 		return done, err
@@ -71,6 +72,7 @@ func (p *pager) next(a *answer, ids []event.ID) (done bool, err error) {
 	return false, nil
 }
 
+// follow finds the next page behind an answer that lists n records.
 func (p *pager) follow(a *answer, n int) (done bool, err error) {
 	if p.more != nil {
 		val, err := p.more.Eval(a.vars())

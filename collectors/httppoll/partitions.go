@@ -1,12 +1,17 @@
 package httppoll
 
 import (
+	"context"
+	"fmt"
 	"net/http"
 	"regexp"
 	"slices"
 	"strconv"
 	"time"
 
+	"stackstream/event"
+	"stackstream/internal/expr"
+	"stackstream/internal/rawjson"
 	"stackstream/internal/records"
 )
 
@@ -108,4 +113,119 @@ func (c Partitions) validateList(ps *problems) {
 	if c.Every <= 0 {
 		ps.add("partitions.every", "must be more than 0")
 	}
+}
+
+// partitions are the partitions to read: one that is called "" where there are none. A list is read again when its time has come;
+// where that fails, so does the run: what is not known is not taken for nothing.
+func (s *Source) partitions(ctx context.Context, now time.Time) ([]string, error) {
+	c := s.cfg.Partitions
+	switch {
+	case !c.listed() && len(c.Values) == 0:
+		return []string{""}, nil
+	case !c.listed():
+		return c.Values, nil
+	case !s.listedAt.IsZero() && now.Sub(s.listedAt) < c.Every:
+		return s.list, nil
+	}
+	list, err := s.readList(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("list the partitions: %w", err)
+	}
+	if len(list) == 0 && !c.AllowEmpty {
+		return nil, wrongList("the list is empty: that is taken for a mistake unless partitions.allow_empty is set")
+	}
+	s.list, s.listedAt = list, now
+	return list, nil
+}
+
+// readList reads the list of partitions, page by page.
+func (s *Source) readList(ctx context.Context) ([]string, error) {
+	c := s.cfg.Partitions
+	w := &walk{Source: s, ends: time.Now()}
+	p := pager{cfg: c.Pagination, from: s.programs.list.from, more: s.programs.list.more}
+	p.restart()
+	decoder := records.Decoder{Form: records.JSON, Path: steps(c.Path), Shape: c.Shape}
+	var all []string
+	seen := map[string]bool{}
+	for done := false; !done; {
+		a, err := retrying(ctx, w, func() (*answer, error) { return s.askList(ctx, &p, decoder) })
+		if err != nil {
+			return nil, err
+		}
+		ids := make([]event.ID, 0, len(a.page.Records))
+		for _, element := range a.page.Records {
+			value, meant, err := s.element(element)
+			if err != nil {
+				return nil, err
+			}
+			ids = append(ids, event.ID(value))
+			if meant && !seen[value] {
+				seen[value] = true
+				all = append(all, value)
+			}
+		}
+		if done, err = p.next(a, ids); err != nil {
+			return nil, err
+		}
+		if len(all) > maxPartitions {
+			return nil, wrongList("there are more than %d of them (see partitions.where)", maxPartitions)
+		}
+	}
+	return all, nil
+}
+
+// askList asks for one page of the list.
+func (s *Source) askList(ctx context.Context, p *pager, decoder records.Decoder) (*answer, error) {
+	resp, err := s.exchange(ctx, func() (*http.Request, error) {
+		value, address := p.value()
+		req, err := s.programs.list.write(ctx, s.cfg.Partitions.Request.Method, address, expr.Vars{"page": value})
+		if err != nil {
+			return nil, err
+		}
+		setDefault(req.Header, "Accept", "application/json")
+		setDefault(req.Header, "User-Agent", s.userAgent())
+		if address == "" {
+			query := req.URL.Query()
+			send(req, query, s.cfg.Partitions.Pagination.Send, value)
+			req.URL.RawQuery = query.Encode()
+		}
+		return req, nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	defer drop(resp)
+	if !success(resp.StatusCode) || resp.StatusCode == http.StatusNoContent {
+		return nil, s.refusal(resp)
+	}
+	a, err := s.takeIn(resp, decoder)
+	if err == nil && p.cfg.Type == PageNone && nextLink(resp.Header) != "" {
+		return nil, wrongList("it has more pages (a header Link with rel=\"next\"): name how they are asked for, partitions.pagination")
+	}
+	return a, err
+}
+
+// element reads an element of the list. One for which partitions.where can't be evaluated is meant.
+func (s *Source) element(body []byte) (value string, meant bool, err error) {
+	rec, err := rawjson.Parse(body)
+	if err != nil {
+		return "", false, wrongList("an element is no JSON: %w", err)
+	}
+	vars := expr.Vars{"rec": expr.NewRecord(rec)}
+	if value, err = textOf(s.programs.list.value, vars); err != nil {
+		return "", false, wrongList("partitions.value: %w", err)
+	}
+	if where := s.programs.list.where; where != nil {
+		if chosen, err := truth(where, vars); err == nil && !chosen {
+			return value, false, nil
+		}
+	}
+	if value == "" {
+		return "", false, wrongList("partitions.value is empty for an element")
+	}
+	return value, true, nil
+}
+
+func wrongList(format string, args ...any) error {
+	return &event.Error{Kind: event.Invalid, Op: "list the partitions", Err: fmt.Errorf(format, args...)}
 }

@@ -18,7 +18,18 @@ const quietAfter = 24 * time.Hour
 // state is the cursor of a source: where it stands in each of its partitions. Where there are none there is one, "".
 type state struct {
 	Parts map[string]*position `json:"parts"`
+	// Next is the partition to begin with, where a run had to end before it.
+	Next string `json:"next,omitempty"`
 }
+
+const (
+	// maxPartitions bounds how many partitions there may be, those included that are no longer listed, and maxState what all of
+	// that takes: it goes with every batch.
+	maxPartitions = 5000
+	maxState      = 512 << 10
+	// goneHolds is how long a partition that is no longer there keeps others from being forgotten: a list may be wrong for a while.
+	goneHolds = 24 * time.Hour
+)
 
 // position is how far a partition was read. It only moves forward, but for a reset.
 type position struct {
@@ -37,6 +48,8 @@ type position struct {
 	ETag string `json:"etag,omitempty"`
 	// Began says that a start was chosen.
 	Began bool `json:"began,omitempty"`
+	// Gone is since when the partition is no longer there.
+	Gone time.Time `json:"gone,omitzero"`
 }
 
 func decodeState(c event.Cursor) (state, error) {
@@ -67,18 +80,23 @@ func (s state) encode() (event.Cursor, error) {
 	if err != nil {
 		return nil, fmt.Errorf("write the cursor of http: %w", err)
 	}
+	if len(s.Parts) > maxPartitions || len(out) > maxState {
+		return nil, &event.Error{Kind: event.Invalid, Op: "write the cursor of http", Err: fmt.Errorf(
+			"%d partitions are or were there, which take %d bytes: more than %d, or %d bytes, are too many (see partitions.where and .forget)",
+			len(s.Parts), len(out), maxPartitions, maxState)}
+	}
 	return out, nil
 }
 
-// floor is the time before which none of the parts hands over anything again, zero while one can't say.
-func (s state) floor(parts []string) time.Time {
+// floor is the time before which none of the partitions hands over anything again, zero while one can't say.
+func (s state) floor(now time.Time) time.Time {
 	var floor time.Time
-	for _, part := range parts {
-		p := s.Parts[part]
-		if p == nil || p.From.IsZero() {
+	for _, p := range s.Parts {
+		switch {
+		case !p.Gone.IsZero() && now.Sub(p.Gone) > goneHolds:
+		case p.From.IsZero():
 			return time.Time{}
-		}
-		if floor.IsZero() || p.From.Before(floor) {
+		case floor.IsZero() || p.From.Before(floor):
 			floor = p.From
 		}
 	}
@@ -116,6 +134,11 @@ func (p *position) number(n int64) {
 	if p.Number == nil || n > *p.Number {
 		p.Number = &n
 	}
+}
+
+// same tells whether a run from either reads the same.
+func (p *position) same(q *position) bool {
+	return p.From.Equal(q.From) && p.Token == q.Token && (p.Number == nil) == (q.Number == nil) && (p.Number == nil || *p.Number == *q.Number)
 }
 
 func (p *position) clone() position {

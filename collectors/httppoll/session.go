@@ -1,11 +1,21 @@
 package httppoll
 
 import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
 	"net/http"
+	"net/url"
+	"slices"
+	"strings"
 	"time"
 
 	"stackstream/event"
+	"stackstream/internal/expr"
 	"stackstream/internal/openstack"
+	"stackstream/internal/rawjson"
 )
 
 // Session logs in by a request of its own, and sends with every further one what the service handed out.
@@ -102,5 +112,177 @@ func (s Session) validate(ps *problems) {
 	ps.oneOf(at+".send.in", to.In, "header", "query", "cookie")
 	if to.Name == "" {
 		ps.add(at+".send.name", "is missing: the name of the header, parameter or cookie that takes the token")
+	}
+}
+
+// sessionSigner logs in when it has to.
+type sessionSigner struct {
+	*ticket
+	cfg       Session
+	programs  sessionPrograms
+	client    *http.Client
+	userAgent string
+}
+
+func (s *sessionSigner) sign(ctx context.Context, req *http.Request) (string, error) {
+	token, err := s.get(ctx)
+	if err != nil {
+		return "", err
+	}
+	switch to := s.cfg.where(); to.In {
+	case "cookie":
+		req.AddCookie(&http.Cookie{Name: to.Name, Value: to.Prefix + token})
+	case "query":
+		query := req.URL.Query()
+		query.Set(to.Name, to.Prefix+token)
+		req.URL.RawQuery = query.Encode()
+	default:
+		req.Header.Set(to.Name, to.Prefix+token)
+	}
+	return token, nil
+}
+
+const opSession = "log in at auth.session.url"
+
+func wrongSession(format string, args ...any) error {
+	return &event.Error{Kind: event.Invalid, Op: opSession, Err: fmt.Errorf(format, args...)}
+}
+
+func (s *sessionSigner) login(ctx context.Context) (token string, life time.Duration, err error) {
+	req, err := s.request(ctx)
+	if err != nil {
+		return "", 0, err
+	}
+	client := *s.client
+	if s.cfg.Cookie != "" {
+		// A form for people sends on to their page; the cookie comes with that.
+		client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	}
+	resp, body, err := login(&client, req, opSession)
+	if err != nil {
+		return "", 0, err
+	}
+	if s.cfg.Cookie != "" && resp.StatusCode < 400 {
+		return s.cookie(resp)
+	}
+	if resp.StatusCode < 200 || resp.StatusCode > 299 {
+		return "", 0, refusedLogin(opSession, resp, " (see auth.session)")
+	}
+	vars := expr.Vars{"headers": headersOf(resp.Header), "body": parsed(body)}
+	if _, err := rawjson.Parse(body); err != nil {
+		vars["body"] = strings.TrimSpace(string(body))
+	}
+	if token, err = textOf(s.programs.token, vars); err != nil {
+		return "", 0, wrongSession("it answered %d, and auth.session.token %s", resp.StatusCode, unsaid(err))
+	}
+	if token == "" {
+		return "", 0, wrongSession("it answered %d without a token (see auth.session.token)", resp.StatusCode)
+	}
+	life = s.cfg.Lifetime
+	if s.programs.expiresIn != nil {
+		text, err := textOf(s.programs.expiresIn, vars)
+		if err != nil && !errors.Is(err, expr.ErrMissing) {
+			return "", 0, wrongSession("auth.session.expires_in %s", unsaid(err))
+		}
+		life = seconds(text)
+	}
+	return token, life, nil
+}
+
+// cookie takes the token from a cookie.
+func (s *sessionSigner) cookie(resp *http.Response) (token string, life time.Duration, err error) {
+	for _, c := range resp.Cookies() {
+		if c.Name == s.cfg.Cookie && c.Value != "" && c.MaxAge >= 0 {
+			token, life = c.Value, time.Duration(c.MaxAge)*time.Second
+		}
+	}
+	if token == "" {
+		return "", 0, wrongSession("it answered %d without the cookie %s (see auth.session)", resp.StatusCode, s.cfg.Cookie)
+	}
+	if s.cfg.Lifetime > 0 {
+		life = s.cfg.Lifetime
+	}
+	return token, life, nil
+}
+
+// request writes the login.
+func (s *sessionSigner) request(ctx context.Context) (*http.Request, error) {
+	password, err := s.cfg.Password.OrFile("auth.session.password_file", s.cfg.PasswordFile)
+	if err != nil {
+		return nil, err
+	}
+	vars := expr.Vars{"user": s.cfg.User, "password": password}
+	req, err := s.programs.write(ctx, s.cfg.method(), s.cfg.URL, vars)
+	if err != nil {
+		return nil, wrongSession("its headers or body can't be written: an expression %s", unsaid(err))
+	}
+	if len(s.programs.fields) > 0 {
+		body, kind, err := s.fields(vars)
+		if err != nil {
+			return nil, err
+		}
+		req.Body, req.ContentLength = io.NopCloser(strings.NewReader(body)), int64(len(body))
+		req.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(strings.NewReader(body)), nil }
+		if req.Header.Get("Content-Type") == "" {
+			req.Header.Set("Content-Type", kind)
+		}
+	}
+	if s.cfg.Basic {
+		req.SetBasicAuth(s.cfg.User, password)
+	}
+	setDefault(req.Header, "Accept", "application/json")
+	setDefault(req.Header, "User-Agent", s.userAgent)
+	return req, nil
+}
+
+// fields is the body of a login, of JSON or of form.
+func (s *sessionSigner) fields(vars expr.Vars) (body, kind string, err error) {
+	object, form := []byte{'{'}, url.Values{}
+	for _, name := range slices.Sorted(maps.Keys(s.programs.fields)) {
+		text, err := s.programs.fields[name].text(vars)
+		if err != nil {
+			return "", "", wrongSession("the field %s can't be written: an expression %s", name, unsaid(err))
+		}
+		form.Set(name, text)
+		if len(object) > 1 {
+			object = append(object, ',')
+		}
+		object = rawjson.AppendQuoted(append(rawjson.AppendQuoted(object, name), ':'), text)
+	}
+	if len(s.cfg.JSON) > 0 {
+		return string(append(object, '}')), "application/json", nil
+	}
+	return form.Encode(), "application/x-www-form-urlencoded", nil
+}
+
+// textOf is the text of an expression.
+func textOf(p *expr.Program, vars expr.Vars) (string, error) {
+	val, err := p.Eval(vars)
+	if err != nil {
+		return "", err
+	}
+	return val.Text()
+}
+
+// unsaid is an error of an expression about what is secret: CEL's own may repeat it.
+func unsaid(err error) string {
+	if errors.Is(err, expr.ErrMissing) {
+		return "asks for what is not there: " + err.Error()
+	}
+	return "can't be evaluated"
+}
+
+// headersOf are headers as expressions know them, by their names in small letters.
+func headersOf(h http.Header) map[string]string {
+	headers := map[string]string{}
+	for name := range h {
+		headers[strings.ToLower(name)] = h.Get(name)
+	}
+	return headers
+}
+
+func setDefault(h http.Header, name, value string) {
+	if h.Get(name) == "" {
+		h.Set(name, value)
 	}
 }

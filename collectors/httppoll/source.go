@@ -24,6 +24,7 @@ import (
 
 	"stackstream/collectors"
 	"stackstream/event"
+	"stackstream/internal/expr"
 	"stackstream/internal/jsonscan"
 	"stackstream/internal/mapping"
 	"stackstream/internal/rawjson"
@@ -38,11 +39,11 @@ type Hooks struct {
 	// Page is called for each page that was read: records in it, bytes, and how long it took.
 	Page func(records int, bytes int64, took time.Duration)
 	// Retry is called when something is asked for again: "error" after a failure, "token" when we had to prove anew who we are,
-	// "reset" when the service no longer knew the cursor.
+	// "reset" when the service no longer knew the cursor, "wait" when it was waited for a quota.
 	Retry func(why string)
 	// Odd counts records that are not as they should be: "no-id" without identity, "no-cursor" without the field of the cursor or
 	// with what it can't be, "not-json", "disorder" older than one before it though the order is ascending, "too-early" from
-	// before the time that was asked for, which is left out, "filtered-by-expression".
+	// before the time that was asked for, which is left out, "unfiltered" those that are kept since the filter can't be evaluated.
 	Odd func(what string, n int)
 }
 
@@ -61,11 +62,20 @@ type Source struct {
 	programs *programs
 	decoder  records.Decoder
 	field    []string // of the cursor
-	parts    []string
 	filter   *collectors.Filter
 	client   *http.Client
 	signer   signer
+	pace     *pace
 	poller   collectors.Poller
+
+	// What follows is of one Run.
+	list      []string // the partitions, as they were last listed
+	listedAt  time.Time
+	first     string           // the partition to begin with
+	held      map[string]*walk // that were suspended, by partition
+	saidWaits bool
+	told      *recall
+	fetched   *detailCache
 }
 
 var _ collectors.Source = (*Source)(nil)
@@ -92,11 +102,8 @@ func newSource(cfg Config, opts Options, client *http.Client) (*Source, error) {
 		opts.Report = func(bool, string) {}
 	}
 	s := &Source{
-		cfg: cfg, opts: opts, programs: programs, filter: filter, client: client, parts: cfg.Partitions.Values,
-		field: steps(cfg.Cursor.Field),
-	}
-	if len(s.parts) == 0 {
-		s.parts = []string{""}
+		cfg: cfg, opts: opts, programs: programs, filter: filter, client: cfg.RateLimit.pacedClient(client),
+		field: steps(cfg.Cursor.Field), pace: &pace{cfg: cfg.RateLimit, most: cfg.Retry.Max},
 	}
 	s.decoder = records.Decoder{
 		Form: cfg.Request.Decode, Path: steps(cfg.Records.Path), Shape: cfg.Records.Shape, Optional: cfg.Records.OnMissing == "empty",
@@ -105,10 +112,11 @@ func newSource(cfg Config, opts Options, client *http.Client) (*Source, error) {
 	for _, r := range cfg.Request.Delimiter {
 		s.decoder.Comma = r
 	}
-	s.signer = cfg.Auth.signer(client, s.userAgent())
+	s.signer = cfg.Auth.signer(s.client, s.userAgent(), programs.session)
 	s.poller = collectors.Poller{
 		Every: cfg.Schedule.Every, Jitter: cfg.Schedule.Jitter, MaxRun: cfg.Schedule.MaxRun, Fetch: s.fetch,
 	}
+	s.forget()
 	return s, nil
 }
 
@@ -120,17 +128,28 @@ func (c Config) Spec() collectors.Spec {
 
 // Run polls until ctx ends.
 func (s *Source) Run(ctx context.Context, from event.From, emit collectors.Emit) error {
+	s.forget()
 	return s.poller.Run(ctx, from, emit)
 }
 
-// Available asks for the first page of what a first run would ask for.
+// forget drops what is known of what an earlier Run handed over: not all of that may have become durable.
+func (s *Source) forget() {
+	s.held, s.told, s.fetched = map[string]*walk{}, newRecall(max(s.cfg.Remember, 1)), &detailCache{}
+}
+
+// Available asks for the first page of what a first run would ask for, of the first partition.
 func (s *Source) Available(ctx context.Context) error {
 	now := time.Now().UTC()
-	w := &walk{Source: s, part: s.parts[0], start: now, at: &position{}, pager: s.newPager()}
+	parts, err := s.partitions(ctx, now)
+	if err != nil || len(parts) == 0 {
+		return err
+	}
+	w := s.newWalk(parts[0], &position{}, now)
+	w.ends = now
 	s.begin(w.at, event.From{}, now)
-	w.from, w.until = w.at.From, now
-	w.pager.restart()
-	_, err := w.page(ctx)
+	w.bounds()
+	w.restart()
+	_, err = w.page(ctx)
 	return err
 }
 
@@ -155,6 +174,9 @@ type item struct {
 	eventType string
 	number    *int64
 	left      bool // out, by records.filter
+	early     bool // from before what was asked for
+	told      bool // handed over already in this run of the source, with its detail
+	vars      expr.Vars
 }
 
 // record reads one. What can't be read of it is counted, and it is handed over all the same; what it is worth is decided later.
@@ -176,9 +198,9 @@ func (s *Source) record(body []byte, part string, received time.Time) item {
 	}
 	vars := mapping.Vars(rec, partition)
 	if s.programs.filter != nil {
-		if val, err := s.programs.filter.Eval(vars); err == nil {
-			keep, err := val.Bool()
-			f.left = err == nil && !keep
+		keep, err := truth(s.programs.filter, vars)
+		if f.left = err == nil && !keep; err != nil {
+			s.odd("unfiltered", 1)
 		}
 	}
 	if f.raw.ID = event.BoundID(s.programs.mapping.ID(vars)); f.raw.ID == "" {
@@ -191,9 +213,19 @@ func (s *Source) record(body []byte, part string, received time.Time) item {
 		// Two parts of a service may number alike.
 		f.raw.ID = event.BoundID(event.ID(part) + "/" + f.raw.ID)
 	}
+	f.vars = vars
 	f.eventType, _ = s.programs.mapping.Type(vars)
 	s.cursorOf(&f, rec)
 	return f
+}
+
+// truth evaluates an expression that is true or false.
+func truth(p *expr.Program, vars expr.Vars) (bool, error) {
+	val, err := p.Eval(vars)
+	if err != nil {
+		return false, err
+	}
+	return val.Bool()
 }
 
 // cursorOf reads the field of the cursor.

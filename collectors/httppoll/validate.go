@@ -194,7 +194,7 @@ func (c Retry) validate(ps *problems) {
 	}
 	for _, keys := range slices.Sorted(maps.Keys(c.On)) {
 		action := c.On[keys]
-		ps.oneOf("retry.on."+keys, action, "retry", "fail", "empty", "reset_cursor", "refresh_auth")
+		ps.oneOf("retry.on."+keys, action, actionRetry, actionFail, actionEmpty, actionReset, actionRefresh)
 		ps.statuses("retry.on."+keys, keys)
 	}
 }

@@ -367,36 +367,40 @@ func TestPartitions(t *testing.T) {
 	})
 }
 
-// A part of the service that was not configured for a while is not read where what it had handed over was forgotten.
+// A part of the service that was not there for a while is read on from where it was. If it was not there for so long that what it
+// had handed over was forgotten, it is read from where that is known, and it is said.
 func TestAPartitionThatComesBack(t *testing.T) {
-	bubble(t, "", func(t *testing.T) {
-		s := newService()
-		cfg := configured("http://service", s)
-		both := cfg.Partitions
-		both.Values, both.As = []string{"one", "two"}, "region"
-		out := newSink(t)
-		said := ""
-		for round := range 9 {
-			cfg.Partitions = both
-			if round/3 == 1 {
-				cfg.Partitions.Values = []string{"one"}
+	for name, test := range map[string]struct {
+		pause time.Duration
+		all   bool
+	}{"soon": {10 * time.Minute, true}, "late": {13 * time.Hour, false}} {
+		bubble(t, name, func(t *testing.T) {
+			s := newService()
+			cfg := configured("http://service", s)
+			out := newSink(t)
+			said := ""
+			for round := range 9 {
+				cfg.Partitions.Values, cfg.Partitions.As = []string{"one", "two"}, "region"
+				if round/3 == 1 {
+					cfg.Partitions.Values = []string{"one"}
+				}
+				src := local(t, cfg, s)
+				src.opts.Report = func(_ bool, what string) { said = what }
+				s.put(time.Now())
+				if err := src.fetch(t.Context(), out.from, out.emit); err != nil {
+					t.Fatal(err)
+				}
+				if told := said != ""; told != (round == 6 && !test.all) {
+					t.Errorf("in round %d it says %q", round, said)
+				}
+				said = ""
+				time.Sleep(test.pause)
 			}
-			src := local(t, cfg, s)
-			src.opts.Report = func(_ bool, what string) { said = what }
-			s.put(time.Now())
-			if err := src.fetch(t.Context(), out.from, out.emit); err != nil {
-				t.Fatal(err)
+			if n := len(out.ids); n < 14 || n > 18 || test.all && n != 18 {
+				t.Errorf("%d came; want nine of one, and all but what was missed of two", n)
 			}
-			if told := said != ""; told != (round == 6) {
-				t.Errorf("in round %d it says %q", round, said)
-			}
-			said = ""
-			time.Sleep(10 * time.Minute)
-		}
-		if n := len(out.ids); n < 14 || n > 18 {
-			t.Errorf("%d came; want nine of one, and all but what was missed of two", n)
-		}
-	})
+		})
+	}
 }
 
 func startAt(at time.Time) Start {

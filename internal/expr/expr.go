@@ -5,6 +5,7 @@
 // regular expressions, and
 //
 //	hash(x)            the SHA-256 of a value as JSON, in hexadecimal; of a record it is of the bytes that came
+//	json(x)            a value as JSON text, for the body of a request: a text gets its quotes
 //	format(time, form) a time as text; the forms are those of package timeform: rfc3339, unix, unix_ms, …, or a layout
 //	parse(text, form)  a time that is written in that form
 //
@@ -79,6 +80,7 @@ func NewEnv(variables map[string]Type) (*Env, error) {
 		cel.OptionalTypes(), cel.CrossTypeNumericComparisons(true), cel.DefaultUTCTimeZone(true),
 		cel.ParserExpressionSizeLimit(maxText), ext.Strings(), ext.Lists(), ext.Encoders(), ext.Regex(), ext.Math(),
 		cel.Function("hash", cel.Overload("hash_any", []*cel.Type{cel.DynType}, cel.StringType, cel.UnaryBinding(hash))),
+		cel.Function("json", cel.Overload("json_any", []*cel.Type{cel.DynType}, cel.StringType, cel.UnaryBinding(toJSON))),
 		cel.Function("format", cel.Overload("format_time", []*cel.Type{cel.TimestampType, cel.StringType}, cel.StringType,
 			cel.BinaryBinding(formatTime))),
 		cel.Function("parse", cel.Overload("parse_time", []*cel.Type{cel.StringType, cel.StringType}, cel.TimestampType,

@@ -73,6 +73,7 @@ func TestText(t *testing.T) {
 		`format(now, "unix_ms")`: "1767323045000",
 		`format(parse("02.01.2026 15:04", "02.01.2006 15:04"), "date")`:                "2026-01-02",
 		`format(timestamp(rec.at), "http")`:                                            "Tue, 14 Nov 2023 22:13:20 GMT",
+		`json(text + "\"") + json(rec.x) + json([now, 1])`:                             `"hello\""{"b": 2, "a": 1}["2026-01-02T03:04:05.000006Z",1]`,
 		`rec.n > 1.5 ? "more" : "less"`:                                                "more",
 		`rec.list.filter(i, type(i) == int).map(i, i * 2).map(i, string(i)).join("-")`: "2-4",
 	} {

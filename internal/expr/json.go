@@ -198,6 +198,14 @@ func hash(v ref.Val) ref.Val {
 	return types.String(hex.EncodeToString(sum[:]))
 }
 
+func toJSON(v ref.Val) ref.Val {
+	text, err := valOf(v).JSON()
+	if err != nil {
+		return types.WrapErr(err)
+	}
+	return types.String(text)
+}
+
 func formatTime(at, form ref.Val) ref.Val {
 	f := timeform.Form(form.(types.String))
 	if err := f.Check(); err != nil {

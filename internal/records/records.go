@@ -60,6 +60,10 @@ var ErrCut = jsonscan.ErrCut
 // Page is an answer.
 type Page struct {
 	Records [][]byte
+	// Listed is how many records the answer had before they were expanded, Last the last of them. Pages are counted and led on by
+	// those.
+	Listed int
+	Last   []byte
 	// Document is the answer as JSON, for what else is wanted of it; nil where it has no such form.
 	Document []byte
 }
@@ -81,6 +85,9 @@ func (d Decoder) Decode(body []byte) (Page, error) {
 		if page.Document, err = document(body); err == nil {
 			page.Records, err = d.at(page.Document)
 		}
+	}
+	if page.Listed = len(page.Records); page.Listed > 0 {
+		page.Last = page.Records[page.Listed-1]
 	}
 	if err != nil || len(d.Expand) == 0 {
 		return page, err

@@ -1,0 +1,313 @@
+package httppoll
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"stackstream/collectors"
+	"stackstream/event"
+)
+
+// outage is after how many partitions in a row that can't be reached, and none that can, the others are not tried any more.
+const outage = 3
+
+// round is one run over all partitions. Batches are handed over one at a time, each with where all partitions stand: a partition
+// moves in that only together with its events.
+type round struct {
+	*Source
+	from  event.From
+	emit  collectors.Emit
+	start time.Time
+	ends  time.Time
+	parts []string
+
+	mu       sync.Mutex
+	at       state
+	over     error // what emit said: nothing can be handed over any more
+	earliest time.Time
+	failed   error
+	asked    error // a pause that the service wants
+	lost     int   // partitions in a row that can't be reached
+	reached  bool  // one was read
+	stop     bool  // no further partition is begun
+	waits    *suspended
+}
+
+// fetch is one run: all partitions.
+func (s *Source) fetch(ctx context.Context, from event.From, emit collectors.Emit) error {
+	at, err := decodeState(from.Cursor)
+	if err != nil {
+		return err
+	}
+	now := time.Now().UTC()
+	r := &round{Source: s, from: from, emit: emit, start: now, ends: now.Add(s.cfg.Schedule.MaxRun), at: at, earliest: now}
+	if r.parts, err = s.partitions(ctx, now); err != nil {
+		return err
+	}
+	if r.take() {
+		// A start at "now" must be the same one after a crash that comes before the first event.
+		if err := r.batch(ctx, "", nil, nil, 0, time.Time{}); err != nil {
+			return err
+		}
+	}
+	left := r.readAll(ctx)
+	switch {
+	case r.over != nil:
+		return r.over
+	case ctx.Err() != nil:
+		return context.Cause(ctx)
+	case r.waits != nil && r.failed == nil:
+		return r.waiting(ctx, left)
+	case r.asked != nil && left != "":
+		// The others have their turn first when it goes on.
+		r.at.Next = left
+		if err := r.batch(ctx, "", nil, nil, 0, time.Time{}); err != nil {
+			return err
+		}
+	}
+	if err := join(r.failed, r.asked); err != nil {
+		return err
+	}
+	if s.saidWaits {
+		s.saidWaits = false
+		s.opts.Report(false, "")
+	}
+	r.at.Next = ""
+	watermark := time.Time{}
+	if s.cfg.Cursor.Type == CursorTime {
+		watermark = r.earliest.Add(-max(s.cfg.Cursor.Overlap, s.cfg.Cursor.Settle))
+	}
+	return r.batch(ctx, "", nil, nil, 0, watermark)
+}
+
+// waiting ends a run that goes on later.
+func (r *round) waiting(ctx context.Context, left string) error {
+	what := fmt.Sprintf("not all was read yet: %s", r.waits)
+	if !r.waits.until.IsZero() {
+		what += ", it goes on at " + r.waits.until.UTC().Format(time.RFC3339)
+	}
+	r.saidWaits = true
+	r.opts.Report(true, what)
+	if left == "" {
+		return nil
+	}
+	r.at.Next = left
+	return r.batch(ctx, "", nil, nil, 0, time.Time{})
+}
+
+// take sees to it that each partition has a position, and tells whether one is new.
+func (r *round) take() (fresh bool) {
+	for _, part := range r.parts {
+		p := r.at.Parts[part]
+		if p == nil {
+			p = &position{}
+			r.at.Parts[part] = p
+		}
+		if r.begin(p, r.from, r.start) {
+			fresh = true
+		}
+		if p.Gone.IsZero() {
+			continue
+		}
+		p.Gone = time.Time{}
+		if !p.From.IsZero() && p.From.Before(r.from.Floor) {
+			// It was not there for so long that what it had handed over was forgotten.
+			r.opts.Report(false, fmt.Sprintf("what %s has from %s to %s is not read: it was not configured or listed meanwhile", part,
+				p.From.Format(time.RFC3339), r.from.Floor.Format(time.RFC3339)))
+			p.From = r.from.Floor
+		}
+	}
+	for part, p := range r.at.Parts {
+		switch {
+		case slices.Contains(r.parts, part):
+		case p.Gone.IsZero():
+			p.Gone = r.start
+		case r.cfg.Partitions.listed() && r.start.Sub(p.Gone) > r.cfg.Partitions.Forget:
+			delete(r.at.Parts, part)
+		}
+	}
+	return fresh
+}
+
+// readAll reads the partitions, several at once where that is wanted. It returns the first one that was not begun, "" if all were.
+// Those that wait from an earlier run go first, then the one that was next.
+func (r *round) readAll(ctx context.Context) (left string) {
+	parts := slices.Clone(r.parts)
+	for _, next := range []string{r.at.Next, r.first} {
+		if i := slices.Index(parts, next); i > 0 {
+			parts = slices.Concat(parts[i:], parts[:i])
+		}
+	}
+	slices.SortStableFunc(parts, func(a, b string) int { return r.suspendedFirst(a) - r.suspendedFirst(b) })
+	r.first = ""
+	runCtx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	group := errgroup.Group{}
+	group.SetLimit(r.cfg.Partitions.Concurrency)
+	for _, part := range parts {
+		if r.stopped() || runCtx.Err() != nil {
+			left = part
+			r.first = part
+			break
+		}
+		group.Go(func() error {
+			if r.stopped() { // while it waited for its turn
+				return nil
+			}
+			w := r.walk(part)
+			err := r.readPart(runCtx, w)
+			if r.done(w, err); r.over != nil {
+				cancel(r.over)
+			}
+			return nil
+		})
+	}
+	_ = group.Wait() // what failed is in r
+	return left
+}
+
+func (r *round) suspendedFirst(part string) int {
+	if r.held[part] != nil {
+		return 0
+	}
+	return 1
+}
+
+func (r *round) stopped() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.stop
+}
+
+// walk is the reading of a partition: a new one, or the one that was suspended, if the cursor is where that left it.
+func (r *round) walk(part string) *walk {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	w, p := r.held[part], r.at.Parts[part]
+	delete(r.held, part)
+	if w == nil || !w.handed.same(p) {
+		w = r.newWalk(part, p, r.start)
+	}
+	w.ends, w.read, w.moved = r.ends, w.pager.pages, false
+	w.hand = func(ctx context.Context, events []event.Raw, filtered int) error {
+		return r.batch(ctx, part, w.at, events, filtered, time.Time{})
+	}
+	return w
+}
+
+func (s *Source) newWalk(part string, p *position, start time.Time) *walk {
+	at := p.clone()
+	return &walk{Source: s, part: part, start: start, at: &at, handed: p.clone(), pager: s.newPager()}
+}
+
+// readPart reads a partition to its end.
+func (r *round) readPart(ctx context.Context, w *walk) error {
+	err := w.run(ctx)
+	if errors.Is(err, errReset) {
+		r.reset(w.at, r.start)
+		w.open, w.next = false, time.Time{}
+		err = w.run(ctx)
+	}
+	return err
+}
+
+// done takes what became of a partition.
+func (r *round) done(w *walk, err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var waits *suspended
+	var asked *collectors.RetryAfter
+	if err != nil && len(r.parts) > 1 {
+		err = fmt.Errorf("%s %s: %w", r.cfg.Partitions.As, w.part, err)
+	}
+	switch {
+	case err == nil:
+		at := w.at.clone()
+		r.at.Parts[w.part] = &at
+		r.lost, r.reached = 0, true
+		if w.start.Before(r.earliest) {
+			r.earliest = w.start
+		}
+	case errors.As(err, &waits):
+		r.held[w.part] = w
+		r.waits, r.stop = waits, true
+	case errors.As(err, &asked):
+		r.asked, r.stop = err, true
+	case errors.Is(err, event.Unavailable):
+		r.lost++
+		r.failed = join(r.failed, err)
+		r.stop = r.stop || !r.reached && r.lost >= outage
+	default: // the other parts may be well, and this one may stay as it is for long
+		r.failed = join(r.failed, err)
+	}
+}
+
+// batch hands over events of a partition, with where it stands behind them; without one it hands over where all stand.
+func (r *round) batch(ctx context.Context, part string, at *position, events []event.Raw, filtered int, watermark time.Time) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.over != nil {
+		return r.over
+	}
+	if at != nil {
+		moved := at.clone()
+		r.at.Parts[part] = &moved
+	}
+	cursor, err := r.at.encode()
+	if err != nil {
+		return err
+	}
+	b := collectors.Batch{Events: events, Cursor: cursor, Floor: r.at.floor(r.start), Filtered: filtered, Watermark: watermark}
+	r.over = r.emit(ctx, b)
+	return r.over
+}
+
+// join is both errors, or the one that there is.
+func join(a, b error) error {
+	if a == nil {
+		return b
+	}
+	if b == nil {
+		return a
+	}
+	return errors.Join(a, b)
+}
+
+// begin chooses where a partition begins that never was read, and tells whether it did.
+func (s *Source) begin(p *position, from event.From, now time.Time) bool {
+	if p.Began {
+		return false
+	}
+	p.Began = true
+	c := s.cfg.Cursor
+	switch c.Type {
+	case CursorTime:
+		switch {
+		case from.Cursor == nil && !from.Newest.IsZero(): // another kind of source collected before
+			p.Newest, p.Moved = from.Newest, now
+			if now.Before(p.Newest) {
+				p.Newest = now
+			}
+			p.From = p.Newest.Add(-c.Overlap)
+		default:
+			p.From = c.Start.time(now)
+		}
+	case CursorInteger:
+		p.Number = c.Start.number
+	}
+	return true
+}
+
+// reset begins again at the configured start, because the service no longer knows where we stood.
+func (s *Source) reset(p *position, now time.Time) {
+	*p = position{}
+	s.begin(p, event.From{}, now)
+	s.retried("reset")
+	s.opts.Report(false, "the service no longer knew where we stood ("+now.Format(time.RFC3339)+"): what it no longer shows is missing")
+}

@@ -1,0 +1,58 @@
+package httppoll
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"stackstream/collectors"
+)
+
+// Waiting. A quota may be used up for longer than a run may take, and a walk may have more pages than fit into one. What was read
+// must not be read again for that, or it may never get to its end. So a walk that would lose nothing by beginning again (the cursor
+// has moved since it began, or nothing was read) ends with an error that names the pause, and the poller or the collector keeps to
+// it: each time at least one page was passed. Any other walk waits within the run if the pause fits into it, and is suspended if
+// not: the run ends without having promised anything, and the next one goes on with the page that was to come, with the bounds
+// that were chosen. So a source makes progress as long as the service serves one request for each pause.
+
+// shortWait is a pause that is always made where it comes up.
+const shortWait = 5 * time.Second
+
+// suspended is why a walk does not go on in this run. It is no failure.
+type suspended struct {
+	why   error
+	until time.Time // zero: the next run
+}
+
+func (s *suspended) Error() string { return s.why.Error() }
+
+// wait makes a pause of d, or returns what ends the walk.
+func (w *walk) wait(ctx context.Context, d time.Duration, why error) error {
+	fits := d <= time.Until(w.ends)*3/4
+	switch {
+	case fits && (d <= shortWait || !w.light()):
+		w.retried("wait")
+		timer := time.NewTimer(d)
+		defer timer.Stop()
+		select {
+		case <-timer.C:
+			return nil
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	case w.light():
+		return &collectors.RetryAfter{After: d, Err: why}
+	}
+	return &suspended{why: why, until: time.Now().Add(d)}
+}
+
+// time suspends a walk that the end of the run would break off.
+func (w *walk) time() error {
+	if limit := w.cfg.Schedule.MaxRun; !w.light() && time.Until(w.ends) < limit/4 {
+		return &suspended{why: fmt.Errorf("there is more to read than fits into %s (schedule.max_run)", limit)}
+	}
+	return nil
+}
+
+// light tells whether beginning again from the cursor costs nothing that matters.
+func (w *walk) light() bool { return !w.busy && (w.read == 0 || w.moved) }
