@@ -343,7 +343,7 @@ func (s *Source) refusal(resp *http.Response) error {
 	said := fmt.Errorf("%s answered %d: %s", openstack.Address(resp.Request.URL), status, openstack.Fault(status, body))
 	failed := func(kind event.Kind) error { return &event.Error{Kind: kind, Op: opAsk, Err: said} }
 	action := s.cfg.Retry.action(status)
-	if wait, ok := s.pace.refused(resp, action == actionRetry, time.Now()); ok {
+	if wait, ok := s.pace.refused(resp, action == actionRetry, failed(event.Unavailable), time.Now()); ok {
 		return &collectors.RetryAfter{After: wait, Err: failed(event.Unavailable)}
 	}
 	switch action {

@@ -119,9 +119,20 @@ func (p *pace) reserved(h http.Header) int64 {
 	return int64(float64(limit) * p.cfg.Reserve.Percent / 100)
 }
 
-// refused is how long an answer that is no success wants us to wait: as Retry-After says; else until the reset, where it is tried
-// again anyway or the quota is used up, which some services say with 403.
-func (p *pace) refused(resp *http.Response, retried bool, now time.Time) (time.Duration, bool) {
+// refused is how long an answer that is no success wants us to wait, and keeps everybody from asking before: as Retry-After says;
+// else until the reset, where it is tried again anyway or the quota is used up, which some services say with 403.
+func (p *pace) refused(resp *http.Response, retried bool, why error, now time.Time) (time.Duration, bool) {
+	wait, ok := p.wanted(resp, retried, now)
+	if !ok || wait <= 0 {
+		return 0, false
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.until, p.why = now.Add(wait), why
+	return wait, true
+}
+
+func (p *pace) wanted(resp *http.Response, retried bool, now time.Time) (time.Duration, bool) {
 	forbidden := resp.StatusCode == http.StatusForbidden
 	if wait, ok := collectors.ParseRetryAfter(resp.Header.Get("Retry-After"), now, p.most); ok && (retried || forbidden) {
 		return wait, true
