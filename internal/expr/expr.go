@@ -8,6 +8,8 @@
 //	json(x)            a value as JSON text, for the body of a request: a text gets its quotes
 //	format(time, form) a time as text; the forms are those of package timeform: rfc3339, unix, unix_ms, …, or a layout
 //	parse(text, form)  a time that is written in that form
+//	parseJSON(text)    the value of a text that is itself JSON
+//	encodeURL(text)    a text as it goes into a query or a form: "a b&c" becomes a+b%26c
 //
 // A whole number of JSON is an int, or a uint where it is too large for that, or a string of its digits where it is too
 // large for both, so that no identity loses digits. All other numbers are doubles. Numbers of different types are
@@ -85,6 +87,8 @@ func NewEnv(variables map[string]Type) (*Env, error) {
 			cel.BinaryBinding(formatTime))),
 		cel.Function("parse", cel.Overload("parse_time", []*cel.Type{cel.StringType, cel.StringType}, cel.TimestampType,
 			cel.BinaryBinding(parseTime))),
+		cel.Function("parseJSON", cel.Overload("parse_json_text", []*cel.Type{cel.StringType}, cel.DynType, cel.UnaryBinding(parseJSON))),
+		cel.Function("encodeURL", cel.Overload("encode_url_text", []*cel.Type{cel.StringType}, cel.StringType, cel.UnaryBinding(encodeURL))),
 	}
 	for name, t := range variables {
 		options = append(options, cel.Variable(name, t.cel()))

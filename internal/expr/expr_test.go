@@ -71,11 +71,15 @@ func TestText(t *testing.T) {
 		`rec.list[2].a + 1`:                           "4",
 		`has(rec.type) && !has(rec.absent) && rec.x == rec.x2 && size(rec.list) == 3 && "a" in rec.x`: "true",
 		`format(now, "unix_ms")`: "1767323045000",
-		`format(parse("02.01.2026 15:04", "02.01.2006 15:04"), "date")`:                "2026-01-02",
-		`format(timestamp(rec.at), "http")`:                                            "Tue, 14 Nov 2023 22:13:20 GMT",
-		`json(text + "\"") + json(rec.x) + json([now, 1])`:                             `"hello\""{"b": 2, "a": 1}["2026-01-02T03:04:05.000006Z",1]`,
-		`rec.n > 1.5 ? "more" : "less"`:                                                "more",
-		`rec.list.filter(i, type(i) == int).map(i, i * 2).map(i, string(i)).join("-")`: "2-4",
+		`format(parse("02.01.2026 15:04", "02.01.2006 15:04"), "date")`:                     "2026-01-02",
+		`format(timestamp(rec.at), "http")`:                                                 "Tue, 14 Nov 2023 22:13:20 GMT",
+		`rec.n > 1.5 ? "more" : "less"`:                                                     "more",
+		`encodeURL("a b&c=ü/")`:                                                             "a+b%26c%3D%C3%BC%2F",
+		`parseJSON("{\"id\": 12345678901234567890123, \"l\": [1.50]}").id`:                  "12345678901234567890123",
+		`parseJSON(json(rec)).actor.roles[1]`:                                               "ops",
+		`format(parse("2026-07-02 15:04", "2006-01-02 15:04 in Europe/Berlin"), "rfc3339")`: "2026-07-02T13:04:00Z",
+		`rec.list.filter(i, type(i) == int).map(i, i * 2).map(i, string(i)).join("-")`:      "2-4",
+		`json(text + "\"") + json(rec.x) + json([now, 1])`:                                  `"hello\""{"b": 2, "a": 1}["2026-01-02T03:04:05.000006Z",1]`,
 	} {
 		val, ok := evaluate(t, text, expr.Text)
 		if !ok {
@@ -152,7 +156,7 @@ func TestWhatCanNotBeEvaluated(t *testing.T) {
 	e, v := env(t), vars(t)
 	for text, missing := range map[string]bool{
 		`rec.absent`: true, `rec.actor.absent.x`: true, `rec.type.x`: true, `rec.absent + "x"`: true, `rec.list[7]`: false,
-		`rec.type + 1`: false, `int(rec.type)`: false,
+		`rec.type + 1`: false, `int(rec.type)`: false, `parseJSON("{")`: false, `parseJSON(rec.x)`: false,
 		`[1,2,3,4,5,6,7,8,9,10].all(a, [1,2,3,4,5,6,7,8,9,10].all(b, [1,2,3,4,5,6,7,8,9,10].all(c, [1,2,3,4,5,6,7,8,9,10].all(d, ` +
 			`[1,2,3,4,5,6,7,8,9,10].all(e, [1,2,3,4,5,6,7,8,9,10].all(f, [1,2,3,4,5,6,7,8,9,10].all(g, rec.n > a+b+c+d+e+f+g)))))))`: false,
 	} {

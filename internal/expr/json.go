@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"net/url"
 	"reflect"
 	"strconv"
 	"time"
@@ -224,6 +225,18 @@ func parseTime(text, form ref.Val) ref.Val {
 		return types.WrapErr(err)
 	}
 	return types.Timestamp{Time: at}
+}
+
+func parseJSON(text ref.Val) ref.Val {
+	v, err := rawjson.Parse([]byte(text.(types.String)))
+	if err != nil {
+		return types.WrapErr(fmt.Errorf("parseJSON: %w", err))
+	}
+	return fromJSON(v)
+}
+
+func encodeURL(text ref.Val) ref.Val {
+	return types.String(url.QueryEscape(string(text.(types.String))))
 }
 
 // encode writes a value that an expression made. Keys of objects are sorted.

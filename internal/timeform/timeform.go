@@ -22,6 +22,9 @@ import (
 //	unix_us, unix_ns     without a fraction
 //	http                 Fri, 02 Jan 2026 15:04:05 GMT
 //	date                 2026-01-02
+//
+// Behind rfc3339, date and layouts may stand where the clock hangs: "2006-01-02 15:04:05 in Europe/Berlin". Else it is UTC. Where
+// a zone has the same hour twice, when summer ends, the earlier moment is read.
 type Form string
 
 // The names.
@@ -52,6 +55,17 @@ func (f Form) unit() (unit time.Duration, ok bool) {
 
 // Check returns what is wrong with a form.
 func (f Form) Check() error {
+	base, zone, err := f.split()
+	if err != nil {
+		return err
+	}
+	if zone != nil && (base == HTTP || base.hasZone()) {
+		return fmt.Errorf("%q has a zone of its own: leave out \"in %s\"", string(f), zone)
+	}
+	return base.check()
+}
+
+func (f Form) check() error {
 	switch f {
 	case RFC3339, HTTP, Date:
 		return nil
@@ -98,8 +112,11 @@ func (f Form) Step() time.Duration {
 
 // Format writes a time, in UTC. What is smaller than the form can say is cut off.
 func (f Form) Format(at time.Time) string {
-	at = at.UTC()
-	switch f {
+	base, zone, _ := f.split()
+	if at = at.UTC(); zone != nil {
+		at = at.In(zone)
+	}
+	switch base {
 	case RFC3339, "":
 		return at.Format(time.RFC3339Nano)
 	case HTTP:
@@ -107,12 +124,12 @@ func (f Form) Format(at time.Time) string {
 	case Date:
 		return at.Format(time.DateOnly)
 	}
-	if unit, ok := f.unit(); ok {
+	if unit, ok := base.unit(); ok {
 		n := new(big.Int).Mul(big.NewInt(at.Unix()), big.NewInt(int64(time.Second)))
 		n.Add(n, big.NewInt(int64(at.Nanosecond())))
 		return n.Div(n, big.NewInt(int64(unit))).String() // Euclidean: towards the past also before 1970
 	}
-	return at.Format(string(f))
+	return at.Format(string(base))
 }
 
 // Parse reads a time. A number may have more digits than a float holds.
@@ -121,12 +138,15 @@ func (f Form) Parse(text string) (time.Time, error) {
 	if text == "" {
 		return time.Time{}, errors.New("is empty")
 	}
+	base, zone, err := f.split()
+	if err != nil {
+		return time.Time{}, err
+	}
 	var at time.Time
-	var err error
-	if unit, ok := f.unit(); ok {
+	if unit, ok := base.unit(); ok {
 		at, err = parseNumber(text, unit)
 	} else {
-		switch f {
+		switch base {
 		case RFC3339, "":
 			var stamp event.Timestamp
 			if stamp, err = event.ParseTimestamp(text); err == nil {
@@ -137,8 +157,11 @@ func (f Form) Parse(text string) (time.Time, error) {
 		case Date:
 			at, err = time.Parse(time.DateOnly, text)
 		default:
-			at, err = time.Parse(string(f), text)
+			at, err = time.Parse(string(base), text)
 		}
+	}
+	if zone != nil && (base != RFC3339 || !hasOffset.MatchString(text)) {
+		at = inZone(at, zone)
 	}
 	if err != nil || at.Year() < 1 || at.Year() > 9999 {
 		return time.Time{}, fmt.Errorf("%s is no time of the form %s", strconv.Quote(text[:min(len(text), 60)]), f)
