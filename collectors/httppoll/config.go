@@ -63,11 +63,14 @@ type Records struct {
 	Path string `yaml:"path"`
 	// Shape of what is there: list, values (an object whose members are records) or one.
 	Shape records.Shape `yaml:"shape"`
+	// Key is the name under which each record of shape: values gets the name it has among them.
+	Key string `yaml:"key"`
 	// OnMissing: error, or empty where a service leaves the list out when there is nothing.
 	OnMissing string `yaml:"on_missing"`
-	// Expand leads, in a record, to a list whose elements are the events; each gets the rest of the record as Parent.
-	Expand string `yaml:"expand"`
-	Parent string `yaml:"parent"`
+	// Expand leads, in a record, to a list whose elements are the events; each gets the rest of the record as Parent. Several
+	// paths lead into lists of lists, one after the other.
+	Expand []string `yaml:"expand"`
+	Parent string   `yaml:"parent"`
 	// Filter is an expression: only records for which it is true are events.
 	Filter string `yaml:"filter"`
 }

@@ -107,7 +107,10 @@ func newSource(cfg Config, opts Options, client *http.Client) (*Source, error) {
 	}
 	s.decoder = records.Decoder{
 		Form: cfg.Request.Decode, Path: steps(cfg.Records.Path), Shape: cfg.Records.Shape, Optional: cfg.Records.OnMissing == "empty",
-		Expand: steps(cfg.Records.Expand), Parent: cfg.Records.Parent,
+		Parent: cfg.Records.Parent, Key: cfg.Records.Key,
+	}
+	for _, path := range cfg.Records.Expand {
+		s.decoder.Expand = append(s.decoder.Expand, steps(path))
 	}
 	for _, r := range cfg.Request.Delimiter {
 		s.decoder.Comma = r

@@ -88,8 +88,16 @@ func (c Records) validate(ps *problems) {
 	ps.oneOf("records.shape", string(c.Shape), string(records.List), string(records.Values), string(records.One))
 	ps.oneOf("records.on_missing", c.OnMissing, "error", "empty")
 	ps.path("records.path", c.Path)
-	ps.path("records.expand", c.Expand)
-	if c.Parent != "" && c.Expand == "" {
+	if c.Key != "" && c.Shape != records.Values {
+		ps.add("records.key", "is for shape: values")
+	}
+	for i, path := range c.Expand {
+		field := "records.expand[" + strconv.Itoa(i) + "]"
+		if ps.path(field, path); path == "" {
+			ps.add(field, "is empty")
+		}
+	}
+	if c.Parent != "" && len(c.Expand) == 0 {
 		ps.add("records.parent", "is for records.expand")
 	}
 }

@@ -93,14 +93,16 @@ func Elements(list []byte) ([][]byte, error) {
 	return found, err
 }
 
-// Values returns the members of an object without their names.
-func Values(object []byte) ([][]byte, error) {
+// Members returns the members of an object in their order. A name has its quotes, and is written as it came.
+func Members(object []byte) (names, values [][]byte, err error) {
 	if len(object) == 0 || object[0] != '{' {
-		return nil, fmt.Errorf("it is no object but begins with %q", excerpt(object))
+		return nil, nil, fmt.Errorf("it is no object but begins with %q", excerpt(object))
 	}
-	found := [][]byte{}
-	err := members(object, func(_ []byte, start, end int) { found = append(found, object[start:end:end]) })
-	return found, err
+	names, values = [][]byte{}, [][]byte{}
+	err = members(object, func(name []byte, start, end int) {
+		names, values = append(names, name), append(values, object[start:end:end])
+	})
+	return names, values, err
 }
 
 func elements(list []byte, each func(start, end int)) error {

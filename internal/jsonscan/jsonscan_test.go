@@ -93,7 +93,7 @@ func TestWhatIsNoDocument(t *testing.T) {
 	for object, want := range map[string]string{
 		`{"a" 1}`: `behind the name "a"`, `{1: 2}`: "where a name should be", `{"a": 1 "b": 2}`: "behind a value", `[]`: "no object",
 	} {
-		if _, err := jsonscan.Values([]byte(object)); err == nil || !strings.Contains(err.Error(), want) {
+		if _, _, err := jsonscan.Members([]byte(object)); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: %v, want %q", object, err, want)
 		}
 	}

@@ -44,11 +44,14 @@ type Decoder struct {
 	// Path leads to the records, by names and indexes; empty: the answer itself.
 	Path  []string
 	Shape Shape // List if empty
+	// Key, if set, is the name under which each record of Values that is an object gets the name it has among them.
+	Key string
 	// Optional: an answer that does not have the path has no records.
 	Optional bool
-	// Expand leads, within a record, to a list whose elements become the records. Parent, if set, is the name under which
-	// each element gets the record it was in, with null in the place of that list; elements that are no objects get none.
-	Expand []string
+	// Expand leads, within a record, to a list whose elements become the records; the next path leads on from these. Parent, if
+	// set, is the name under which each element gets the record it was in, with null in the place of that list; elements that
+	// are no objects get none.
+	Expand [][]string
 	Parent string
 	// Comma separates the fields of CSV; 0 is a comma.
 	Comma rune
@@ -89,10 +92,9 @@ func (d Decoder) Decode(body []byte) (Page, error) {
 	if page.Listed = len(page.Records); page.Listed > 0 {
 		page.Last = page.Records[page.Listed-1]
 	}
-	if err != nil || len(d.Expand) == 0 {
-		return page, err
+	for i := 0; err == nil && i < len(d.Expand); i++ {
+		page.Records, err = d.expand(page.Records, d.Expand[i])
 	}
-	page.Records, err = d.expand(page.Records)
 	return page, err
 }
 
@@ -111,6 +113,12 @@ func (d Decoder) at(document []byte) ([][]byte, error) {
 	if len(d.Path) > 0 {
 		where = strings.Join(d.Path, ".")
 	}
+	if errors.Is(err, jsonscan.ErrMissing) && d.Form == XML && len(d.Path) > 1 {
+		// An XML list without elements is an element with nothing in it.
+		if _, outer := jsonscan.Find(document, d.Path[:len(d.Path)-1]); outer == nil {
+			return nil, nil
+		}
+	}
 	switch {
 	case errors.Is(err, jsonscan.ErrMissing) && d.Optional:
 		return nil, nil
@@ -127,12 +135,22 @@ func (d Decoder) at(document []byte) ([][]byte, error) {
 	case d.Shape == One, d.Form == XML && d.Shape != Values && found[0] != '[':
 		return [][]byte{found}, nil // of XML nobody can tell a list of one
 	case d.Shape == Values:
-		all, err = jsonscan.Values(found)
+		all, err = d.values(found)
 	default:
 		all, err = jsonscan.Elements(found)
 	}
 	if err != nil && !errors.Is(err, ErrCut) {
 		err = fmt.Errorf("%s: %w", where, err)
+	}
+	return all, err
+}
+
+func (d Decoder) values(object []byte) ([][]byte, error) {
+	names, all, err := jsonscan.Members(object)
+	if err == nil && d.Key != "" {
+		for i := range all {
+			all[i] = with(all[i], d.Key, names[i])
+		}
 	}
 	return all, err
 }
@@ -181,25 +199,25 @@ func (d Decoder) decodeCSV(body []byte) ([][]byte, error) {
 	return all, nil
 }
 
-func (d Decoder) expand(outer [][]byte) ([][]byte, error) {
+func (d Decoder) expand(outer [][]byte, path []string) ([][]byte, error) {
 	var all [][]byte
 	for i, record := range outer {
-		found, err := jsonscan.Find(record, d.Expand)
+		found, err := jsonscan.Find(record, path)
 		if errors.Is(err, jsonscan.ErrMissing) || string(found) == "null" {
 			continue // this one has none
 		}
-		var elements [][]byte
-		if err == nil {
+		elements := [][]byte{found}
+		if err == nil && (d.Form != XML || found[0] == '[') {
 			elements, err = jsonscan.Elements(found)
 		}
 		if err != nil {
-			return nil, fmt.Errorf("record %d, %s: %w", i, strings.Join(d.Expand, "."), err)
+			return nil, fmt.Errorf("record %d, %s: %w", i, strings.Join(path, "."), err)
 		}
 		if d.Parent == "" {
 			all = append(all, elements...)
 			continue
 		}
-		start, end, err := jsonscan.Span(record, d.Expand)
+		start, end, err := jsonscan.Span(record, path)
 		if err != nil {
 			return nil, err
 		}

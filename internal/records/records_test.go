@@ -33,11 +33,20 @@ func TestDecode(t *testing.T) {
 		"csv":         {records.Decoder{Form: records.CSV}, "id,what\n1,\"a \"\"b\"\"\nc\"\n2,", `{"id":"1","what":"a \"b\"\nc"}` + "\n" + `{"id":"2","what":""}`},
 		"semicolons":  {records.Decoder{Form: records.CSV, Comma: ';'}, "id;x\n1;2\n", `{"id":"1","x":"2"}`},
 		"no rows":     {records.Decoder{Form: records.CSV}, "id,what\n", ""},
-		"expand":      {records.Decoder{Expand: []string{"e"}}, `[{"e": [1, 2]}, {}, {"e": null}, {"e": [3]}]`, "1\n2\n3"},
-		"with parent": {records.Decoder{Expand: []string{"e"}, Parent: "of"}, `[{"e": [{"n": 1}, {}], "id": 7}]`, `{"n": 1,"of":{"e": null, "id": 7}}` + "\n" + `{"of":{"e": null, "id": 7}}`},
+		"expand":      {records.Decoder{Expand: [][]string{{"e"}}}, `[{"e": [1, 2]}, {}, {"e": null}, {"e": [3]}]`, "1\n2\n3"},
+		"with parent": {records.Decoder{Expand: [][]string{{"e"}}, Parent: "of"}, `[{"e": [{"n": 1}, {}], "id": 7}]`, `{"n": 1,"of":{"e": null, "id": 7}}` + "\n" + `{"of":{"e": null, "id": 7}}`},
 		"xml": {records.Decoder{Form: records.XML, Path: []string{"feed", "entry"}},
 			`<?xml version="1.0"?><feed xmlns="http://www.w3.org/2005/Atom"><title>x</title><entry id="1"><t> a &amp; b </t><c>1</c><c>2</c></entry><entry>text<b/></entry></feed>`,
 			`{"@id":"1","t":"a & b","c":["1","2"]}` + "\n" + `{"b":"","#text":"text"}`},
+		"lists of lists": {records.Decoder{Expand: [][]string{{"a"}, {"b", "c"}}, Parent: "of"},
+			`[{"a": [{"b": {"c": [{"n": 1}, {"n": 2}]}, "id": "x"}, {"b": {"c": []}}]}, {"a": [{"b": {"c": [{"n": 3}]}}]}]`,
+			`{"n": 1,"of":{"b": {"c": null}, "id": "x","of":{"a": null}}}` + "\n" + `{"n": 2,"of":{"b": {"c": null}, "id": "x","of":{"a": null}}}` +
+				"\n" + `{"n": 3,"of":{"b": {"c": null},"of":{"a": null}}}`},
+		"values with names": {records.Decoder{Shape: records.Values, Key: "name"}, `{"a\"": {"n": 1}, "b": {}, "c": 3}`,
+			`{"n": 1,"name":"a\""}` + "\n" + `{"name":"b"}` + "\n3"},
+		"xml without elements": {records.Decoder{Form: records.XML, Path: []string{"feed", "entry"}}, `<feed/>`, ""},
+		"xml expanded": {records.Decoder{Form: records.XML, Path: []string{"l", "g"}, Expand: [][]string{{"e"}}},
+			`<l><g><e>1</e></g><g><e>2</e><e>3</e></g><g/></l>`, "\"1\"\n\"2\"\n\"3\""},
 		"xml of one": {records.Decoder{Form: records.XML, Path: []string{"list", "e"}}, `<list><e>1</e></list>`, `"1"`},
 	} {
 		page, err := test.d.Decode([]byte(test.body))
@@ -53,6 +62,7 @@ func TestMistakes(t *testing.T) {
 		body, want string
 	}{
 		"cut off":           {records.Decoder{}, `[{"a": 1}, {"b`, "cut off"},
+		"xml of another":    {records.Decoder{Form: records.XML, Path: []string{"feed", "entry"}}, `<error>no</error>`, "has no feed.entry"},
 		"xml cut off":       {records.Decoder{Form: records.XML}, `<a><b>`, "cut off"},
 		"a login page":      {records.Decoder{}, "<html><body>log in</body></html>", "<html>"},
 		"as lines":          {records.Decoder{Form: records.NDJSON}, "<html>", "no JSON lines"},
@@ -65,7 +75,7 @@ func TestMistakes(t *testing.T) {
 		"no xml":            {records.Decoder{Form: records.XML}, `{"a": 1}`, "no XML"},
 		"xml bomb":          {records.Decoder{Form: records.XML}, strings.Repeat("<a>", 5000), "deep"},
 		"xml entities":      {records.Decoder{Form: records.XML}, `<!DOCTYPE a [<!ENTITY b "x">]><a>&b;</a>`, "no XML"},
-		"expand no list":    {records.Decoder{Expand: []string{"e"}}, `[{"e": 1}]`, "record 0, e: it is no list"},
+		"expand no list":    {records.Decoder{Expand: [][]string{{"e"}}}, `[{"e": 1}]`, "record 0, e: it is no list"},
 	} {
 		_, err := test.d.Decode([]byte(test.body))
 		if err == nil || !strings.Contains(err.Error(), test.want) {
@@ -86,7 +96,7 @@ func FuzzDecode(f *testing.F) {
 	f.Fuzz(func(t *testing.T, body, form, path string, expand bool) {
 		d := records.Decoder{Form: records.Form(form), Parent: "of"}
 		if expand {
-			d.Expand = []string{path}
+			d.Expand = [][]string{{path}}
 		} else if path != "" {
 			d.Path = []string{path}
 		}
