@@ -81,7 +81,7 @@ func (s *Source) fetch(ctx context.Context, from event.From, emit collectors.Emi
 	r.at.Next = ""
 	watermark := time.Time{}
 	if s.cfg.Cursor.Type == CursorTime {
-		watermark = r.earliest.Add(-max(s.cfg.Cursor.Overlap, s.cfg.Cursor.Settle))
+		watermark = r.earliest.Add(-max(s.cfg.Cursor.Overlap, s.cfg.Cursor.Settle, minSkew))
 	}
 	return r.batch(ctx, "", nil, nil, 0, watermark)
 }
@@ -194,7 +194,7 @@ func (r *round) walk(part string) *walk {
 	if w == nil || !w.handed.same(p) {
 		w = r.newWalk(part, p, r.start)
 	}
-	w.ends, w.read, w.moved = r.ends, w.pager.pages, false
+	w.ends, w.read, w.moved, w.promised = r.ends, w.pager.pages, false, r.from.Floor
 	w.hand = func(ctx context.Context, events []event.Raw, filtered int) error {
 		return r.batch(ctx, part, w.at, events, filtered, time.Time{})
 	}
@@ -304,10 +304,15 @@ func (s *Source) begin(p *position, from event.From, now time.Time) bool {
 	return true
 }
 
-// reset begins again at the configured start, because the service no longer knows where we stood.
+// reset begins again at the configured start, because the service no longer knows where we stood; but not before the time that was
+// promised not to be read again, which the loop has forgotten.
 func (s *Source) reset(p *position, now time.Time) {
+	before := *p
 	*p = position{}
 	s.begin(p, event.From{}, now)
+	if before.From.After(p.From) {
+		p.From, p.Newest, p.Moved = before.From, before.Newest, before.Moved
+	}
 	s.retried("reset")
 	s.opts.Report(false, "the service no longer knew where we stood ("+now.Format(time.RFC3339)+"): what it no longer shows is missing")
 }

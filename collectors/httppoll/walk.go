@@ -2,6 +2,7 @@ package httppoll
 
 import (
 	"context"
+	"fmt"
 	"sync/atomic"
 	"time"
 
@@ -34,6 +35,9 @@ type walk struct {
 	highest  *int64
 	disorder bool
 	known    time.Time // records up to here were there in an earlier run
+
+	promised time.Time // the loop may have forgotten what is older, but for the last Config.Remember
+	loose    int       // records since the position last moved that only their number lets the loop remember
 
 	// What follows is about what it costs to begin again, see wait.
 	read     int          // pages that were read
@@ -94,8 +98,13 @@ func (w *walk) complete() {
 	overlap := w.cfg.Cursor.Overlap
 	moved := w.reached.clone()
 	if w.cfg.Cursor.Send.Until != "" {
-		// Both bounds were asked for: also where nothing came there is nothing. What the form can't say was not asked for.
-		moved.advance(w.until.Truncate(w.step()), w.settled(), w.start, overlap)
+		// Both bounds were asked for: also where nothing came there is nothing. What the form can't say was not asked for, and
+		// what the service's clock has not reached yet, as far as ours tells, was not there.
+		until := w.until.Truncate(w.step())
+		if reached := w.start.Add(-minSkew); reached.Before(until) {
+			until = reached
+		}
+		moved.advance(until, w.settled(), w.start, overlap)
 	}
 	*w.at = moved
 	w.at.rest(w.start, overlap, w.step())
@@ -106,7 +115,7 @@ func (w *walk) complete() {
 	// for with both bounds, so that behind it nothing is left.
 	w.next = w.from.Add(w.cfg.Cursor.Window)
 	to := w.next
-	if settled := w.settled().Add(-overlap); settled.Before(to) {
+	if settled := w.start.Add(-max(w.cfg.Cursor.Settle, minSkew) - overlap); settled.Before(to) {
 		to = settled
 	}
 	if to.After(w.at.From) {
@@ -218,11 +227,35 @@ func (w *walk) take(ctx context.Context, a *answer) ([]event.ID, error) {
 		*w.at = w.reached.clone()
 		w.at.ETag = etag
 	}
+	if err := w.remembered(items); err != nil {
+		return nil, err
+	}
 	if err := w.handOver(ctx, events, filtered); err != nil {
 		return nil, err
 	}
 	w.wereTold(items)
 	return ids, nil
+}
+
+// remembered fails where the service would show again, if the walk began anew, more records than the loop knows again: those that
+// no time promises not to come again, as long as the position does not pass them. Beyond that number an old one would be taken
+// for new.
+func (w *walk) remembered(items []item) error {
+	if !w.handed.same(w.at) {
+		w.loose = 0
+		return nil
+	}
+	for i := range items {
+		if at := items[i].raw.Time; !items[i].early && (at.IsZero() || at.Before(w.promised)) {
+			w.loose++
+		}
+	}
+	if w.loose <= w.cfg.Remember {
+		return nil
+	}
+	return &event.Error{Kind: event.Invalid, Op: "read page by page", Err: fmt.Errorf(
+		"there are more records than are known again (remember: %d) before the cursor has passed any: "+
+			"raise remember, or have the cursor move earlier (cursor.type, .order, .window)", w.cfg.Remember)}
 }
 
 // pass moves along with a record; false if it is out of order.
