@@ -126,7 +126,7 @@ func (w *walk) ask(ctx context.Context) (*answer, error) {
 		return nil, err
 	}
 	a, err := w.judge(resp)
-	drop(resp)
+	drop(resp.Response)
 	if err != nil && ctx.Err() != nil {
 		return nil, context.Cause(ctx)
 	}
@@ -135,34 +135,39 @@ func (w *walk) ask(ctx context.Context) (*answer, error) {
 
 // exchange sends a request and returns what is answered, whatever its status is. Who we are is proven anew once if the service
 // does not take it, and the same is asked again.
-func (s *Source) exchange(ctx context.Context, write func() (*http.Request, error)) (*http.Response, error) {
+func (s *Source) exchange(ctx context.Context, write func() (*http.Request, error)) (reply, error) {
 	for try := 0; ; try++ {
 		req, err := write()
 		if err != nil {
-			return nil, err
+			return reply{}, err
 		}
 		proof, err := s.signer.sign(ctx, req)
 		if err != nil {
-			return nil, retryLater(err, s.cfg.Retry.Max)
+			return reply{}, retryLater(err, s.cfg.Retry.Max)
 		}
 		resp, err := s.client.Do(req)
 		if err != nil {
 			if ctx.Err() != nil {
-				return nil, context.Cause(ctx)
+				return reply{}, context.Cause(ctx)
 			}
-			return nil, openstack.TransportError(opAsk, err)
+			return reply{}, openstack.TransportError(opAsk, err)
 		}
 		s.pace.observe(resp.Header, time.Now())
-		if try > 0 || s.cfg.Retry.action(resp.StatusCode) != actionRefresh {
-			return resp, nil
+		r, err := s.meaning(resp)
+		if err != nil {
+			drop(resp)
+			return reply{}, err
+		}
+		if try > 0 || r.action != actionRefresh {
+			return r, nil
 		}
 		again, err := s.signer.refused(ctx, proof)
 		if err == nil && !again {
-			return resp, nil
+			return r, nil
 		}
 		drop(resp)
 		if err != nil {
-			return nil, retryLater(err, s.cfg.Retry.Max)
+			return reply{}, retryLater(err, s.cfg.Retry.Max)
 		}
 		s.retried("token")
 	}
@@ -319,31 +324,30 @@ func (s *Source) takeIn(resp *http.Response, decoder records.Decoder) (*answer, 
 }
 
 // judge makes an answer, or an error, of what came.
-func (w *walk) judge(resp *http.Response) (*answer, error) {
+func (w *walk) judge(resp reply) (*answer, error) {
 	status := resp.StatusCode
-	action := w.cfg.Retry.action(status)
 	switch {
 	case status == http.StatusNotModified && resp.Request.Header.Get("If-None-Match") != "":
 		return nil, nil
-	case status == http.StatusNoContent, action == actionEmpty:
+	case status == http.StatusNoContent && !resp.told, resp.action == actionEmpty:
 		return &answer{url: resp.Request.URL, header: resp.Header, nothing: true}, nil
-	case success(status):
-		return w.takeIn(resp, w.decoder)
+	case resp.success():
+		return w.takeIn(resp.Response, w.decoder)
 	}
 	return nil, w.refusal(resp)
 }
 
-// success tells whether an answer has what was asked for. One that says it will be had later has not.
-func success(status int) bool { return status >= 200 && status < 300 && status != http.StatusAccepted }
-
 // refusal is the error that an answer is which is no success.
-func (s *Source) refusal(resp *http.Response) error {
+func (s *Source) refusal(resp reply) error {
 	status := resp.StatusCode
-	body, _ := io.ReadAll(io.LimitReader(resp.Body, openstack.MaxFault))
+	body := []byte(resp.message)
+	if len(body) == 0 {
+		body, _ = io.ReadAll(io.LimitReader(resp.Body, openstack.MaxFault))
+	}
 	said := fmt.Errorf("%s answered %d: %s", openstack.Address(resp.Request.URL), status, openstack.Fault(status, body))
 	failed := func(kind event.Kind) error { return &event.Error{Kind: kind, Op: opAsk, Err: said} }
-	action := s.cfg.Retry.action(status)
-	if wait, ok := s.pace.refused(resp, action == actionRetry, failed(event.Unavailable), time.Now()); ok {
+	action := resp.action
+	if wait, ok := s.pace.refused(resp.Response, action == actionRetry, failed(event.Unavailable), time.Now()); ok {
 		return &collectors.RetryAfter{After: wait, Err: failed(event.Unavailable)}
 	}
 	switch action {

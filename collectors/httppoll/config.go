@@ -88,8 +88,10 @@ type Cursor struct {
 	// Type: time, integer (both of a field of the records), token (something opaque that the service hands out) or none: each
 	// run reads all that the service shows, and what is known is left out.
 	Type string `yaml:"type"`
-	// Field of a record that has the time or number, like actor.created.
+	// Field of a record that has the time or number, like actor.created; Value is an expression for it where it has to be worked
+	// out.
 	Field string `yaml:"field"`
+	Value string `yaml:"value"`
 	// Format says how Field is written, several where a service is not sure.
 	Format timeform.Forms `yaml:"format"`
 	// Token is an expression for the next token, of body, headers and last (the last record).
@@ -165,6 +167,8 @@ type Retry struct {
 	// On maps a status ("410"), several ("429,503"), or a class ("5xx") to retry, fail, empty (there is nothing),
 	// reset_cursor (begin again at cursor.start) or refresh_auth (prove anew who we are, and ask once more).
 	On map[string]string `yaml:"on"`
+	// Answers come before On; the first one that is true decides.
+	Answers []Answer `yaml:"answers"`
 }
 
 // What may be done with an answer that is no success.

@@ -199,14 +199,14 @@ func (w *walk) askDetail(ctx context.Context, vars expr.Vars) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer drop(resp)
+	defer drop(resp.Response)
 	if _, keep := actionOf(w.cfg.Detail.On, resp.StatusCode); keep {
 		return nil, nil
 	}
-	if !success(resp.StatusCode) || resp.StatusCode == http.StatusNoContent {
+	if !resp.success() || resp.StatusCode == http.StatusNoContent {
 		return nil, w.refusal(resp)
 	}
-	body, err := w.bodyOf(resp)
+	body, err := w.bodyOf(resp.Response)
 	if err != nil {
 		return nil, err
 	}

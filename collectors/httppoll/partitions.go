@@ -194,11 +194,11 @@ func (s *Source) askList(ctx context.Context, p *pager, decoder records.Decoder)
 	if err != nil {
 		return nil, err
 	}
-	defer drop(resp)
-	if !success(resp.StatusCode) || resp.StatusCode == http.StatusNoContent {
+	defer drop(resp.Response)
+	if !resp.success() || resp.StatusCode == http.StatusNoContent {
 		return nil, s.refusal(resp)
 	}
-	a, err := s.takeIn(resp, decoder)
+	a, err := s.takeIn(resp.Response, decoder)
 	if err == nil && p.cfg.Type == PageNone && nextLink(resp.Header) != "" {
 		return nil, wrongList("it has more pages (a header Link with rel=\"next\"): name how they are asked for, partitions.pagination")
 	}

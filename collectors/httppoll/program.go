@@ -15,11 +15,12 @@ import (
 type programs struct {
 	request           texts
 	token, from, more *expr.Program
-	filter            *expr.Program
+	value, filter     *expr.Program
 	mapping           *mapping.Mapping
 	detail            detailPrograms
 	list              listPrograms
 	session           sessionPrograms
+	answers           []answerPrograms
 }
 
 // texts are what a request consists of.
@@ -113,12 +114,14 @@ func (c Config) compile() (*programs, []Problem) {
 	p.token = by.expression(answer, "cursor.token", c.Cursor.Token, expr.Text)
 	p.from = by.expression(answer, "pagination.from", c.Pagination.From, expr.Text)
 	p.more = by.expression(answer, "pagination.more", c.Pagination.More, expr.Bool)
+	p.value = by.expression(record, "cursor.value", c.Cursor.Value, expr.Any)
 	p.filter = by.expression(record, "records.filter", c.Records.Filter, expr.Bool)
 	m, mistakes := mapping.Compile(c.Event)
 	for _, mistake := range mistakes {
 		by.found.add("event."+mistake.Field, "%s", mistake.Msg)
 	}
 	p.mapping = m
+	p.answers = by.answers(c.Retry.Answers)
 	if d := c.Detail; d.URL != "" {
 		p.detail = detailPrograms{
 			texts: by.texts(record, "detail", d.URL, d.Body, d.Query, d.Headers),

@@ -16,6 +16,7 @@ package httppoll
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"strconv"
@@ -236,25 +237,53 @@ func (s *Source) cursorOf(f *item, rec rawjson.Value) {
 	if s.cfg.Cursor.Type != CursorTime && s.cfg.Cursor.Type != CursorInteger {
 		return
 	}
-	text := ""
-	if v, err := jsonscan.Find(rec, s.field); err == nil {
-		text = rawjson.Value(v).ID()
-	}
+	var err error
 	if s.cfg.Cursor.Type == CursorTime {
-		at, err := s.cfg.Cursor.Format.Parse(text)
-		if err != nil {
-			s.odd("no-cursor", 1)
-			return
+		f.raw.Time, err = s.timeOf(f, rec)
+	} else {
+		f.number, err = s.numberOf(f, rec)
+	}
+	if err != nil {
+		s.odd("no-cursor", 1)
+	}
+}
+
+func (s *Source) timeOf(f *item, rec rawjson.Value) (time.Time, error) {
+	if s.programs.value != nil {
+		if val, err := s.programs.value.Eval(f.vars); err != nil {
+			return time.Time{}, err
+		} else if at, ok := val.Time(); ok {
+			return at.UTC(), nil
 		}
-		f.raw.Time = at
-		return
+	}
+	text, err := s.cursorText(f, rec)
+	if err != nil {
+		return time.Time{}, err
+	}
+	return s.cfg.Cursor.Format.Parse(text)
+}
+
+func (s *Source) numberOf(f *item, rec rawjson.Value) (*int64, error) {
+	text, err := s.cursorText(f, rec)
+	if err != nil {
+		return nil, err
 	}
 	n, err := strconv.ParseInt(text, 10, 64)
-	if err != nil || strconv.FormatInt(n, 10) != text {
-		s.odd("no-cursor", 1)
-		return
+	if err == nil && strconv.FormatInt(n, 10) != text {
+		err = errors.New("is not written as numbers are")
 	}
-	f.number = &n
+	if err != nil {
+		return nil, err
+	}
+	return &n, nil
+}
+
+func (s *Source) cursorText(f *item, rec rawjson.Value) (string, error) {
+	if s.programs.value != nil {
+		return textOf(s.programs.value, f.vars)
+	}
+	v, err := jsonscan.Find(rec, s.field)
+	return rawjson.Value(v).ID(), err
 }
 
 // steps are the names of a dotted path.

@@ -11,6 +11,7 @@ import (
 	"unicode/utf8"
 
 	"stackstream/internal/records"
+	"stackstream/internal/timeform"
 )
 
 const (
@@ -125,8 +126,11 @@ func (c Cursor) validate(ps *problems) {
 		}
 	}
 	field := c.Type == CursorTime || c.Type == CursorInteger
-	if field && c.Field == "" {
+	if field && c.Field == "" && c.Value == "" {
 		ps.add("cursor.field", "is missing: where a record has its time or number")
+	}
+	if c.Field != "" && c.Value != "" {
+		ps.add("cursor.value", "can't be set together with field")
 	}
 	if c.Type == CursorToken && c.Token == "" {
 		ps.add("cursor.token", "is missing: an expression for the next token, like body.next")
@@ -205,6 +209,7 @@ func (c Retry) validate(ps *problems) {
 		ps.oneOf("retry.on."+keys, action, actionRetry, actionFail, actionEmpty, actionReset, actionRefresh)
 		ps.statuses("retry.on."+keys, keys)
 	}
+	c.validateAnswers(ps)
 }
 
 // Doubts returns what may lose or repeat events, or never ends, though it is no mistake: each with the reason, and what would
@@ -254,11 +259,16 @@ func (c Config) doubtTime(ps *problems) {
 	if cur.Overlap == 0 && cur.Settle == 0 {
 		ps.add("cursor.overlap", "is 0, and so is settle: a record that shows after a newer one is missed; say how late one may show")
 	}
+	if repeats := slices.ContainsFunc(append(timeform.Forms{cur.Send.Format}, cur.Format...), timeform.Form.Repeats); repeats &&
+		cur.Overlap < 2*time.Hour {
+		ps.add("cursor.format", "is of a zone that sets its clocks back in autumn: what it shows in that hour means two moments, and the "+
+			"earlier one is read; with an overlap of 2h nothing is missed")
+	}
 	if cur.Send.form(cur).Step() >= time.Second && cur.Boundary == "exclusive" && cur.Overlap < 2*time.Second {
 		ps.add("cursor.boundary", "is exclusive, and the time is sent in steps of %s: records of the same moment as the last one are "+
 			"asked for again, one step earlier, which overlap should cover", cur.Send.form(cur).Step())
 	}
-	if c.Event.Time != "" && c.Event.Time != "rec."+cur.Field {
+	if c.Event.Time != "" && cur.Field != "" && c.Event.Time != "rec."+cur.Field {
 		ps.add("event.time", "is not the field of the cursor (%s): what is asked for goes by another time than the event", cur.Field)
 	}
 }

@@ -42,6 +42,7 @@ const (
 	Bool
 	Time
 	Map // of texts to texts
+	Int
 )
 
 // cel is the type as CEL knows it.
@@ -55,6 +56,8 @@ func (t Type) cel() *cel.Type {
 		return cel.TimestampType
 	case Map:
 		return cel.MapType(cel.StringType, cel.StringType)
+	case Int:
+		return cel.IntType
 	default:
 		return cel.DynType
 	}
@@ -62,7 +65,7 @@ func (t Type) cel() *cel.Type {
 
 // String is the type for people.
 func (t Type) String() string {
-	return []string{Any: "anything", Text: "text", Bool: "true or false", Time: "a time", Map: "texts by name"}[t]
+	return []string{Any: "anything", Text: "text", Bool: "true or false", Time: "a time", Map: "texts by name", Int: "a whole number"}[t]
 }
 
 const (

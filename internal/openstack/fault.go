@@ -25,7 +25,8 @@ const maxFaultText = 300
 //	{"error_message": "<html>…"}                                     the web framework
 //	{"error": {"code": …, "title": …, "message": …}}                 Keystone and its middleware
 //
-// Anything else is taken as HTML or plain text. It returns the name of the status where the body says nothing.
+// Services that are not of OpenStack write {"message": …}, {"detail": …} and the like, or {"errors": [{…}, …]}. Anything else is
+// taken as HTML or plain text. It returns the name of the status where the body says nothing.
 func Fault(status int, body []byte) string {
 	text := faultText(body)
 	if text == "" {
@@ -44,7 +45,7 @@ func faultText(body []byte) string {
 	if json.Unmarshal(body, &shape) != nil {
 		return oneLine(string(body))
 	}
-	for _, raw := range []json.RawMessage{shape.ErrorMessage, shape.Error} {
+	for _, raw := range []json.RawMessage{shape.ErrorMessage, shape.Error, body} {
 		if text := faultDetail(raw); text != "" {
 			return text
 		}
@@ -62,17 +63,25 @@ func faultDetail(raw json.RawMessage) string {
 		Faultstring any `json:"faultstring"`
 		Message     any `json:"message"`
 		Description any `json:"description"`
+		Detail      any `json:"detail"`
+		OAuth       any `json:"error_description"`
 		Title       any `json:"title"`
+
+		Errors json.RawMessage `json:"errors"`
 	}
 	if json.Unmarshal(raw, &d) != nil {
 		return ""
 	}
-	for _, v := range []any{d.Faultstring, d.Message, d.Description, d.Title} {
+	for _, v := range []any{d.Faultstring, d.Message, d.Description, d.Detail, d.OAuth, d.Title} {
 		if s, ok := v.(string); ok && s != "" {
 			return oneLine(s)
 		}
 	}
-	return ""
+	var several []json.RawMessage
+	if json.Unmarshal(d.Errors, &several) != nil || len(several) == 0 {
+		return ""
+	}
+	return faultDetail(several[0])
 }
 
 var (
