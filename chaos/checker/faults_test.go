@@ -33,12 +33,12 @@ const (
 // A checker that can't find fault proves nothing: each kind of fault is planted, in many runs.
 func TestPlantedFaultsAreFoundAndNamed(t *testing.T) {
 	shapes := []shape{
-		{providers: 1, sources: 1, lanes: 1, windows: 20, window: 12, dead: 10},
-		{providers: 2, sources: 2, lanes: 2, windows: 8, window: 12, dead: 10, loose: 30, either: 5, many: 5, large: 5, nameless: 5, maybe: 5},
+		{providers: 1, sources: 1, lanes: 1, windows: 10, window: 12, dead: 10},
+		{providers: 2, sources: 2, lanes: 2, windows: 5, window: 12, dead: 10, loose: 30, either: 5, many: 5, large: 5, nameless: 5, maybe: 5},
 	}
 	for _, f := range slices.Concat(handedFaults(), rawFaults(), normalizedFaults(), deadFaults(), cursorFaults(), subscriberFaults()) {
 		t.Run(f.name, func(t *testing.T) {
-			for seed := range uint64(3) {
+			for seed := range uint64(2) {
 				for _, s := range shapes {
 					s.seed = seed
 					v := newRun(s, f.plant).tell(seed).Verdict()
