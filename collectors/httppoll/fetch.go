@@ -27,6 +27,8 @@ type round struct {
 	ends  time.Time
 	parts []string
 
+	turn chan struct{} // holds the right to hand over
+
 	mu       sync.Mutex
 	at       state
 	over     error // what emit said: nothing can be handed over any more
@@ -46,7 +48,7 @@ func (s *Source) fetch(ctx context.Context, from event.From, emit collectors.Emi
 		return err
 	}
 	now := time.Now().UTC()
-	r := &round{Source: s, from: from, emit: emit, start: now, ends: now.Add(s.cfg.Schedule.MaxRun), at: at, earliest: now}
+	r := &round{Source: s, from: from, emit: emit, start: now, ends: now.Add(s.cfg.Schedule.MaxRun), at: at, earliest: now, turn: make(chan struct{}, 1)}
 	if r.parts, err = s.partitions(ctx, now); err != nil {
 		return err
 	}
@@ -103,7 +105,9 @@ func (r *round) waiting(ctx context.Context, left string) error {
 
 // take sees to it that each partition has a position, and tells whether one is new.
 func (r *round) take() (fresh bool) {
+	listed := map[string]bool{}
 	for _, part := range r.parts {
+		listed[part] = true
 		p := r.at.Parts[part]
 		if p == nil {
 			p = &position{}
@@ -125,7 +129,7 @@ func (r *round) take() (fresh bool) {
 	}
 	for part, p := range r.at.Parts {
 		switch {
-		case slices.Contains(r.parts, part):
+		case listed[part]:
 		case p.Gone.IsZero():
 			p.Gone = r.start
 		case r.cfg.Partitions.listed() && r.start.Sub(p.Gone) > r.cfg.Partitions.Forget:
@@ -250,22 +254,44 @@ func (r *round) done(w *walk, err error) {
 
 // batch hands over events of a partition, with where it stands behind them; without one it hands over where all stand.
 func (r *round) batch(ctx context.Context, part string, at *position, events []event.Raw, filtered int, watermark time.Time) error {
+	select {
+	case r.turn <- struct{}{}:
+		defer func() { <-r.turn }()
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	b, err := r.behind(part, at, len(events) > 0 || filtered > 0 || !watermark.IsZero())
+	if err != nil || b.Cursor == nil {
+		return err
+	}
+	b.Events, b.Filtered, b.Watermark = events, filtered, watermark
+	if err = r.emit(ctx, b); err != nil {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.over = err
+	}
+	return err
+}
+
+// behind is a batch that has where all partitions stand, one of them at a position; without a cursor if that says nothing new and
+// need not be said.
+func (r *round) behind(part string, at *position, needed bool) (b collectors.Batch, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.over != nil {
-		return r.over
+		return b, r.over
 	}
 	if at != nil {
+		needed = needed || !at.same(r.at.Parts[part])
 		moved := at.clone()
 		r.at.Parts[part] = &moved
+		if !needed {
+			return b, nil
+		}
 	}
-	cursor, err := r.at.encode()
-	if err != nil {
-		return err
-	}
-	b := collectors.Batch{Events: events, Cursor: cursor, Floor: r.at.floor(r.start), Filtered: filtered, Watermark: watermark}
-	r.over = r.emit(ctx, b)
-	return r.over
+	b.Cursor, err = r.at.encode()
+	b.Floor = r.at.floor(r.start)
+	return b, err
 }
 
 // join is both errors, or the one that there is.

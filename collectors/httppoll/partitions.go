@@ -141,7 +141,7 @@ func (s *Source) partitions(ctx context.Context, now time.Time) ([]string, error
 // readList reads the list of partitions, page by page.
 func (s *Source) readList(ctx context.Context) ([]string, error) {
 	c := s.cfg.Partitions
-	w := &walk{Source: s, ends: time.Now()}
+	w := &walk{Source: s, ends: time.Now(), free: true}
 	p := pager{cfg: c.Pagination, from: s.programs.list.from, more: s.programs.list.more}
 	p.restart()
 	decoder := records.Decoder{Form: records.JSON, Path: steps(c.Path), Shape: c.Shape}

@@ -25,7 +25,7 @@ type state struct {
 const (
 	// maxPartitions bounds how many partitions there may be, those included that are no longer listed, and maxState what all of
 	// that takes: it goes with every batch.
-	maxPartitions = 5000
+	maxPartitions = 2000
 	maxState      = 512 << 10
 	// goneHolds is how long a partition that is no longer there keeps others from being forgotten: a list may be wrong for a while.
 	goneHolds = 24 * time.Hour

@@ -24,6 +24,12 @@ func (r *recall) has(id event.ID) bool {
 	return known
 }
 
+func (r *recall) empty() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(r.known) == 0
+}
+
 func (r *recall) add(id event.ID) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

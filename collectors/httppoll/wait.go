@@ -26,6 +26,9 @@ type suspended struct {
 
 func (s *suspended) Error() string { return s.why.Error() }
 
+// Unwrap gives the kind.
+func (s *suspended) Unwrap() error { return s.why }
+
 // wait makes a pause of d, or returns what ends the walk.
 func (w *walk) wait(ctx context.Context, d time.Duration, why error) error {
 	fits := d <= time.Until(w.ends)*3/4
@@ -54,5 +57,8 @@ func (w *walk) time() error {
 	return nil
 }
 
-// light tells whether beginning again from the cursor costs nothing that matters.
-func (w *walk) light() bool { return !w.busy && (w.read == 0 || w.moved) }
+// light tells whether beginning again from the cursor costs nothing that matters. It does where records that are read back have
+// details: it would not be known any more which of them were handed over.
+func (w *walk) light() bool {
+	return w.free || !w.busy && (w.read == 0 || w.moved) && w.told.empty()
+}

@@ -44,6 +44,7 @@ type walk struct {
 	moved    bool         // the cursor has, since the walk began or went on
 	handed   position     // what was last handed over
 	busy     bool         // a page that was read is not handed over yet
+	free     bool         // there is nothing to lose
 	detailed atomic.Int64 // bytes of details of that page
 }
 
