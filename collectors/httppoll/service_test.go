@@ -214,13 +214,14 @@ func local(t *testing.T, cfg Config, handler http.Handler) *Source {
 
 // sink takes what a source hands over, as the loop would: known events are left out, and the cursor goes with them.
 type sink struct {
-	t       *testing.T
-	from    event.From
-	ids     []event.ID
-	known   map[event.ID]bool
-	repeats int
-	marks   []time.Time
-	fresh   bool // partitions come that have events from before the floor
+	t        *testing.T
+	from     event.From
+	ids      []event.ID
+	known    map[event.ID]bool
+	repeats  int
+	filtered int
+	marks    []time.Time
+	fresh    bool // partitions come that have events from before the floor
 }
 
 func newSink(t *testing.T) *sink { return &sink{t: t, known: map[event.ID]bool{}} }
@@ -237,7 +238,7 @@ func (s *sink) emit(_ context.Context, b collectors.Batch) error {
 		s.known[e.ID] = true
 		s.ids = append(s.ids, e.ID)
 	}
-	if b.Cursor != nil {
+	if s.filtered += b.Filtered; b.Cursor != nil {
 		s.from.Cursor = b.Cursor
 	}
 	if !s.fresh && !b.Floor.IsZero() && b.Floor.Before(s.from.Floor) {

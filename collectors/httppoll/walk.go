@@ -153,6 +153,12 @@ func (w *walk) readOn(ctx context.Context) error {
 		if behind := w.start.Sub(a.date); behind >= minSkew && behind <= maxSkew {
 			w.start = a.date
 		}
+		if w.pager.pages == 0 {
+			// That the first page is as it was says nothing about those behind it, unless what is new stands on it.
+			if w.reached.ETag = ""; w.cfg.Pagination.Type == PageNone || w.cfg.Cursor.Order == "descending" {
+				w.reached.ETag = a.etag
+			}
+		}
 		w.busy = true
 		ids, err := w.take(ctx, a)
 		if err != nil {
@@ -165,10 +171,6 @@ func (w *walk) readOn(ctx context.Context) error {
 			return err
 		}
 		if done || w.beyond() {
-			// Of several pages the first may be as it was, and another one not.
-			if w.reached.ETag = ""; w.pager.pages == 1 {
-				w.reached.ETag = a.etag
-			}
 			return nil
 		}
 	}
