@@ -40,9 +40,8 @@ func served(t *testing.T, handler http.Handler, change func(*Config)) *Source {
 
 // Whatever a server sends is bounded and named, and never makes the cursor move.
 func TestHostileServers(t *testing.T) {
-	asked := false
-	other := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { asked = true }))
-	defer other.Close()
+	other := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { t.Error("the other host was asked") }))
+	t.Cleanup(other.Close)
 	for name, test := range map[string]struct {
 		answer http.HandlerFunc
 		change func(*Config)
@@ -102,21 +101,73 @@ func TestHostileServers(t *testing.T) {
 				}
 			}
 		}, change: func(c *Config) { c.Request.HTTP.Timeout = 100 * time.Millisecond }, want: "deadline exceeded"},
+		"drop by drop, before it begins": {answer: func(w http.ResponseWriter, r *http.Request) {
+			conn, _, err := w.(http.Hijacker).Hijack()
+			if err != nil {
+				return
+			}
+			defer func() { _ = conn.Close() }()
+			for _, b := range []byte("HTTP/1.1 200 OK\r\nX-Long: " + strings.Repeat("x", 1000)) {
+				if _, err := conn.Write([]byte{b}); err != nil {
+					return
+				}
+				select {
+				case <-r.Context().Done():
+				case <-time.After(time.Millisecond):
+				}
+			}
+		}, change: func(c *Config) { c.Request.HTTP.HeaderTimeout = 50 * time.Millisecond }, want: "timeout"},
+		"headers without end": {answer: func(w http.ResponseWriter, _ *http.Request) {
+			for i := range 3000 {
+				w.Header().Set(fmt.Sprintf("X-%d", i), strings.Repeat("x", 1000))
+			}
+		}, want: "headers exceeded"},
+		"another compression": {answer: func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Encoding", "br")
+			_, _ = w.Write([]byte("\x8b\x02\x80{}\x03"))
+		}, want: "is no JSON but begins with"},
+		"no gzip that says it is": {answer: func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Encoding", "gzip")
+			_, _ = w.Write([]byte(`{"events": []}`))
+		}, want: "gzip: invalid header"},
 		"another status": {answer: func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusTeapot) }, want: "answered 418"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			src := served(t, test.answer, test.change)
-			err := src.Available(t.Context())
+			t.Parallel()
+			bad := false
+			src := served(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if bad {
+					test.answer(w, r)
+					return
+				}
+				_, _ = w.Write([]byte(`{"events": [{"id": "good", "at": "2026-01-02T03:04:05Z", "type": "x"}]}`))
+			}), func(c *Config) {
+				c.Cursor.Send.Until, c.Cursor.Settle = "until", time.Hour
+				if test.change != nil {
+					test.change(c)
+				}
+			})
+			out := newSink(t)
+			if err := src.fetch(t.Context(), out.from, out.emit); err != nil {
+				t.Fatal(err)
+			}
+			bad = true
+			before, marks := string(out.from.Cursor), len(out.marks)
+			began := time.Now()
+			err := src.fetch(t.Context(), out.from, out.emit)
 			if err == nil || !strings.Contains(err.Error(), test.want) {
 				t.Errorf("the error is %v, want %q", err, test.want)
+			}
+			if string(out.from.Cursor) != before || len(out.marks) != marks {
+				t.Errorf("the cursor moved from %s to %s, and %d marks were told", before, out.from.Cursor, len(out.marks)-marks)
+			}
+			if took := time.Since(began); took > 20*time.Second {
+				t.Errorf("it took %s", took)
 			}
 			if event.KindOf(err) == 0 || len(err.Error()) > 1000 {
 				t.Errorf("the error has the kind %v and %d bytes", event.KindOf(err), len(err.Error()))
 			}
 		})
-	}
-	if asked {
-		t.Error("the other host was asked")
 	}
 }
 
@@ -326,6 +377,7 @@ func (s *stage) add(at time.Time) event.ID { return event.ID(s.service.put(at).I
 func TestConformance(t *testing.T) {
 	for _, paging := range []string{PageToken, PageMarker, PageNumber} {
 		t.Run(paging, func(t *testing.T) {
+			t.Parallel()
 			collectorstest.TestSource(t, func(t *testing.T) collectorstest.Harness {
 				s := &stage{service: newService(), last: time.Now().Add(-5 * time.Second)}
 				s.paging = paging

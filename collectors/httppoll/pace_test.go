@@ -89,7 +89,7 @@ func (q *quota) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // of what is left to others.
 func TestQuotas(t *testing.T) {
 	for _, order := range []string{"ascending", "descending", "unordered"} {
-		for name, reserve := range map[string]Reserve{"none": {}, "a number": {Number: 2}, "a part": {Percent: 20}} {
+		for name, reserve := range map[string]Reserve{"none": {}, "a number": {Number: 1}, "a part": {Percent: 20}} {
 			for _, told := range []bool{true, false} {
 				if !told && name != "none" {
 					continue
@@ -97,13 +97,13 @@ func TestQuotas(t *testing.T) {
 				bubble(t, fmt.Sprint(order, " ", name, " ", told), func(t *testing.T) {
 					s := newService()
 					s.order = order
-					for range 40 * s.size {
+					for range 20 * s.size {
 						s.put(time.Now().Add(-time.Hour))
 						time.Sleep(time.Second)
 					}
-					q := &quota{service: s, limit: 10, period: time.Hour, as: "unix", status: http.StatusForbidden}
+					q := &quota{service: s, limit: 6, period: time.Hour, as: "unix", status: http.StatusForbidden}
 					if name != "none" {
-						q.reserve = 2
+						q.reserve = 1
 					}
 					cfg := configured("http://service", s)
 					if order != "ascending" {
@@ -122,8 +122,8 @@ func TestQuotas(t *testing.T) {
 					if told && q.poached > 0 {
 						t.Errorf("%d of %d requests were not ours to make", q.poached, q.requests)
 					}
-					if q.requests > 80 {
-						t.Errorf("%d requests for 40 pages", q.requests)
+					if q.requests > 50 {
+						t.Errorf("%d requests for 20 pages", q.requests)
 					}
 				})
 			}
@@ -177,7 +177,9 @@ func TestAPauseInTheMiddle(t *testing.T) {
 				time.Sleep(time.Second)
 			}
 			n, until := 0, time.Time{}
-			src, out := local(t, configured("http://service", s), http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			cfg := configured("http://service", s)
+			cfg.Cursor.Overlap = 0
+			src, out := local(t, cfg, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 				if n++; n == 4 {
 					until = time.Now().Add(time.Minute)
 				}

@@ -9,9 +9,9 @@ import (
 )
 
 // Waiting. A quota may be used up for longer than a run may take, and a walk may have more pages than fit into one. What was read
-// must not be read again for that, or it may never get to its end. So a walk that would lose nothing by beginning again (the cursor
-// has moved since it began, or nothing was read) ends with an error that names the pause, and the poller or the collector keeps to
-// it: each time at least one page was passed. Any other walk waits within the run if the pause fits into it, and is suspended if
+// must not be read again for that, or it may never get to its end. So a walk that would lose nothing by beginning again (nothing was
+// read, or the cursor has moved since it began and nothing is read back) ends with an error that names the pause, and the poller or
+// the collector keeps to it: each time at least one page was passed. Any other walk waits within the run if the pause fits into it, and is suspended if
 // not: the run ends without having promised anything, and the next one goes on with the page that was to come, with the bounds
 // that were chosen. So a source makes progress as long as the service serves one request for each pause.
 
@@ -57,8 +57,8 @@ func (w *walk) time() error {
 	return nil
 }
 
-// light tells whether beginning again from the cursor costs nothing that matters. It does where records that are read back have
-// details: it would not be known any more which of them were handed over.
+// light tells whether beginning again from the cursor costs nothing that matters. It does where much is read back, more so where
+// that has details: it would not be known any more which of them were handed over.
 func (w *walk) light() bool {
-	return w.free || !w.busy && (w.read == 0 || w.moved) && w.told.empty()
+	return w.free || !w.busy && w.told.empty() && (w.read == 0 || w.moved && w.cfg.Cursor.Overlap == 0)
 }

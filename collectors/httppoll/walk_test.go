@@ -34,7 +34,7 @@ func TestEveryPaging(t *testing.T) {
 						s.put(time.Now())
 						time.Sleep(100 * time.Millisecond)
 					}
-					for round := range 20 {
+					for round := range 12 {
 						for i := range round {
 							s.put(time.Now().Add(-time.Duration(i%3) * 5 * time.Second))
 							time.Sleep(10 * time.Millisecond)
