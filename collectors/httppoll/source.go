@@ -26,7 +26,6 @@ import (
 	"stackstream/collectors"
 	"stackstream/event"
 	"stackstream/internal/expr"
-	"stackstream/internal/jsonscan"
 	"stackstream/internal/mapping"
 	"stackstream/internal/rawjson"
 	"stackstream/internal/records"
@@ -184,13 +183,12 @@ type item struct {
 }
 
 // record reads one. What can't be read of it is counted, and it is handed over all the same; what it is worth is decided later.
-func (s *Source) record(body []byte, part string, received time.Time) item {
+func (s *Source) record(body []byte, part string, partition map[string]string, received time.Time) item {
 	f := item{raw: event.Raw{
 		Received: received, Format: s.opts.Format, ContentType: "application/json",
 		// The page is one block of memory: an event must not keep all of it alive while it waits.
 		Body: append([]byte(nil), body...),
 	}}
-	partition := s.partitionVar(part)
 	if part != "" {
 		f.raw.Header = map[string]string{mapping.HeaderPartition: part, mapping.HeaderPartitionName: s.cfg.Partitions.As}
 	}
@@ -219,7 +217,7 @@ func (s *Source) record(body []byte, part string, received time.Time) item {
 	}
 	f.vars = vars
 	f.eventType, _ = s.programs.mapping.Type(vars)
-	s.cursorOf(&f, rec)
+	s.cursorOf(&f)
 	return f
 }
 
@@ -233,22 +231,22 @@ func truth(p *expr.Program, vars expr.Vars) (bool, error) {
 }
 
 // cursorOf reads the field of the cursor.
-func (s *Source) cursorOf(f *item, rec rawjson.Value) {
+func (s *Source) cursorOf(f *item) {
 	if s.cfg.Cursor.Type != CursorTime && s.cfg.Cursor.Type != CursorInteger {
 		return
 	}
 	var err error
 	if s.cfg.Cursor.Type == CursorTime {
-		f.raw.Time, err = s.timeOf(f, rec)
+		f.raw.Time, err = s.timeOf(f)
 	} else {
-		f.number, err = s.numberOf(f, rec)
+		f.number, err = s.numberOf(f)
 	}
 	if err != nil {
 		s.odd("no-cursor", 1)
 	}
 }
 
-func (s *Source) timeOf(f *item, rec rawjson.Value) (time.Time, error) {
+func (s *Source) timeOf(f *item) (time.Time, error) {
 	if s.programs.value != nil {
 		if val, err := s.programs.value.Eval(f.vars); err != nil {
 			return time.Time{}, err
@@ -256,15 +254,15 @@ func (s *Source) timeOf(f *item, rec rawjson.Value) (time.Time, error) {
 			return at.UTC(), nil
 		}
 	}
-	text, err := s.cursorText(f, rec)
+	text, err := s.cursorText(f)
 	if err != nil {
 		return time.Time{}, err
 	}
 	return s.cfg.Cursor.Format.Parse(text)
 }
 
-func (s *Source) numberOf(f *item, rec rawjson.Value) (*int64, error) {
-	text, err := s.cursorText(f, rec)
+func (s *Source) numberOf(f *item) (*int64, error) {
+	text, err := s.cursorText(f)
 	if err != nil {
 		return nil, err
 	}
@@ -278,12 +276,11 @@ func (s *Source) numberOf(f *item, rec rawjson.Value) (*int64, error) {
 	return &n, nil
 }
 
-func (s *Source) cursorText(f *item, rec rawjson.Value) (string, error) {
+func (s *Source) cursorText(f *item) (string, error) {
 	if s.programs.value != nil {
 		return textOf(s.programs.value, f.vars)
 	}
-	v, err := jsonscan.Find(rec, s.field)
-	return rawjson.Value(v).ID(), err
+	return mapping.Record(f.vars).Find(s.field).ID(), nil
 }
 
 // steps are the names of a dotted path.

@@ -19,6 +19,7 @@ package expr
 import (
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
@@ -203,6 +204,40 @@ type Record struct{ val ref.Val }
 // NewRecord makes a Record of a value.
 func NewRecord(v rawjson.Value) Record { return Record{fromJSON(v)} }
 
+// Members are the members of a record that is an object, nil else.
+func (r Record) Members() rawjson.Object {
+	o, ok := r.val.(*object)
+	if !ok {
+		return nil
+	}
+	if o.members == nil {
+		o.members, _ = o.json.Members()
+	}
+	return o.members
+}
+
+// Find follows names and indexes (in digits) into the record, nil where they lead nowhere.
+func (r Record) Find(path []string) rawjson.Value {
+	o, ok := r.val.(*object)
+	if !ok || len(path) == 0 {
+		return nil
+	}
+	at := o.member(path[0])
+	for _, name := range path[1:] {
+		if at.IsArray() {
+			elements, _ := at.Elements()
+			i, err := strconv.Atoi(name)
+			if at = nil; err == nil && i >= 0 && i < len(elements) && strconv.Itoa(i) == name {
+				at = elements[i]
+			}
+			continue
+		}
+		members, _ := at.Members()
+		at = members.Get(name)
+	}
+	return at
+}
+
 // Val is a result.
 type Val struct {
 	json rawjson.Value // where the result is JSON that came
@@ -238,11 +273,17 @@ func (p *Program) Eval(vars Vars) (Val, error) {
 func (p *Program) selected(at rawjson.Value) (Val, error) { return p.follow(at, p.path) }
 
 func (p *Program) selectedFrom(o *object) (Val, error) {
-	at := o.member(p.path[0])
-	if at == nil {
-		return Val{}, p.missing(p.path[0])
+	for _, name := range p.path[:len(p.path)-1] {
+		if o = o.kid(name); o == nil {
+			return Val{}, p.missing(name)
+		}
 	}
-	return p.follow(at, p.path[1:])
+	last := p.path[len(p.path)-1]
+	at := o.member(last)
+	if at == nil {
+		return Val{}, p.missing(last)
+	}
+	return Val{json: at}, nil
 }
 
 func (p *Program) follow(at rawjson.Value, path []string) (Val, error) {

@@ -95,6 +95,28 @@ type object struct {
 	json    rawjson.Value
 	members rawjson.Object // nil until needed
 	whole   traits.Mapper  // nil until needed
+	kids    []kid          // the objects in it that were asked for
+}
+
+type kid struct {
+	name string
+	val  *object
+}
+
+// kid is a member that is an object, nil where it is none. It is taken apart once, however many expressions go through it.
+func (o *object) kid(name string) *object {
+	for i := range o.kids {
+		if o.kids[i].name == name {
+			return o.kids[i].val
+		}
+	}
+	v := o.member(name)
+	if !v.IsObject() {
+		return nil
+	}
+	found := &object{json: v}
+	o.kids = append(o.kids, kid{name, found})
+	return found
 }
 
 // member is a member, nil if there is none.
@@ -109,6 +131,9 @@ func (o *object) get(name string) (ref.Val, bool) {
 	v := o.member(name)
 	if v == nil {
 		return nil, false
+	}
+	if v.IsObject() {
+		return o.kid(name), true
 	}
 	return fromJSON(v), true
 }

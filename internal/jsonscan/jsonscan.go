@@ -196,15 +196,20 @@ func length(b []byte) (int, error) {
 }
 
 func quoted(b []byte) (int, error) {
-	for i := 1; i < len(b); i++ {
-		switch b[i] {
-		case '\\':
-			i++
-		case '"':
+	for i := 1; ; i++ {
+		quote := bytes.IndexByte(b[min(i, len(b)):], '"')
+		if quote < 0 {
+			return 0, ErrCut
+		}
+		i += quote
+		slashes := i
+		for slashes > 1 && b[slashes-1] == '\\' {
+			slashes--
+		}
+		if (i-slashes)%2 == 0 {
 			return i + 1, nil
 		}
 	}
-	return 0, ErrCut
 }
 
 func bracketed(b []byte) (int, error) {

@@ -140,6 +140,12 @@ func Vars(rec rawjson.Value, partition map[string]string) expr.Vars {
 	return expr.Vars{"rec": expr.NewRecord(rec), "partition": partition}
 }
 
+// Record is the record of variables that Vars made.
+func Record(vars expr.Vars) expr.Record {
+	rec, _ := vars["rec"].(expr.Record)
+	return rec
+}
+
 // ID is what identifies a record, "" where it has nothing that does.
 func (m *Mapping) ID(vars expr.Vars) event.ID { return event.ID(optional(m.id, vars)) }
 

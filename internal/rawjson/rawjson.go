@@ -46,19 +46,19 @@ func ParseMended(body []byte) (v Value, mended int, err error) {
 		mended = invalidRuns(text)
 		text = bytes.ToValidUTF8(text, []byte("\uFFFD"))
 	}
-	if !json.Valid(text) {
+	ok, deepest := valid(text)
+	if !ok {
 		quoted, words := quoteNonFinite(text)
-		if !json.Valid(quoted) {
+		if ok, deepest = valid(quoted); !ok {
 			return nil, 0, syntaxError(text)
 		}
 		text = quoted
 		mended += words
 	}
-	v = Value(bytes.TrimSpace(text))
-	if depth(v) > MaxDepth {
+	if deepest > MaxDepth {
 		return nil, 0, fmt.Errorf("nested deeper than %d", MaxDepth)
 	}
-	return v, mended, nil
+	return Value(bytes.TrimSpace(text)), mended, nil
 }
 
 // invalidRuns counts the runs of bytes that bytes.ToValidUTF8 replaces.
@@ -120,24 +120,6 @@ func quoteNonFinite(text []byte) (quoted []byte, words int) {
 	return out, words
 }
 
-func depth(v Value) int {
-	deepest, now := 0, 0
-	for i := 0; i < len(v); {
-		switch v[i] {
-		case '"':
-			i = stringEnd(v, i)
-			continue
-		case '{', '[':
-			now++
-			deepest = max(deepest, now)
-		case '}', ']':
-			now--
-		}
-		i++
-	}
-	return deepest
-}
-
 // IsNull tells whether the value is null or not there.
 func (v Value) IsNull() bool { return len(v) == 0 || v[0] == 'n' }
 
@@ -194,7 +176,7 @@ func (v Value) Members() (members Object, ok bool) {
 	if !v.IsObject() {
 		return nil, false
 	}
-	members = make(Object, 0, 4)
+	members = make(Object, 0, 8)
 	for i := skipSpace(v, 1); i < len(v) && v[i] == '"'; {
 		nameEnd := stringEnd(v, i)
 		name := unquoteBytes(v[i:nameEnd])

@@ -9,15 +9,21 @@ import (
 
 // stringEnd returns the index behind the string that begins at i.
 func stringEnd(v []byte, i int) int {
-	for i++; i < len(v); i++ {
-		switch v[i] {
-		case '\\':
-			i++
-		case '"':
+	start := i + 1
+	for i = start; ; i++ {
+		quote := bytes.IndexByte(v[i:], '"')
+		if quote < 0 {
+			return len(v)
+		}
+		i += quote
+		slashes := i
+		for slashes > start && v[slashes-1] == '\\' {
+			slashes--
+		}
+		if (i-slashes)%2 == 0 {
 			return i + 1
 		}
 	}
-	return len(v)
 }
 
 func skipSpace(v []byte, i int) int {

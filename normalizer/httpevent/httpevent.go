@@ -65,16 +65,22 @@ func (c *Converter) Convert(raw event.Raw) (normalizer.Converted, error) {
 	if err != nil {
 		return normalizer.Converted{}, err
 	}
+	whole := len(payload) == len(rec) && &payload[0] == &rec[0]
 	payload, redacted := c.rules.Redact(payload)
 	e.Payload = []byte(payload)
-	shown, _ := c.rules.Redact(rec)
-	members, _ := shown.Members()
-	c.mapping.Describe(&e, mapping.Vars(shown, partition))
+	if !whole || redacted > 0 {
+		shown := payload
+		if !whole {
+			shown, _ = c.rules.Redact(rec)
+		}
+		vars = mapping.Vars(shown, partition)
+	}
+	c.mapping.Describe(&e, vars)
 	if e.Message == rules.Redacted {
 		e.Message = ""
 	}
 	targets := e.Targets
-	c.rules.Apply(&e, members)
+	c.rules.Apply(&e, mapping.Record(vars).Members())
 	if len(targets) > 0 {
 		e.Targets = targets
 	}
