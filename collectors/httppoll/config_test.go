@@ -56,6 +56,54 @@ func TestValidate(t *testing.T) {
 			`partitions.as: "A" is no name of small letters, digits and _`, `partitions.values[1]: "a" is there twice`, "partitions.values[2]: is empty"}},
 		"statuses": {func(c *Config) { c.Retry.On = map[string]string{"4x": "ignore"} }, []string{
 			`retry.on.4x: is "ignore"; one of retry, fail, empty, reset_cursor, refresh_auth is meant`, `retry.on.4x: "4x" is no status like 410, nor a class like 5xx`}},
+		"a session": {func(c *Config) {
+			c.Auth.Session = &Session{URL: "https://x/login?a=b", JSON: map[string]string{"a": "{{usr}}"}, Body: "x", Method: "GET", ExpiresIn: "body.x", Lifetime: 1}
+		}, []string{
+			"auth.session.url: must not have a query or a fragment", "auth.session.body: of body, json and form one can be set",
+			"auth.session.method: is GET, which has no body",
+			"auth.session.token: is missing: an expression for what the login hands out, like body.token (or set cookie)",
+			"auth.session.lifetime: can't be set together with expires_in",
+			"auth.session.send.name: is missing: the name of the header, parameter or cookie that takes the token",
+			"auth.session.json.a: {{usr}}: undeclared reference to 'usr' (column 1 of the expression)"}},
+		"a cookie and a token": {func(c *Config) {
+			c.Auth.Session = &Session{URL: "https://x", Cookie: "a", Token: "body.t", Basic: true, Send: SessionSend{In: "body"}}
+		}, []string{"auth.session.password_file: is missing (or set password)", "auth.session.user: is missing: basic sends it",
+			"auth.session.cookie: can't be set together with token", `auth.session.send.in: is "body"; one of header, query, cookie is meant`,
+			"auth.session.send.name: is missing: the name of the header, parameter or cookie that takes the token"}},
+		"a quota": {func(c *Config) {
+			c.RateLimit = RateLimit{Burst: 3, Remaining: "X Left", Reset: Reset{As: "later"}, Reserve: Reserve{Percent: 10}}
+		}, []string{"rate_limit.burst: is for rate, which is not set",
+			`rate_limit.reset.as: is "later"; one of auto, seconds, unix, unix_ms, http is meant`,
+			"rate_limit.reset.header: is missing: the header that says when there are requests again",
+			"rate_limit.limit: is missing: the header that has the limit which reserve is a part of", `rate_limit.remaining: "X Left" is no name of a header`}},
+		"a reserve of nothing": {func(c *Config) { c.RateLimit.Reserve.Number = 5 },
+			[]string{"rate_limit.remaining: is missing: the header that says how many requests are left, for reserve"}},
+		"a detail": {func(c *Config) {
+			c.Detail = Detail{URL: "https://{{rec.host}}/x", Method: "PUT", Path: ".", On: map[string]string{"4": "skip"}, When: "rec.a ="}
+		}, []string{"detail.url: must name the host: no expression decides who is asked", `detail.method: is "PUT"; one of GET, POST is meant`,
+			`detail.path: "." is no path of names with dots between them`,
+			"detail.as: is missing: the member of the record that takes the answer (or set merge: true)",
+			`detail.on.4: is "skip"; one of keep is meant`, `detail.on.4: "4" is no status like 410, nor a class like 5xx`,
+			"detail.concurrency: must be from 1 to 64",
+			"detail.when: Syntax error: token recognition error at: '=' (column 7 of the expression)"}},
+		"what a detail has not yet": {func(c *Config) {
+			c.Detail.URL, c.Detail.As, c.Event.ID, c.Cursor.Field, c.Records.Filter = "/x", "more", "rec.?more.id", "more.at", "rec.more.ok"
+		}, []string{
+			"event.id: goes by the record as it was listed, which has no more yet: that is detail.as",
+			"records.filter: goes by the record as it was listed, which has no more yet: that is detail.as",
+			"cursor.field: goes by the record as it was listed, which has no more yet: that is detail.as"}},
+		"a detail of nothing": {func(c *Config) { c.Detail.As = "more" }, []string{"detail.url: is missing: where there is more of a record"}},
+		"listed partitions": {func(c *Config) {
+			c.Partitions.Values, c.Partitions.Request.URL = []string{"a"}, "https://x/regions"
+			c.Partitions.Shape, c.Partitions.Every, c.Partitions.Forget, c.Partitions.Concurrency = "one", 0, time.Hour, 0
+			c.Partitions.Pagination.Type, c.Partitions.Request.Body = PageToken, "x"
+		}, []string{"partitions.concurrency: must be from 1 to 64",
+			"partitions.forget: must be at least 24h0m0s: a list that is wrong for a while must cost nothing",
+			"partitions.values: can't be set together with request", "partitions.request.body: is for the method POST",
+			`partitions.shape: is "one"; one of list, values is meant`, "partitions.pagination.send.name: is missing: the name that takes the token",
+			"partitions.pagination.from: is missing: an expression for the token, like body.next or last.id",
+			"partitions.value: is missing: an expression for the value, of rec, an element of the list", "partitions.every: must be more than 0"}},
+		"partitions that nobody lists": {func(c *Config) { c.Partitions.Where = "rec.on" }, []string{"partitions.request.url: is missing: where the partitions are listed"}},
 		"expressions": {func(c *Config) { c.Event.Type, c.Records.Filter, c.Pagination.More = "", "rec.a +", `"yes"` }, []string{
 			`pagination.more: is string, and true or false is wanted (column 1 of the expression)`,
 			"event.type: is missing: an expression for the type of an event, or a text in quotes"}},
@@ -99,7 +147,46 @@ func TestDoubts(t *testing.T) {
 		},
 			func(c *Config) { c.Cursor.Overlap = time.Minute }, "cursor.boundary", "steps of 1s"},
 		"all of it at once": {func(c *Config) { c.Cursor.Order = "descending" }, func(c *Config) { c.Cursor.Start = startAt(time.Now()) },
-			"cursor.window", "begins again and again"},
+			"cursor.window", "each restart meanwhile begins again"},
+		"a list that changes, by offset": {func(c *Config) {
+			c.Cursor = Cursor{Type: CursorInteger, Field: "n", Boundary: "exclusive", Order: "unordered", Send: Send{In: "query", Name: "since"}}
+			c.Pagination.Type = PageOffset
+		}, func(c *Config) { c.Pagination.Type = PageToken }, "pagination.type", "records move to the next page"},
+		"newest first, and said to be oldest first": {func(c *Config) { c.Request.Query = map[string][]string{"sort": {"desc"}} },
+			func(c *Config) { c.Request.Query["sort"] = []string{"asc"} }, "cursor.order", "the older ones behind it are missed"},
+		"newest first, by a sign": {func(c *Config) { c.Request.Query = map[string][]string{"order_by": {"-created_at"}} },
+			func(c *Config) { c.Request.Query["order_by"] = []string{"created_at"} }, "cursor.order", "asks for the newest first"},
+		"newest first, by a field": {func(c *Config) { c.Request.Query = map[string][]string{"sort": {"generated:desc"}} },
+			func(c *Config) { c.Request.Query = nil }, "cursor.order", "asks for the newest first"},
+		"two different times": {func(c *Config) {
+			c.Cursor.Field, c.Cursor.Send.Name, c.Event.ID = "updated_at", "created_after", "rec.updated_at"
+		},
+			func(c *Config) { c.Cursor.Send.Name = "updated_after" }, "cursor.send.name", "both must be the same time"},
+		"records that change": {func(c *Config) { c.Cursor.Field = "modified" }, func(c *Config) { c.Event.ID = `rec.id + "/" + rec.modified` },
+			"event.id", "comes again under an identity that is known"},
+		"an error that is nothing": {func(c *Config) { c.Records.OnMissing, c.Cursor.Send.Until = "empty", "until" },
+			func(c *Config) { c.Records.OnMissing = "error" }, "records.on_missing", "an error that comes with 200"},
+		"an outage that is nothing": {func(c *Config) { c.Retry.On = map[string]string{"404, 503": "empty"} },
+			func(c *Config) { c.Retry.On = map[string]string{"404": "empty"} }, "retry.on.404, 503", "is taken for nothing"},
+		"a reset to now": {func(c *Config) {
+			c.Retry.On = map[string]string{"410": "reset_cursor"}
+			_ = c.Cursor.Start.UnmarshalText([]byte("now"))
+		}, func(c *Config) { _ = c.Cursor.Start.UnmarshalText([]byte("now-24h")) }, "retry.on.410", "what came since the last run is missed"},
+		"an outage of details": {func(c *Config) { c.Detail.URL, c.Detail.On = "/x", map[string]string{"5xx": "keep"} },
+			func(c *Config) { c.Detail.On = map[string]string{"404": "keep"} }, "detail.on.5xx", "so that they wait"},
+		"further back than is known": {func(c *Config) { c.Cursor.Overlap = 48 * time.Hour }, func(c *Config) { c.Cursor.Overlap = time.Hour },
+			"cursor.overlap", "as long as the raw stream has it"},
+		"more than is remembered": {func(c *Config) {
+			c.Cursor = Cursor{Type: CursorNone, Order: "descending"}
+			c.Pagination.Type, c.Pagination.Size, c.Pagination.MaxPages, c.Remember = PageToken, 100, 50, 1000
+		}, func(c *Config) { c.Remember = 5000 }, "remember", "up to 5000 by pagination"},
+		"nothing remembered": {func(c *Config) {
+			c.Cursor = Cursor{Type: CursorInteger, Field: "n", Boundary: "inclusive", Order: "ascending", Send: Send{In: "query", Name: "since"}}
+			c.Remember = 0
+		}, func(c *Config) { c.Cursor.Boundary = "exclusive" }, "remember", "shown again by each run"},
+		"one page behind a token": {func(c *Config) {
+			c.Cursor = Cursor{Type: CursorToken, Token: "body.next", Boundary: "exclusive", Order: "ascending", Send: Send{In: "query", Name: "since"}}
+		}, func(c *Config) { c.Pagination.Type = PageToken }, "pagination.type", "falls behind for good"},
 		"one answer": {func(c *Config) { c.Cursor = Cursor{Type: CursorNone} }, func(c *Config) { c.Pagination.Type = PageLink }, "pagination", "is missed"},
 	} {
 		t.Run(name, func(t *testing.T) {

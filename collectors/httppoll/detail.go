@@ -8,6 +8,7 @@ import (
 	"maps"
 	"net/http"
 	"net/url"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -75,6 +76,25 @@ func (d Detail) validate(ps *problems) {
 	}
 	if d.Concurrency < 1 || d.Concurrency > maxConcurrency {
 		ps.add("detail.concurrency", "must be from 1 to %d", maxConcurrency)
+	}
+}
+
+// listed adds a problem for each setting that goes by records as they are listed, and wants what their detail has.
+func (d Detail) listed(ps *problems, id, filter, field string) {
+	if d.URL == "" || d.As == "" {
+		return
+	}
+	member := regexp.MustCompile(`\brec\.\??` + regexp.QuoteMeta(d.As) + `\b`)
+	for _, s := range []struct {
+		name string
+		uses bool
+	}{
+		{"event.id", member.MatchString(id)}, {"records.filter", member.MatchString(filter)},
+		{"cursor.field", field == d.As || strings.HasPrefix(field, d.As+".")},
+	} {
+		if s.uses {
+			ps.add(s.name, "goes by the record as it was listed, which has no %s yet: that is detail.as", d.As)
+		}
 	}
 }
 

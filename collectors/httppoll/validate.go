@@ -11,7 +11,6 @@ import (
 	"unicode/utf8"
 
 	"stackstream/internal/records"
-	"stackstream/internal/timeform"
 )
 
 const (
@@ -37,6 +36,7 @@ func (c Config) prepare() (*programs, []Problem) {
 	c.Cursor.validate(&ps)
 	c.Pagination.validate(&ps, "pagination")
 	c.Detail.validate(&ps)
+	c.Detail.listed(&ps, c.Event.ID, c.Records.Filter, c.Cursor.Field)
 	c.Partitions.validate(&ps)
 	c.RateLimit.validate(&ps)
 	c.Retry.validate(&ps)
@@ -210,65 +210,4 @@ func (c Retry) validate(ps *problems) {
 		ps.statuses("retry.on."+keys, keys)
 	}
 	c.validateAnswers(ps)
-}
-
-// Doubts returns what may lose or repeat events, or never ends, though it is no mistake: each with the reason, and what would
-// mend it.
-func (c Config) Doubts() []Problem {
-	var ps problems
-	cur, page := c.Cursor, c.Pagination
-	if c.Event.ID == "" {
-		ps.add("event.id", "is missing, so that a hash of the whole record identifies an event: two that are alike in everything are "+
-			"taken for one, and one that changes (a counter, a state) for two; name the field that identifies it")
-	}
-	paged := page.Type == PageNumber || page.Type == PageOffset
-	switch {
-	case paged && cur.Order != "ascending" && cur.Type != CursorTime:
-		ps.add("pagination.type", "counts pages of a list that grows at its beginning while it is read: records move to the next page, "+
-			"and one that is removed meanwhile moves another out of sight; a marker, a token or cursor.type: time does not have that")
-	case paged && cur.Type == CursorTime && cur.Send.Until == "" && cur.Order != "ascending":
-		ps.add("pagination.type", "counts pages of a list that grows while it is read; name what takes the end of the range, "+
-			"cursor.send.until, so that it does not grow")
-	}
-	if cur.Type == CursorTime {
-		c.doubtTime(&ps)
-	}
-	if page.Type == PageNone && cur.Type == CursorNone {
-		ps.add("pagination", "is missing and so is the cursor: what the service no longer shows in one answer when it is asked next is "+
-			"missed; ask often, or name how to go on")
-	}
-	return ps
-}
-
-func (c Config) doubtTime(ps *problems) {
-	cur := c.Cursor
-	text := c.Request.URL + c.Request.Body
-	for _, values := range c.Request.Query {
-		text += strings.Join(values, " ")
-	}
-	for _, value := range c.Request.Headers {
-		text += value
-	}
-	if cur.Send.Name == "" && !strings.Contains(text, "from") {
-		ps.add("cursor.send.name", "is missing, and no text of the request has {{ from }}: the service is asked for everything each time")
-	}
-	if cur.Order != "ascending" && cur.Window == 0 && cur.Start.text == "" {
-		ps.add("cursor.window", "is not set, nor is start: the first run reads all there is, and since records do not come in order "+
-			"it counts only when it is over; if that takes longer than schedule.max_run it begins again and again")
-	}
-	if cur.Overlap == 0 && cur.Settle == 0 {
-		ps.add("cursor.overlap", "is 0, and so is settle: a record that shows after a newer one is missed; say how late one may show")
-	}
-	if repeats := slices.ContainsFunc(append(timeform.Forms{cur.Send.Format}, cur.Format...), timeform.Form.Repeats); repeats &&
-		cur.Overlap < 2*time.Hour {
-		ps.add("cursor.format", "is of a zone that sets its clocks back in autumn: what it shows in that hour means two moments, and the "+
-			"earlier one is read; with an overlap of 2h nothing is missed")
-	}
-	if cur.Send.form(cur).Step() >= time.Second && cur.Boundary == "exclusive" && cur.Overlap < 2*time.Second {
-		ps.add("cursor.boundary", "is exclusive, and the time is sent in steps of %s: records of the same moment as the last one are "+
-			"asked for again, one step earlier, which overlap should cover", cur.Send.form(cur).Step())
-	}
-	if c.Event.Time != "" && cur.Field != "" && c.Event.Time != "rec."+cur.Field {
-		ps.add("event.time", "is not the field of the cursor (%s): what is asked for goes by another time than the event", cur.Field)
-	}
 }
