@@ -220,20 +220,21 @@ func (s *oauthSigner) login(ctx context.Context) (string, time.Duration, error) 
 	if !s.cfg.InBody {
 		req.SetBasicAuth(url.QueryEscape(s.cfg.ClientID), url.QueryEscape(clientSecret)) // RFC 6749, 2.3.1
 	}
-	resp, body, err := login(s.client, req, op)
+	r, err := login(s.client, req, op)
 	if err != nil {
 		return "", 0, err
 	}
-	if resp.StatusCode != http.StatusOK {
-		return "", 0, refusedLogin(op, resp, oauthError(body)+" (see auth.oauth2)")
+	if r.status != http.StatusOK {
+		return "", 0, refusedLogin(op, r, oauthError(r.body)+" (see auth.oauth2)")
 	}
 	var answer struct {
 		Token   string      `json:"access_token"`
 		Type    string      `json:"token_type"`
 		Expires json.Number `json:"expires_in"`
 	}
-	if err := json.Unmarshal(body, &answer); err != nil || answer.Token == "" {
-		return "", 0, &event.Error{Kind: event.Invalid, Op: op, Err: errors.New("it answered 200 without an access_token (see auth.oauth2)")}
+	if err := json.Unmarshal(r.body, &answer); err != nil || answer.Token == "" {
+		err = errors.New("it answered 200 without an access_token (see auth.oauth2)")
+		return "", 0, &event.Error{Kind: event.Invalid, Op: op, Err: err}
 	}
 	return answer.Token, seconds(string(answer.Expires)), nil
 }

@@ -51,7 +51,7 @@ const maxConcurrency = 64
 
 func (d Detail) validate(ps *problems) {
 	if d.URL == "" {
-		if len(d.Query) > 0 || len(d.Headers) > 0 || d.Body != "" || d.Path != "" || d.As != "" || d.Merge || d.When != "" || len(d.On) > 0 {
+		if len(d.Query) > 0 || len(d.Headers) > 0 || d.Body+d.Path+d.As+d.When != "" || d.Merge || len(d.On) > 0 {
 			ps.add("detail.url", "is missing: where there is more of a record")
 		}
 		return
@@ -306,7 +306,8 @@ func complete(record []byte, name string, addition []byte) ([]byte, error) {
 	added := rawjson.Object{{Name: []byte(name), Value: addition}}
 	if name == "" {
 		if added, ok = rawjson.Value(addition).Members(); !ok {
-			return nil, fmt.Errorf("the detail is no object but begins with %q, and detail.merge wants one", addition[:min(len(addition), 20)])
+			begins := addition[:min(len(addition), 20)]
+			return nil, fmt.Errorf("the detail is no object but begins with %q, and detail.merge wants one", begins)
 		}
 	}
 	out := append(make([]byte, 0, len(record)+len(addition)+len(name)+8), '{')

@@ -36,8 +36,8 @@ func (c Config) Doubts() []Problem {
 	c.doubtMemory(&ps)
 	c.doubtStatuses(&ps)
 	if cur.Type == CursorToken && page.Type == PageNone {
-		ps.add("pagination.type", "is not set: each run reads one page behind the token, and if more comes than that has it falls behind for "+
-			"good; pagination.type: token with the same expression reads on")
+		ps.add("pagination.type", "is not set: each run reads one page behind the token, and if more comes than that has it falls "+
+			"behind for good; pagination.type: token with the same expression reads on")
 	}
 	if page.Type == PageNone && cur.Type == CursorNone {
 		ps.add("pagination", "is missing and so is the cursor: what the service no longer shows in one answer when it is asked next is "+
@@ -72,8 +72,9 @@ func (c Config) doubtTime(ps *problems) {
 	}
 	field, sent := meaning(cur.Field), meaning(cur.Send.Name)
 	if field != "" && sent != "" && field != sent {
-		ps.add("cursor.send.name", "is %q, which sounds like when a record was %s, and cursor.field %q like when it was %s: what was asked "+
-			"for by the one is passed by the other, and records are missed; both must be the same time", cur.Send.Name, sent, cur.Field, field)
+		ps.add("cursor.send.name", "is %q, which sounds like when a record was %s, and cursor.field %q like when it was %s: what "+
+			"was asked for by the one is passed by the other, and records are missed; both must be the same time", cur.Send.Name, sent,
+			cur.Field, field)
 	}
 	if field == changed && c.Event.ID != "" && !strings.Contains(c.Event.ID, cur.Field) {
 		ps.add("event.id", "does not have the field of the cursor (%s), which sounds like when a record was changed: a record that changes "+
@@ -81,8 +82,8 @@ func (c Config) doubtTime(ps *problems) {
 			cur.Field, cur.Field)
 	}
 	if cur.Send.Until != "" && c.Records.OnMissing == "empty" {
-		ps.add("records.on_missing", "is empty, and both bounds are sent: an error that comes with 200 and without %s is taken for nothing, "+
-			"and the range is passed; leave it at error if the service has a list that is empty", cmp.Or(c.Records.Path, "a list"))
+		ps.add("records.on_missing", "is empty, and both bounds are sent: an error that comes with 200 and without %s is taken for "+
+			"nothing, and the range is passed; leave it at error if the service has a list that is empty", cmp.Or(c.Records.Path, "a list"))
 	}
 }
 
@@ -114,7 +115,8 @@ func meaning(name string) string {
 	return ""
 }
 
-var newestFirst = regexp.MustCompile(`(?i)^(desc|descending|backwards?|newest(_first)?|.*[:\s,]desc|-(created|updated|timestamp|time|date|id|published).*)$`)
+var newestFirst = regexp.MustCompile(
+	`(?i)^(desc|descending|backwards?|newest(_first)?|.*[:\s,]desc|-(created|updated|timestamp|time|date|id|published).*)$`)
 
 // doubtOrder looks for what asks for another order than is said.
 func (c Config) doubtOrder(ps *problems) {
@@ -124,8 +126,8 @@ func (c Config) doubtOrder(ps *problems) {
 	for _, name := range slices.Sorted(maps.Keys(c.Request.Query)) {
 		for _, value := range c.Request.Query[name] {
 			if newestFirst.MatchString(value) {
-				ps.add("cursor.order", "is ascending, and request.query.%s: %s asks for the newest first: the cursor moves with each page, and if "+
-					"one fails the older ones behind it are missed; ask for the oldest first, or say descending", name, value)
+				ps.add("cursor.order", "is ascending, and request.query.%s: %s asks for the newest first: the cursor moves with each "+
+					"page, and if one fails the older ones behind it are missed; ask for the oldest first, or say descending", name, value)
 				return
 			}
 		}
@@ -160,14 +162,14 @@ func (c Config) doubtStatuses(ps *problems) {
 			ps.add("retry.on."+keys, "is taken for nothing: while the service is out of order, or does not let us in, what it has is passed; "+
 				"retry or fail leaves the cursor where it is")
 		case action == actionReset && c.Cursor.Start.now && c.Cursor.Start.ago == 0:
-			ps.add("retry.on."+keys, "begins again at cursor.start, which is now: what came since the last run is missed; a start like now-24h is "+
-				"read again, and what is known is left out")
+			ps.add("retry.on."+keys, "begins again at cursor.start, which is now: what came since the last run is missed; a start like "+
+				"now-24h is read again, and what is known is left out")
 		}
 	}
 	for _, keys := range slices.Sorted(maps.Keys(c.Detail.On)) {
 		if outageStatus.MatchString(keys) {
-			ps.add("detail.on."+keys, "keeps records without their detail while the service is out of order, or does not let us in, and that stays "+
-				"so; leave it out, so that they wait")
+			ps.add("detail.on."+keys, "keeps records without their detail while the service is out of order, or does not let us in, and "+
+				"that stays so; leave it out, so that they wait")
 		}
 	}
 }

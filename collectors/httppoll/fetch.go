@@ -48,7 +48,10 @@ func (s *Source) fetch(ctx context.Context, from event.From, emit collectors.Emi
 		return err
 	}
 	now := time.Now().UTC()
-	r := &round{Source: s, from: from, emit: emit, start: now, ends: now.Add(s.cfg.Schedule.MaxRun), at: at, earliest: now, turn: make(chan struct{}, 1)}
+	r := &round{
+		Source: s, from: from, emit: emit, start: now, ends: now.Add(s.cfg.Schedule.MaxRun), at: at, earliest: now,
+		turn: make(chan struct{}, 1),
+	}
 	if r.parts, err = s.partitions(ctx, now); err != nil {
 		return err
 	}

@@ -222,7 +222,7 @@ func TestPagesOfWhatIsExpanded(t *testing.T) {
 				}
 				cfg := configured("http://service", s)
 				cfg.Cursor = Default().Cursor
-				cfg.Records.Expand = "parts"
+				cfg.Records.Expand = []string{"parts"}
 				cfg.Pagination.Stop, cfg.Pagination.Size = stop, s.size
 				src, out := local(t, cfg, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 					var page strings.Builder

@@ -17,7 +17,6 @@ import (
 
 // regions is a service that lists its parts.
 type regions struct {
-	mu     sync.Mutex
 	names  []string
 	parts  map[string]*service
 	listed int

@@ -138,7 +138,8 @@ func (p *position) number(n int64) {
 
 // same tells whether a run from either reads the same.
 func (p *position) same(q *position) bool {
-	return p.From.Equal(q.From) && p.Token == q.Token && (p.Number == nil) == (q.Number == nil) && (p.Number == nil || *p.Number == *q.Number)
+	numbers := (p.Number == nil) == (q.Number == nil) && (p.Number == nil || *p.Number == *q.Number)
+	return numbers && p.From.Equal(q.From) && p.Token == q.Token
 }
 
 func (p *position) clone() position {

@@ -139,11 +139,13 @@ func (c Config) compile() (*programs, []Problem) {
 		}
 	}
 	if s := c.Auth.Session; s != nil {
-		who, said := by.env(map[string]expr.Type{"user": expr.Text, "password": expr.Text}), by.env(map[string]expr.Type{"body": expr.Any, "headers": expr.Map})
+		who := by.env(map[string]expr.Type{"user": expr.Text, "password": expr.Text})
+		said := by.env(map[string]expr.Type{"body": expr.Any, "headers": expr.Map})
 		const at = "auth.session"
 		p.session = sessionPrograms{
-			texts: by.texts(who, at, "", s.Body, nil, s.Headers),
-			token: by.expression(said, at+".token", s.Token, expr.Text), expiresIn: by.expression(said, at+".expires_in", s.ExpiresIn, expr.Text),
+			texts:     by.texts(who, at, "", s.Body, nil, s.Headers),
+			token:     by.expression(said, at+".token", s.Token, expr.Text),
+			expiresIn: by.expression(said, at+".expires_in", s.ExpiresIn, expr.Text),
 		}
 		if len(s.JSON) > 0 {
 			p.session.fields = by.named(who, at+".json", s.JSON)

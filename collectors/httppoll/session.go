@@ -158,25 +158,25 @@ func (s *sessionSigner) login(ctx context.Context) (token string, life time.Dura
 		// A form for people sends on to their page; the cookie comes with that.
 		client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	}
-	resp, body, err := login(&client, req, opSession)
+	r, err := login(&client, req, opSession)
 	if err != nil {
 		return "", 0, err
 	}
-	if s.cfg.Cookie != "" && resp.StatusCode < 400 {
-		return s.cookie(resp)
+	if s.cfg.Cookie != "" && r.status < 400 {
+		return s.cookie(r)
 	}
-	if resp.StatusCode < 200 || resp.StatusCode > 299 {
-		return "", 0, refusedLogin(opSession, resp, " (see auth.session)")
+	if r.status < 200 || r.status > 299 {
+		return "", 0, refusedLogin(opSession, r, " (see auth.session)")
 	}
-	vars := expr.Vars{"headers": headersOf(resp.Header), "body": parsed(body)}
-	if _, err := rawjson.Parse(body); err != nil {
-		vars["body"] = strings.TrimSpace(string(body))
+	vars := expr.Vars{"headers": headersOf(r.header), "body": parsed(r.body)}
+	if _, err := rawjson.Parse(r.body); err != nil {
+		vars["body"] = strings.TrimSpace(string(r.body))
 	}
 	if token, err = textOf(s.programs.token, vars); err != nil {
-		return "", 0, wrongSession("it answered %d, and auth.session.token %s", resp.StatusCode, unsaid(err))
+		return "", 0, wrongSession("it answered %d, and auth.session.token %s", r.status, unsaid(err))
 	}
 	if token == "" {
-		return "", 0, wrongSession("it answered %d without a token (see auth.session.token)", resp.StatusCode)
+		return "", 0, wrongSession("it answered %d without a token (see auth.session.token)", r.status)
 	}
 	life = s.cfg.Lifetime
 	if s.programs.expiresIn != nil {
@@ -190,14 +190,14 @@ func (s *sessionSigner) login(ctx context.Context) (token string, life time.Dura
 }
 
 // cookie takes the token from a cookie.
-func (s *sessionSigner) cookie(resp *http.Response) (token string, life time.Duration, err error) {
-	for _, c := range resp.Cookies() {
+func (s *sessionSigner) cookie(r *loginReply) (token string, life time.Duration, err error) {
+	for _, c := range (&http.Response{Header: r.header}).Cookies() {
 		if c.Name == s.cfg.Cookie && c.Value != "" && c.MaxAge >= 0 {
 			token, life = c.Value, time.Duration(c.MaxAge)*time.Second
 		}
 	}
 	if token == "" {
-		return "", 0, wrongSession("it answered %d without the cookie %s (see auth.session)", resp.StatusCode, s.cfg.Cookie)
+		return "", 0, wrongSession("it answered %d without the cookie %s (see auth.session)", r.status, s.cfg.Cookie)
 	}
 	if s.cfg.Lifetime > 0 {
 		life = s.cfg.Lifetime

@@ -68,28 +68,35 @@ func (t *ticket) refused(ctx context.Context, proof string) (bool, error) {
 	return true, nil
 }
 
+// loginReply is what a login was answered.
+type loginReply struct {
+	status int
+	header http.Header
+	body   []byte
+}
+
 // login sends a request that logs in, and takes in the answer.
-func login(client *http.Client, req *http.Request, op string) (*http.Response, []byte, error) {
+func login(client *http.Client, req *http.Request, op string) (*loginReply, error) {
 	resp, err := client.Do(req)
 	if err != nil {
 		if ctx := req.Context(); ctx.Err() != nil {
-			return nil, nil, context.Cause(ctx)
+			return nil, context.Cause(ctx)
 		}
-		return nil, nil, openstack.TransportError(op, err)
+		return nil, openstack.TransportError(op, err)
 	}
 	defer func() { _ = resp.Body.Close() }()
 	body, err := io.ReadAll(io.LimitReader(resp.Body, maxTokenAnswer))
 	if err != nil {
-		return nil, nil, openstack.TransportError(op, err)
+		return nil, openstack.TransportError(op, err)
 	}
-	return resp, body, nil
+	return &loginReply{resp.StatusCode, resp.Header, body}, nil
 }
 
 // refusedLogin is the error of a login that was no success. Nothing of what the server says is shown: it may repeat the secret.
-func refusedLogin(op string, resp *http.Response, more string) error {
-	said := fmt.Errorf("it answered %d%s", resp.StatusCode, more)
-	if resp.StatusCode == http.StatusTooManyRequests || resp.StatusCode >= 500 {
-		return &openstack.Refused{Op: op, Status: resp.StatusCode, RetryAfter: resp.Header.Get("Retry-After"), Err: said}
+func refusedLogin(op string, r *loginReply, more string) error {
+	said := fmt.Errorf("it answered %d%s", r.status, more)
+	if r.status == http.StatusTooManyRequests || r.status >= 500 {
+		return &openstack.Refused{Op: op, Status: r.status, RetryAfter: r.header.Get("Retry-After"), Err: said}
 	}
 	return &event.Error{Kind: event.Invalid, Op: op, Err: said}
 }

@@ -11,9 +11,9 @@ import (
 // Waiting. A quota may be used up for longer than a run may take, and a walk may have more pages than fit into one. What was read
 // must not be read again for that, or it may never get to its end. So a walk that would lose nothing by beginning again (nothing was
 // read, or the cursor has moved since it began and nothing is read back) ends with an error that names the pause, and the poller or
-// the collector keeps to it: each time at least one page was passed. Any other walk waits within the run if the pause fits into it, and is suspended if
-// not: the run ends without having promised anything, and the next one goes on with the page that was to come, with the bounds
-// that were chosen. So a source makes progress as long as the service serves one request for each pause.
+// the collector keeps to it: each time at least one page was passed. Any other walk waits within the run if the pause fits into it,
+// and is suspended if not: the run ends without having promised anything, and the next one goes on with the page that was to come,
+// within the bounds that were chosen. So a source makes progress as long as the service serves one request for each pause.
 
 // shortWait is a pause that is always made where it comes up.
 const shortWait = 5 * time.Second

@@ -176,7 +176,7 @@ func (v Value) Members() (members Object, ok bool) {
 	if !v.IsObject() {
 		return nil, false
 	}
-	members = make(Object, 0, 8)
+	members = make(Object, 0, min(2+len(v)/64, 24))
 	for i := skipSpace(v, 1); i < len(v) && v[i] == '"'; {
 		nameEnd := stringEnd(v, i)
 		name := unquoteBytes(v[i:nameEnd])
