@@ -41,6 +41,9 @@ func TestValidate(t *testing.T) {
 		"a path": {func(c *Config) { c.Records.Path = "a..b" }, []string{`records.path: "a..b" is no path of names with dots between them`}},
 		"a window": {func(c *Config) { c.Cursor.Window = time.Hour },
 			[]string{"cursor.window: needs send.until: the name that takes the end of what is asked for"}},
+		"a window too small": {func(c *Config) {
+			c.Cursor.Window, c.Cursor.Send.Until, c.Cursor.Send.Format = time.Hour, "until", timeform.Date
+		}, []string{"cursor.window: must be at least two steps of the time that is sent, which are of 24h0m0s"}},
 		"a form": {func(c *Config) { c.Cursor.Format = timeform.Forms{"YYYY"} },
 			[]string{`cursor.format[0]: "YYYY" is none of rfc3339, unix, unix_ms, unix_us, unix_ns, http, date, nor a layout of the moment 2006-01-02 15:04:05`}},
 		"a number with a time's settings": {func(c *Config) { c.Cursor.Type = CursorInteger }, []string{"cursor.overlap: is for cursor.type: time"}},

@@ -44,6 +44,39 @@ func TestBoundsThatAreCutOff(t *testing.T) {
 	})
 }
 
+// Windows whose ends can't be sent as they are leave nothing between them.
+func TestWindowsThatAreCutOff(t *testing.T) {
+	bubble(t, "", func(t *testing.T) {
+		s := newService()
+		cfg := configured("http://service", s)
+		cfg.Cursor.Send.Format, cfg.Cursor.Send.Until, cfg.Cursor.Overlap = timeform.Unix, "until", 0
+		cfg.Cursor.Window = 2500 * time.Millisecond
+		cfg.Cursor.Start = startAt(time.Now())
+		src, out := local(t, cfg, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			q := r.URL.Query()
+			for _, name := range []string{"from", "until"} {
+				if at, err := timeform.Unix.Parse(q.Get(name)); err == nil {
+					q.Set(name, s.form.Format(at))
+				}
+			}
+			r.URL.RawQuery = q.Encode()
+			s.ServeHTTP(w, r)
+		})), newSink(t)
+		for range 100 {
+			time.Sleep(300 * time.Millisecond)
+			s.put(time.Now())
+		}
+		time.Sleep(time.Second)
+		if err := src.fetch(t.Context(), out.from, out.emit); err != nil {
+			t.Fatal(err)
+		}
+		out.wantAll(s)
+		if len(s.seen) < 15 {
+			t.Errorf("%d requests for half a minute in windows of two seconds", len(s.seen))
+		}
+	})
+}
+
 // A window behind what has settled is read, and passed only when it has.
 func TestWindowsThatHaveNotSettled(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {

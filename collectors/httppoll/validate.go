@@ -148,6 +148,9 @@ func (c Cursor) validate(ps *problems) {
 		if c.Window > 0 && c.Send.Until == "" {
 			ps.add("cursor.window", "needs send.until: the name that takes the end of what is asked for")
 		}
+		if step := c.Send.form(c).Step(); c.Window > 0 && c.Window < 2*step {
+			ps.add("cursor.window", "must be at least two steps of the time that is sent, which are of %s", step)
+		}
 		if c.Start.number != nil {
 			ps.add("cursor.start", "is a number, and the cursor is a time")
 		}

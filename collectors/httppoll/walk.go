@@ -84,7 +84,9 @@ func (w *walk) bounds() {
 		w.from = w.next
 	}
 	if window := w.cfg.Cursor.Window; window > 0 && !w.from.IsZero() {
-		if end := w.from.Add(window + w.cfg.Cursor.Overlap); end.Before(w.start) {
+		// What can't be sent is not a part of it. One that is smaller than can be sent is none.
+		end := w.from.Add(window + w.cfg.Cursor.Overlap).Truncate(w.step())
+		if end.Before(w.start) && end.Add(-w.cfg.Cursor.Overlap).After(w.from) {
 			w.until, w.last = end, false
 		}
 	}
@@ -114,7 +116,7 @@ func (w *walk) complete() {
 	}
 	// The next window begins where this one ends, and the position follows as far as records have settled: this one was asked
 	// for with both bounds, so that behind it nothing is left.
-	w.next = w.from.Add(w.cfg.Cursor.Window)
+	w.next = w.until.Add(-overlap)
 	to := w.next
 	if settled := w.start.Add(-max(w.cfg.Cursor.Settle, minSkew) - overlap); settled.Before(to) {
 		to = settled
