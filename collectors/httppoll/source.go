@@ -183,12 +183,13 @@ type item struct {
 }
 
 // record reads one. What can't be read of it is counted, and it is handed over all the same; what it is worth is decided later.
-func (s *Source) record(body []byte, part string, partition map[string]string, received time.Time) item {
+func (s *Source) record(body []byte, part string, received time.Time) item {
 	f := item{raw: event.Raw{
 		Received: received, Format: s.opts.Format, ContentType: "application/json",
 		// The page is one block of memory: an event must not keep all of it alive while it waits.
 		Body: append([]byte(nil), body...),
 	}}
+	partition := s.partitionVar(part)
 	if part != "" {
 		f.raw.Header = map[string]string{mapping.HeaderPartition: part, mapping.HeaderPartitionName: s.cfg.Partitions.As}
 	}

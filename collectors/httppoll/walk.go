@@ -191,9 +191,8 @@ func (w *walk) take(ctx context.Context, a *answer) ([]event.ID, error) {
 	received := time.Now().UTC()
 	ids := make([]event.ID, 0, len(a.page.Records))
 	items := make([]item, 0, len(a.page.Records))
-	partition := w.partitionVar(w.part)
 	for _, body := range a.page.Records {
-		r := w.record(body, w.part, partition, received)
+		r := w.record(body, w.part, received)
 		ids = append(ids, r.raw.ID)
 		r.early = !r.raw.Time.IsZero() && r.raw.Time.Before(w.lower)
 		items = append(items, r)
