@@ -77,8 +77,8 @@ func (c Config) doubtTime(ps *problems) {
 			cur.Field, field)
 	}
 	if field == changed && c.Event.ID != "" && !strings.Contains(c.Event.ID, cur.Field) {
-		ps.add("event.id", "does not have the field of the cursor (%s), which sounds like when a record was changed: a record that changes "+
-			"comes again under an identity that is known, and is left out; if each change is an event, add it: rec.id + \"/\" + rec.%s",
+		ps.add("event.id", "does not have the field of the cursor (%s), which sounds like when a record was changed: one that "+
+			"changes comes again under an identity that is known, and is left out; if each change is an event, add it: rec.id + \"/\" + rec.%s",
 			cur.Field, cur.Field)
 	}
 	if cur.Send.Until != "" && c.Records.OnMissing == "empty" {
@@ -147,8 +147,8 @@ func (c Config) doubtMemory(ps *problems) {
 	switch {
 	case c.Cursor.Type == CursorTime:
 	case c.Cursor.Type == CursorNone && c.Remember < max(shown, 1):
-		ps.add("remember", "is %d: each run reads all that the service shows, up to %d by pagination, and what is behind the last %d comes "+
-			"twice; make it as large as that", c.Remember, max(shown, 1), c.Remember)
+		ps.add("remember", "is %d: each run reads all that the service shows, up to %d by pagination, and what is behind the last %d "+
+			"comes twice; make it as large as that", c.Remember, max(shown, 1), c.Remember)
 	case c.Remember == 0 && c.Cursor.Boundary == "inclusive":
 		ps.add("remember", "is 0, and cursor.boundary is inclusive: the last record is shown again by each run, and comes twice")
 	}
@@ -159,8 +159,8 @@ func (c Config) doubtStatuses(ps *problems) {
 	for _, keys := range slices.Sorted(maps.Keys(c.Retry.On)) {
 		switch action := c.Retry.On[keys]; {
 		case action == actionEmpty && outageStatus.MatchString(keys):
-			ps.add("retry.on."+keys, "is taken for nothing: while the service is out of order, or does not let us in, what it has is passed; "+
-				"retry or fail leaves the cursor where it is")
+			ps.add("retry.on."+keys, "is taken for nothing: while the service is out of order, or does not let us in, what it has "+
+				"is passed; retry or fail leaves the cursor where it is")
 		case action == actionReset && c.Cursor.Start.now && c.Cursor.Start.ago == 0:
 			ps.add("retry.on."+keys, "begins again at cursor.start, which is now: what came since the last run is missed; a start like "+
 				"now-24h is read again, and what is known is left out")

@@ -89,7 +89,7 @@ func (q *quota) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // of what is left to others.
 func TestQuotas(t *testing.T) {
 	for _, order := range []string{"ascending", "descending", "unordered"} {
-		for name, reserve := range map[string]Reserve{"none": {}, "a number": {Number: 1}, "a part": {Percent: 20}} {
+		for name, reserve := range map[string]Reserve{"none": {}, "a number": {Number: 1}, "a part": {Percent: 25}} {
 			for _, told := range []bool{true, false} {
 				if !told && name != "none" {
 					continue
@@ -97,11 +97,11 @@ func TestQuotas(t *testing.T) {
 				bubble(t, fmt.Sprint(order, " ", name, " ", told), func(t *testing.T) {
 					s := newService()
 					s.order = order
-					for range 20 * s.size {
+					for range 12 * s.size {
 						s.put(time.Now().Add(-time.Hour))
 						time.Sleep(time.Second)
 					}
-					q := &quota{service: s, limit: 6, period: time.Hour, as: "unix", status: http.StatusForbidden}
+					q := &quota{service: s, limit: 4, period: time.Hour, as: "unix", status: http.StatusForbidden}
 					if name != "none" {
 						q.reserve = 1
 					}
@@ -122,8 +122,8 @@ func TestQuotas(t *testing.T) {
 					if told && q.poached > 0 {
 						t.Errorf("%d of %d requests were not ours to make", q.poached, q.requests)
 					}
-					if q.requests > 50 {
-						t.Errorf("%d requests for 20 pages", q.requests)
+					if q.requests > 40 {
+						t.Errorf("%d requests for 12 pages", q.requests)
 					}
 				})
 			}
@@ -136,7 +136,7 @@ func TestAWalkThatTakesLongerThanARun(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		s := newService()
 		s.order = "descending"
-		for range 20 * s.size {
+		for range 12 * s.size {
 			s.put(time.Now())
 			time.Sleep(time.Second)
 		}
@@ -154,8 +154,8 @@ func TestAWalkThatTakesLongerThanARun(t *testing.T) {
 			return src
 		})
 		out.wantAll(s)
-		if len(s.seen) != 20 || !strings.Contains(said, "not all was read yet: there is more to read than fits into 5m0s") {
-			t.Errorf("%d requests for 20 pages, and it says %q", len(s.seen), said)
+		if len(s.seen) != 12 || !strings.Contains(said, "not all was read yet: there is more to read than fits into 5m0s") {
+			t.Errorf("%d requests for 12 pages, and it says %q", len(s.seen), said)
 		}
 		first := s.seen[0].URL.Query()
 		for _, r := range s.seen {

@@ -82,7 +82,8 @@ func (s state) encode() (event.Cursor, error) {
 	}
 	if len(s.Parts) > maxPartitions || len(out) > maxState {
 		return nil, &event.Error{Kind: event.Invalid, Op: "write the cursor of http", Err: fmt.Errorf(
-			"%d partitions are or were there, which take %d bytes: more than %d, or %d bytes, are too many (see partitions.where and .forget)",
+			"%d partitions are or were there, which take %d bytes: more than %d, or %d bytes, are too many "+
+				"(see partitions.where and .forget)",
 			len(s.Parts), len(out), maxPartitions, maxState)}
 	}
 	return out, nil
