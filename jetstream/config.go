@@ -18,17 +18,23 @@ import (
 // Config says how to reach a NATS cluster. At most one way to prove who we are may be set. Files are read again at
 // every reconnection, so that they may be replaced while the process runs.
 type Config struct {
-	// URLs of the servers; one that answers is enough, the others of its cluster are learnt from it.
+	// URLs are the addresses of the servers, like nats://host:4222; one that answers is enough, the others of its cluster are learnt from it.
 	URLs []string `yaml:"url"`
 	// Name of the connection, as the server's operators see it.
 	Name string `yaml:"name"`
 
-	CredentialsFile string       `yaml:"credentials_file"` // user JWT and seed, as nsc writes them
-	NKeyFile        string       `yaml:"nkey_file"`        // the seed of a user nkey
-	User            string       `yaml:"user"`
-	Password        event.Secret `yaml:"password"`
-	PasswordFile    string       `yaml:"password_file"`
-	TokenFile       string       `yaml:"token_file"`
+	// CredentialsFile is a file with a user JWT and its seed, as nsc writes them.
+	CredentialsFile string `yaml:"credentials_file"`
+	// NKeyFile is a file with the seed of a user nkey.
+	NKeyFile string `yaml:"nkey_file"`
+	// User is who we are to servers that know users and passwords.
+	User string `yaml:"user"`
+	// Password of User; better in PasswordFile.
+	Password event.Secret `yaml:"password"`
+	// PasswordFile is a file with the password of User.
+	PasswordFile string `yaml:"password_file"`
+	// TokenFile is a file with a token, for servers that know nothing else.
+	TokenFile string `yaml:"token_file"`
 
 	TLS TLSConfig `yaml:"tls"`
 
@@ -38,10 +44,14 @@ type Config struct {
 
 // TLSConfig says how to speak TLS, 1.2 at least. A server that asks for TLS gets it without any of this.
 type TLSConfig struct {
-	CAFile     string `yaml:"ca_file"`     // certificates to trust in place of the system's
-	CertFile   string `yaml:"cert_file"`   // our certificate, with KeyFile
-	KeyFile    string `yaml:"key_file"`    //
-	ServerName string `yaml:"server_name"` // to expect in the server's certificate in place of the URL's host
+	// CAFile is a file with the certificates to trust in place of the system's.
+	CAFile string `yaml:"ca_file"`
+	// CertFile is a file with our certificate, where the server asks for one; with KeyFile.
+	CertFile string `yaml:"cert_file"`
+	// KeyFile is the file with the key of CertFile.
+	KeyFile string `yaml:"key_file"`
+	// ServerName is what to expect in the server's certificate in place of the URL's host.
+	ServerName string `yaml:"server_name"`
 }
 
 // Problem is a mistake in a configuration. Field is the setting, as in the YAML file, with dots between levels.

@@ -30,7 +30,7 @@ const (
 
 // EmbeddedConfig says how to run the embedded server.
 type EmbeddedConfig struct {
-	// Dir holds the streams. It has one owner at a time.
+	// Dir is the directory that holds the streams. It has one owner at a time.
 	Dir string `yaml:"dir"`
 	// Listen is an address for other NATS clients, like the nats CLI: "127.0.0.1:4222". Port 0 takes a free one.
 	// Empty: none, the server is used in process only.

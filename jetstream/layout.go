@@ -30,28 +30,32 @@ const day = 24 * time.Hour
 // Layout says how the streams are to be: what an operator may choose of them. Everything else follows from what the
 // streams are for.
 type Layout struct {
-	// Replicas of every stream and bucket: 1 on a single server, 3 on a cluster.
+	// Replicas is how many servers keep every stream and bucket: 1, 3 or 5. Without it 1 on a single server, 3 on a cluster.
 	Replicas int `yaml:"replicas"`
 	// Budget is what the file streams may take together, on each server that holds them. It is divided among those
-	// that have no MaxBytes of their own, when they are created; a stream that exists keeps what it has. 0: 32 GiB for
-	// four streams without MaxBytes, less for fewer.
+	// that have no max_bytes of their own, when they are created; a stream that exists keeps what it has. 0: 32 GiB for
+	// four streams without max_bytes, less for fewer.
 	Budget int64 `yaml:"budget,size"`
 
-	Raw        StreamLimits `yaml:"raw"`
+	// Raw is for events as they came. When it is full, collecting waits; nothing is dropped before its max_age.
+	Raw StreamLimits `yaml:"raw"`
+	// Normalized is for canonical events. When it is full, normalizing waits.
 	Normalized StreamLimits `yaml:"normalized"`
-	Dead       StreamLimits `yaml:"dead"`
-	Bodies     StreamLimits `yaml:"bodies"`
+	// Dead is for raw events that could not be converted. When it is full the oldest go.
+	Dead StreamLimits `yaml:"dead"`
+	// Bodies is for bodies that do not fit a message.
+	Bodies StreamLimits `yaml:"bodies"`
 
-	// LeaseTTL is how long a process that does not renew its entry in BucketLeases counts as alive: what it worked on is
-	// taken over when that is over. 0 is the default.
+	// LeaseTTL is how long a process that does not renew its lease counts as alive: what it worked on is taken over when that is
+	// over. 0 is the default.
 	LeaseTTL time.Duration `yaml:"lease_ttl"`
 }
 
 // StreamLimits bounds one stream.
 type StreamLimits struct {
-	// MaxBytes; 0 takes a share of the Budget.
+	// MaxBytes is the most that it takes; 0 is a share of the budget.
 	MaxBytes int64 `yaml:"max_bytes,size"`
-	// MaxAge after which messages are dropped; 0 is the default, for bodies what raw events and then the messages made
+	// MaxAge is the age at which messages are dropped; 0 is the default, for bodies what raw events and then the messages made
 	// of them need.
 	MaxAge time.Duration `yaml:"max_age"`
 }

@@ -12,41 +12,47 @@ type Config struct {
 	// Hosts are the nodes of one broker, "host" or "host:port"; they are tried in random order until one answers. The
 	// port is 5672, or 5671 with TLS.
 	Hosts []string `yaml:"hosts"`
-	VHost string   `yaml:"vhost"`
+	// VHost is the virtual host that the services use.
+	VHost string `yaml:"vhost"`
 
-	// User and Password (or PasswordFile); none of them where SASL is external: then the client certificate says who
-	// we are.
-	User         string       `yaml:"user"`
-	Password     event.Secret `yaml:"password"`
-	PasswordFile string       `yaml:"password_file"`
-	SASL         string       `yaml:"sasl"` // plain or external
+	// User is who we are; none where SASL is external.
+	User string `yaml:"user"`
+	// Password of User; better in PasswordFile.
+	Password event.Secret `yaml:"password"`
+	// PasswordFile is a file with the password of User.
+	PasswordFile string `yaml:"password_file"`
+	// SASL is how to log in: plain with a user and a password, external where the client certificate of TLS says who we are.
+	SASL string `yaml:"sasl" words:"plain,external"`
 
 	TLS TLS `yaml:"tls"`
 
-	// Heartbeat is what we ask for; the broker may ask for less. ConnectTimeout is for one host: TCP, TLS, login.
-	Heartbeat      time.Duration `yaml:"heartbeat"`
+	// Heartbeat is how often both sides show that they live; the broker may ask for less.
+	Heartbeat time.Duration `yaml:"heartbeat"`
+	// ConnectTimeout is how long one host may take for TCP, TLS and login together.
 	ConnectTimeout time.Duration `yaml:"connect_timeout"`
 
-	// The bindings: every exchange with every <topic>.<priority>.
-	Exchanges  []string `yaml:"exchanges"`
-	Topics     []string `yaml:"topics"`
-	Priorities []string `yaml:"priorities"`
+	// Exchanges are those that the services notify on (their control_exchange). Every one is bound with every topic and priority.
+	Exchanges []string `yaml:"exchanges"`
+	// Topics are those that the services notify on, without the priority.
+	Topics []string `yaml:"topics"`
+	// Priorities are those that are collected.
+	Priorities []string `yaml:"priorities" words:"audit,debug,info,warn,error,critical,sample"`
 
 	// Shards moves exchanges away from the source "amqp", each list to a source "amqp-<name>" of its own.
 	Shards map[string][]string `yaml:"shards"`
 
-	// CreateExchanges: never waits for the services to create their exchanges; durable or transient creates those that
-	// are missing, with this flag. It must be the one that the services use, or they can't publish.
-	CreateExchanges string `yaml:"create_exchanges"`
+	// CreateExchanges says whether exchanges that are missing are waited for (never), or created, durable or transient. It must be
+	// what the services use, or they can't publish.
+	CreateExchanges string `yaml:"create_exchanges" words:"never,durable,transient"`
 	// DurableExchanges says that the services' exchanges survive a restart of the broker (amqp_durable_queues).
 	DurableExchanges bool `yaml:"durable_exchanges"`
 
 	Queue Queue `yaml:"queue"`
 
-	// Prefetch is the largest number of notifications that the broker hands over ahead of their acknowledgement, and
-	// PrefetchBytes what they may take in memory, by the sizes seen lately; with a quorum queue, which needs the same number
+	// Prefetch is the largest number of notifications that the broker hands over ahead of their acknowledgement.
+	Prefetch int `yaml:"prefetch"`
+	// PrefetchBytes is what they may take in memory, by the sizes seen lately; with a quorum queue, which needs the same number
 	// always, by a size of 64 KiB.
-	Prefetch      int `yaml:"prefetch"`
 	PrefetchBytes int `yaml:"prefetch_bytes,size"`
 	// Remember is how many of the last identities are remembered, to take a notification once that a publisher sent
 	// again.
@@ -59,23 +65,31 @@ type Config struct {
 
 // TLS says how to speak TLS. There is no way to skip the check of the broker's certificate.
 type TLS struct {
-	Enabled    bool   `yaml:"enabled"`
-	CAFile     string `yaml:"ca_file"`     // certificates to trust in place of the system's
-	CertFile   string `yaml:"cert_file"`   // our certificate, with KeyFile
-	KeyFile    string `yaml:"key_file"`    //
-	ServerName string `yaml:"server_name"` // to expect in the certificate in place of the host
-	MinVersion string `yaml:"min_version"` // 1.2 or 1.3
+	// Enabled says that the broker is spoken to over TLS.
+	Enabled bool `yaml:"enabled"`
+	// CAFile is a file with the certificates to trust in place of the system's.
+	CAFile string `yaml:"ca_file"`
+	// CertFile is a file with our certificate, with KeyFile.
+	CertFile string `yaml:"cert_file"`
+	// KeyFile is the file with the key of CertFile.
+	KeyFile string `yaml:"key_file"`
+	// ServerName is what to expect in the broker's certificate in place of the host.
+	ServerName string `yaml:"server_name"`
+	// MinVersion is the lowest version that is spoken.
+	MinVersion string `yaml:"min_version" words:"1.2,1.3"`
 }
 
 // Queue is what our queues are declared with. One that exists with other arguments is used as it is.
 type Queue struct {
 	// Prefix is what the names of all that we declare begin with.
 	Prefix string `yaml:"prefix"`
-	Type   string `yaml:"type"` // classic or quorum
-	// MaxBytes and TTL bound what waits for us: more, or older, is dropped by the broker, oldest first. 0: no limit of
-	// ours, for a broker that sets limits by policy.
-	MaxBytes int64         `yaml:"max_bytes,size"`
-	TTL      time.Duration `yaml:"ttl"`
+	// Type is the broker's type of queue.
+	Type string `yaml:"type" words:"classic,quorum"`
+	// MaxBytes is the most that may wait for us: more is dropped by the broker, oldest first. 0: no limit of ours, for a broker
+	// that sets limits by policy.
+	MaxBytes int64 `yaml:"max_bytes,size"`
+	// TTL is how long it may wait: what is older is dropped by the broker. 0: no limit of ours.
+	TTL time.Duration `yaml:"ttl"`
 }
 
 // Default has the settings used where the configuration names none.

@@ -21,18 +21,18 @@ func TestValidate(t *testing.T) {
 	}{
 		{"good", func(*Config) {}, ""},
 		{"nothing", func(c *Config) { *c = Config{} }, "" +
+			"sasl: is missing: one of plain, external\n" +
+			"tls.min_version: is missing: one of 1.2, 1.3\n" +
+			"create_exchanges: is missing: one of never, durable, transient\n" +
+			"queue.type: is missing: one of classic, quorum\n" +
 			"hosts: is missing: the nodes of the broker, like [rabbit1, rabbit2:5672]\n" +
 			"vhost: is empty: the virtual host that the services use; a broker's own is \"/\"\n" +
 			"heartbeat: must be from 1s to 1m0s: without heartbeats a dead connection is never noticed\n" +
 			"connect_timeout: must be from 100ms to 1m0s\n" +
-			"sasl: is \"\"; plain or external is meant\n" +
-			"tls.min_version: is \"\"; \"1.2\" or \"1.3\" is meant\n" +
 			"exchanges: names none: those that the services notify on, like [nova, cinder, openstack]\n" +
 			"topics: names none: usually notifications, and for nova's other format versioned_notifications\n" +
 			"priorities: names none: some of audit, debug, info, warn, error, critical, sample\n" +
-			"create_exchanges: is \"\"; never, durable or transient is meant\n" +
 			"queue.prefix: is \"\"; 1 to 64 characters of a-z, 0-9, _, . and - are meant\n" +
-			"queue.type: is \"\"; classic or quorum is meant\n" +
 			"prefetch: must be from 1 to 65535\n" +
 			"prefetch_bytes: must be from 64KiB to 1GiB\n" +
 			"remember: must be from 2, twice the prefetch, to 2000000\n" +
@@ -85,7 +85,7 @@ func TestValidate(t *testing.T) {
 			"password_file: can't be set together with sasl: external, where the client certificate says who we are\n" +
 			"tls.enabled: must be true where sasl is external, which logs in with a client certificate\n" +
 			"tls.cert_file: is missing, with tls.key_file: sasl: external logs in with a client certificate"},
-		{"SASL", func(c *Config) { c.SASL = "PLAIN" }, `sasl: is "PLAIN"; plain or external is meant`},
+		{"SASL", func(c *Config) { c.SASL = "PLAIN" }, `sasl: is "PLAIN"; one of plain, external is meant (did you mean plain?)`},
 		{"files of TLS without TLS", func(c *Config) {
 			c.TLS.CAFile, c.TLS.CertFile, c.TLS.KeyFile, c.TLS.ServerName = "ca", "cert", "key", "name"
 		}, "" +
@@ -97,7 +97,7 @@ func TestValidate(t *testing.T) {
 			"tls.key_file: is missing: tls.cert_file is set"},
 		{"key without its certificate", func(c *Config) { c.TLS.Enabled, c.TLS.KeyFile = true, "key" },
 			"tls.cert_file: is missing: tls.key_file is set"},
-		{"TLS 1.1", func(c *Config) { c.TLS.MinVersion = "1.1" }, `tls.min_version: is "1.1"; "1.2" or "1.3" is meant`},
+		{"TLS 1.1", func(c *Config) { c.TLS.MinVersion = "1.1" }, `tls.min_version: is "1.1"; one of 1.2, 1.3 is meant (did you mean 1.2?)`},
 
 		{"exchanges", func(c *Config) {
 			c.Exchanges = []string{"nova", "", "amq.topic", "notifications.info", "stackstream.cloud.amqp.probe", "nova", "*", "a b"}
@@ -146,15 +146,15 @@ func TestValidate(t *testing.T) {
 		{"priorities", func(c *Config) {
 			c.Priorities = []string{"info", "INFO", "warning", "err", "info", "crit", "everything", ""}
 		}, "" +
-			"priorities[1]: \"INFO\" is none of audit, debug, info, warn, error, critical, sample; did you mean info?\n" +
-			"priorities[2]: \"warning\" is none of audit, debug, info, warn, error, critical, sample; did you mean warn?\n" +
-			"priorities[3]: \"err\" is none of audit, debug, info, warn, error, critical, sample; did you mean error?\n" +
-			"priorities[4]: info is there twice\n" +
-			"priorities[5]: \"crit\" is none of audit, debug, info, warn, error, critical, sample; did you mean critical?\n" +
-			"priorities[6]: \"everything\" is none of audit, debug, info, warn, error, critical, sample\n" +
-			"priorities[7]: \"\" is none of audit, debug, info, warn, error, critical, sample"},
+			"priorities[1]: is \"INFO\"; one of audit, debug, info, warn, error, critical, sample is meant (did you mean info?)\n" +
+			"priorities[2]: is \"warning\"; one of audit, debug, info, warn, error, critical, sample is meant (did you mean warn?)\n" +
+			"priorities[3]: is \"err\"; one of audit, debug, info, warn, error, critical, sample is meant (did you mean error?)\n" +
+			"priorities[5]: is \"crit\"; one of audit, debug, info, warn, error, critical, sample is meant (did you mean critical?)\n" +
+			"priorities[6]: is \"everything\"; one of audit, debug, info, warn, error, critical, sample is meant\n" +
+			"priorities[7]: is missing: one of audit, debug, info, warn, error, critical, sample\n" +
+			"priorities[4]: info is there twice"},
 		{"create_exchanges", func(c *Config) { c.CreateExchanges = "always" },
-			`create_exchanges: is "always"; never, durable or transient is meant`},
+			`create_exchanges: is "always"; one of never, durable, transient is meant`},
 
 		{"prefix amq", func(c *Config) { c.Queue.Prefix = "amq" }, `queue.prefix: is "amq"; names that begin with amq. are the broker's own`},
 		{"prefix amq.x", func(c *Config) { c.Queue.Prefix = "amq.x" },
@@ -165,7 +165,7 @@ func TestValidate(t *testing.T) {
 			`queue.prefix: is "Events"; 1 to 64 characters of a-z, 0-9, _, . and - are meant`},
 		{"another prefix", func(c *Config) { c.Queue.Prefix = "amqp_2.events-x" }, ""},
 		{"queue", func(c *Config) { c.Queue.Type, c.Queue.MaxBytes, c.Queue.TTL = "stream", 1<<20-1, time.Second }, "" +
-			"queue.type: is \"stream\"; classic or quorum is meant\n" +
+			"queue.type: is \"stream\"; one of classic, quorum is meant\n" +
 			"queue.max_bytes: must be at least 1MiB, or 0 for no limit from here\n" +
 			"queue.ttl: must be at least 1m0s, or 0 for no limit from here"},
 		{"negative limits", func(c *Config) { c.Queue.MaxBytes, c.Queue.TTL = -1, -1 }, "" +

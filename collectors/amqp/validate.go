@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"stackstream/event"
+	"stackstream/internal/setting"
 )
 
 // Problem is a mistake in the configuration. Field is the setting, as in the YAML file, with dots between levels.
@@ -41,7 +42,6 @@ const (
 	minQueueBytes = 1 << 20
 	minQueueTTL   = time.Minute
 
-	tls12 = "1.2"
 	tls13 = "1.3"
 
 	// maxName is how long AMQP lets the name of an exchange, a queue or a virtual host be, and a routing key.
@@ -50,12 +50,15 @@ const (
 
 // priorities are those that oslo.messaging has; each is the last word of a routing key.
 func priorities() []string {
-	return []string{"audit", "debug", "info", "warn", "error", "critical", "sample"}
+	return setting.WordsOf[Config]("Priorities")
 }
 
 // Validate returns every mistake that shows without reading a file or asking anybody.
 func (c Config) Validate() []Problem {
 	var found problems
+	for _, p := range setting.Check(c) {
+		found.add(p.Field, "%s", p.Msg)
+	}
 	c.validateConnection(&found)
 	c.validateLogin(&found)
 	c.TLS.validate(&found)
@@ -134,8 +137,6 @@ func (c Config) validateLogin(found *problems) {
 		if c.TLS.CertFile == "" && c.TLS.KeyFile == "" {
 			found.add("tls.cert_file", "is missing, with tls.key_file: sasl: external logs in with a client certificate")
 		}
-	default:
-		found.add("sasl", "is %q; plain or external is meant", c.SASL)
 	}
 }
 
@@ -154,11 +155,6 @@ func (t TLS) validate(found *problems) {
 	}
 	if t.KeyFile != "" && t.CertFile == "" {
 		found.add("tls.cert_file", "is missing: tls.key_file is set")
-	}
-	switch t.MinVersion {
-	case tls12, tls13:
-	default:
-		found.add("tls.min_version", "is %q; %q or %q is meant", t.MinVersion, tls12, tls13)
 	}
 }
 
@@ -248,12 +244,7 @@ func (c Config) validateBindings(found *problems) {
 	if len(c.Priorities) == 0 {
 		found.add("priorities", "names none: some of %s", strings.Join(priorities(), ", "))
 	}
-	each("priorities", c.Priorities, checkPriority)
-	switch c.CreateExchanges {
-	case createNever, createDurable, createTransient:
-	default:
-		found.add("create_exchanges", "is %q; never, durable or transient is meant", c.CreateExchanges)
-	}
+	each("priorities", c.Priorities, func(string) string { return "" })
 }
 
 func checkTopic(topic string) string {
@@ -274,33 +265,6 @@ func checkTopic(topic string) string {
 	return checkName(topic)
 }
 
-func checkPriority(p string) string {
-	if slices.Contains(priorities(), p) {
-		return ""
-	}
-	msg := fmt.Sprintf("%q is none of %s", p, strings.Join(priorities(), ", "))
-	if near := nearestPriority(strings.ToLower(strings.TrimSpace(p))); near != "" {
-		msg += fmt.Sprintf("; did you mean %s?", near)
-	}
-	return msg
-}
-
-// nearestPriority is the one that has the most letters in common with p at the beginning, two at least; "" if there is
-// none.
-func nearestPriority(p string) string {
-	best, common := "", 1
-	for _, known := range priorities() {
-		n := 0
-		for n < len(known) && n < len(p) && known[n] == p[n] {
-			n++
-		}
-		if n > common {
-			best, common = known, n
-		}
-	}
-	return best
-}
-
 var prefixForm = regexp.MustCompile(`^[a-z0-9_.-]{1,64}$`)
 
 func (q Queue) validate(found *problems) {
@@ -311,11 +275,6 @@ func (q Queue) validate(found *problems) {
 		found.add("queue.prefix", "is %q; names that begin with amq. are the broker's own", q.Prefix)
 	case first == "notifications":
 		found.add("queue.prefix", "is %q; so begin the queues of the services, which are left alone", q.Prefix)
-	}
-	switch q.Type {
-	case "classic", "quorum":
-	default:
-		found.add("queue.type", "is %q; classic or quorum is meant", q.Type)
 	}
 	if q.MaxBytes != 0 && q.MaxBytes < minQueueBytes {
 		found.add("queue.max_bytes", "must be at least 1MiB, or 0 for no limit from here")

@@ -14,8 +14,8 @@ import (
 type Answer struct {
 	// When is an expression of status, body and headers. Where it can't be evaluated (a member is missing) it is not true.
 	When string `yaml:"when"`
-	// Then is retry, fail, empty (there is nothing), reset_cursor or refresh_auth.
-	Then string `yaml:"then"`
+	// Then is what they mean, in the words of retry.on.
+	Then string `yaml:"then" words:"retry,fail,empty,reset_cursor,refresh_auth"`
 	// Message is an expression for what is wrong, for people.
 	Message string `yaml:"message"`
 }
@@ -32,7 +32,6 @@ func (c Retry) validateAnswers(ps *problems) {
 		if a.When == "" {
 			ps.add(field+"when", "is missing: an expression that is true for such answers, like has(body.error)")
 		}
-		ps.oneOf(field+"then", a.Then, actionRetry, actionFail, actionEmpty, actionReset, actionRefresh)
 	}
 }
 

@@ -26,36 +26,51 @@ type Auth struct {
 
 // Basic is a user and a password (RFC 7617).
 type Basic struct {
-	User         string       `yaml:"user"`
-	Password     event.Secret `yaml:"password"`
-	PasswordFile string       `yaml:"password_file"`
+	// User is who we are.
+	User string `yaml:"user"`
+	// Password of User; better in PasswordFile.
+	Password event.Secret `yaml:"password"`
+	// PasswordFile is a file with the password of User.
+	PasswordFile string `yaml:"password_file"`
 }
 
-// Bearer is a token that does not expire (RFC 6750). Scheme, "Bearer" by default, is the word before it: some services want
-// another one.
+// Bearer is a token that does not expire (RFC 6750).
 type Bearer struct {
-	Token     event.Secret `yaml:"token"`
-	TokenFile string       `yaml:"token_file"`
-	Scheme    string       `yaml:"scheme"`
+	// Token is the token; better in TokenFile.
+	Token event.Secret `yaml:"token"`
+	// TokenFile is a file with the token.
+	TokenFile string `yaml:"token_file"`
+	// Scheme is the word before it, Bearer where nothing else is said: some services want another one.
+	Scheme string `yaml:"scheme"`
 }
 
-// APIKey is a key in a header or in the query, behind a Prefix where the service wants one ("Token token=").
+// APIKey is a key in a header or in the query.
 type APIKey struct {
-	In      string       `yaml:"in"`
-	Name    string       `yaml:"name"`
-	Prefix  string       `yaml:"prefix"`
-	Key     event.Secret `yaml:"key"`
-	KeyFile string       `yaml:"key_file"`
+	// In says where the key goes.
+	In string `yaml:"in" words:"header,query"`
+	// Name of the header or of the parameter.
+	Name string `yaml:"name"`
+	// Prefix is what stands before the key, where the service wants something, like "Token token=".
+	Prefix string `yaml:"prefix"`
+	// Key is the key; better in KeyFile.
+	Key event.Secret `yaml:"key"`
+	// KeyFile is a file with the key.
+	KeyFile string `yaml:"key_file"`
 }
 
 // OAuth2 gets tokens by client credentials (RFC 6749, 4.4).
 type OAuth2 struct {
-	TokenURL         string       `yaml:"token_url"`
-	ClientID         string       `yaml:"client_id"`
-	ClientSecret     event.Secret `yaml:"client_secret"`
-	ClientSecretFile string       `yaml:"client_secret_file"`
-	Scopes           []string     `yaml:"scopes"`
-	// Audience is what some services want besides.
+	// TokenURL is where tokens are handed out.
+	TokenURL string `yaml:"token_url"`
+	// ClientID is who we are.
+	ClientID string `yaml:"client_id"`
+	// ClientSecret is the secret of ClientID; better in ClientSecretFile.
+	ClientSecret event.Secret `yaml:"client_secret"`
+	// ClientSecretFile is a file with the secret of ClientID.
+	ClientSecretFile string `yaml:"client_secret_file"`
+	// Scopes are the rights to ask for.
+	Scopes []string `yaml:"scopes"`
+	// Audience is for whom the token is meant, where a service wants that said.
 	Audience string `yaml:"audience"`
 	// InBody sends id and secret in the body, for services that take them nowhere else.
 	InBody bool `yaml:"in_body"`
@@ -270,7 +285,6 @@ func (a Auth) validate(ps *problems) {
 	if a.APIKey != nil {
 		set = append(set, "api_key")
 		ps.secret("auth.api_key", "key", string(a.APIKey.Key), a.APIKey.KeyFile)
-		ps.oneOf("auth.api_key.in", a.APIKey.In, "header", "query")
 		if a.APIKey.Name == "" {
 			ps.add("auth.api_key.name", "is missing: the name of the header or parameter")
 		}

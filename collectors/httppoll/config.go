@@ -17,15 +17,17 @@ import (
 // Config describes an event service. What is called an expression is written in CEL, see package expr; text in a URL, a
 // query, a header or a body may have expressions between {{ and }}.
 type Config struct {
-	Schedule   Schedule                `yaml:"schedule"`
-	Request    Request                 `yaml:"request"`
-	Auth       Auth                    `yaml:"auth"`
-	Records    Records                 `yaml:"records"`
-	Cursor     Cursor                  `yaml:"cursor"`
-	Pagination Pagination              `yaml:"pagination"`
-	Detail     Detail                  `yaml:"detail"`
-	Partitions Partitions              `yaml:"partitions"`
-	RateLimit  RateLimit               `yaml:"rate_limit"`
+	Schedule   Schedule   `yaml:"schedule"`
+	Request    Request    `yaml:"request"`
+	Auth       Auth       `yaml:"auth"`
+	Records    Records    `yaml:"records"`
+	Cursor     Cursor     `yaml:"cursor"`
+	Pagination Pagination `yaml:"pagination"`
+	Detail     Detail     `yaml:"detail"`
+	Partitions Partitions `yaml:"partitions"`
+	RateLimit  RateLimit  `yaml:"rate_limit"`
+	// Event says how a record becomes an event: an expression for each part, of rec, the record, and partition. A mapping that was
+	// wrong can be mended and what was collected be normalized again: all but id is read when it is normalized.
 	Event      mapping.Config          `yaml:"event"`
 	Retry      Retry                   `yaml:"retry"`
 	EventTypes collectors.FilterConfig `yaml:"event_types"`
@@ -35,42 +37,52 @@ type Config struct {
 
 // Schedule says when the service is asked.
 type Schedule struct {
-	// Every is the time from the beginning of one run to that of the next, Jitter a random delay on top, MaxRun how long one
-	// may take.
-	Every  time.Duration `yaml:"every"`
+	// Every is the time from the beginning of one run to that of the next.
+	Every time.Duration `yaml:"every"`
+	// Jitter is a random delay on top of it.
 	Jitter time.Duration `yaml:"jitter"`
+	// MaxRun is how long one run may take.
 	MaxRun time.Duration `yaml:"max_run"`
 }
 
 // Request is what is asked for.
 type Request struct {
-	URL     string              `yaml:"url"`
-	Method  string              `yaml:"method"`
-	Query   map[string][]string `yaml:"query"`
-	Headers map[string]string   `yaml:"headers"`
-	Body    string              `yaml:"body"`
-	// Decode is how the answer is written: json, ndjson, csv, xml. Delimiter separates the fields of CSV.
-	Decode    records.Form `yaml:"decode"`
-	Delimiter string       `yaml:"delimiter"`
-	// MaxBody bounds the bytes of an answer, unpacked.
+	// URL is the address. It may have expressions between {{ and }}, but for the host.
+	URL string `yaml:"url"`
+	// Method is POST for services that are asked by a body.
+	Method string `yaml:"method" words:"GET,POST"`
+	// Query has the parameters of the query; each may have a list of values, and expressions between {{ and }} in them.
+	Query map[string][]string `yaml:"query"`
+	// Headers has headers to send, which may have expressions between {{ and }}.
+	Headers map[string]string `yaml:"headers"`
+	// Body is what is sent where the method is POST. It may have expressions between {{ and }}.
+	Body string `yaml:"body"`
+	// Decode is how the answer is written. The first line of csv names the fields; in xml attributes are @name, and text beside
+	// elements is #text.
+	Decode records.Form `yaml:"decode" words:"json,ndjson,csv,xml"`
+	// Delimiter separates the fields of csv in place of a comma.
+	Delimiter string `yaml:"delimiter"`
+	// MaxBody is the most that an answer may have, unpacked.
 	MaxBody int64          `yaml:"max_body,size"`
 	HTTP    openstack.HTTP `yaml:",inline"`
 }
 
 // Records says where in an answer the records are.
 type Records struct {
-	// Path leads to them, like data.events; empty: the answer is the list.
+	// Path is where the list is, like data.events; empty: the answer is the list.
 	Path string `yaml:"path"`
-	// Shape of what is there: list, values (an object whose members are records) or one.
-	Shape records.Shape `yaml:"shape"`
-	// Key is the name under which each record of shape: values gets the name it has among them.
+	// Shape is what is there: a list, an object whose values are the records, or one record.
+	Shape records.Shape `yaml:"shape" words:"list,values,one"`
+	// Key is the name under which each record of shape: values gets the name that it has in the object.
 	Key string `yaml:"key"`
-	// OnMissing: error, or empty where a service leaves the list out when there is nothing.
-	OnMissing string `yaml:"on_missing"`
-	// Expand leads, in a record, to a list whose elements are the events; each gets the rest of the record as Parent. Several
-	// paths lead into lists of lists, one after the other.
+	// OnMissing is what it means that nothing is there: an error, or that there are no records, for services that leave the list out
+	// then.
+	OnMissing string `yaml:"on_missing" words:"error,empty"`
+	// Expand is where in a record a list is whose elements are the events. Several paths lead into lists of lists, one after the
+	// other.
 	Expand []string `yaml:"expand"`
-	Parent string   `yaml:"parent"`
+	// Parent is the name under which each of them gets the rest of its record: rec.batch.id, of two levels rec.batch.batch.id.
+	Parent string `yaml:"parent"`
 	// Filter is an expression: only records for which it is true are events.
 	Filter string `yaml:"filter"`
 }
@@ -85,41 +97,48 @@ const (
 
 // Cursor says how the service is asked for what is new.
 type Cursor struct {
-	// Type: time, integer (both of a field of the records), token (something opaque that the service hands out) or none: each
-	// run reads all that the service shows, and what is known is left out.
-	Type string `yaml:"type"`
-	// Field of a record that has the time or number, like actor.created; Value is an expression for it where it has to be worked
-	// out.
+	// Type is what asks for what is new: a time or an integer, both of a field of the records, a token that the service hands out,
+	// or none: each run reads all that the service shows (with its ETag, where it has one), and what is known is left out.
+	Type string `yaml:"type" words:"none,time,integer,token"`
+	// Field is where a record has the time or number, like actor.created.
 	Field string `yaml:"field"`
+	// Value is an expression of rec for it in place of Field, where it has to be worked out, like
+	// parse(rec.day + " " + rec.hour, "2006-01-02 15:04").
 	Value string `yaml:"value"`
-	// Format says how Field is written, several where a service is not sure.
+	// Format says how a time is written: rfc3339 (the default), unix, unix_ms, unix_us, unix_ns, http, date, or a layout of the
+	// moment 2006-01-02 15:04:05. Several are tried in order. Local times name their zone: 2006-01-02 15:04:05 in Europe/Berlin.
 	Format timeform.Forms `yaml:"format"`
-	// Token is an expression for the next token, of body, headers and last (the last record).
+	// Token is an expression for the next token, of body, headers (in small letters) and last (the last record).
 	Token string `yaml:"token"`
-	// Start is where a first run begins: beginning, now, now-24h, a time, or a number.
+	// Start is where a first run begins: beginning, now, now-24h, a time such as 2026-01-02T15:04:05Z, or a number.
 	Start Start `yaml:"start"`
 	Send  Send  `yaml:"send"`
-	// Boundary: inclusive if asking from a value on shows a record with that value, exclusive if not.
-	Boundary string `yaml:"boundary"`
-	// Order in which the service shows records: ascending, descending, unordered. Only ascending lets the cursor move with
+	// Boundary says whether asking from a value on shows a record with that very value, too: inclusive if it does, exclusive if not.
+	// exclusive is always right: it asks a little earlier.
+	Boundary string `yaml:"boundary" words:"inclusive,exclusive"`
+	// Order is the one in which the service shows records; unordered is always right. Only ascending lets the cursor move with
 	// every page; else it moves when a window was read to its end.
-	Order string `yaml:"order"`
-	// Overlap is how far each run reads back: how late a record may show without being missed.
+	Order string `yaml:"order" words:"ascending,descending,unordered"`
+	// Overlap is how far each run reads back: how late a record may show behind a newer one without being missed. What is known is
+	// left out.
 	Overlap time.Duration `yaml:"overlap"`
 	// Settle is how old a record must be until the cursor may pass it: services that are not consistent at once show the
 	// newest in any order.
 	Settle time.Duration `yaml:"settle"`
-	// Window bounds how much time is asked for at once. It needs Send.Until.
+	// Window is how much time is asked for at once; 0: all. It needs Send.Until.
 	Window time.Duration `yaml:"window"`
 }
 
 // Send says how a value goes into the request.
 type Send struct {
-	// In: query, header, or none where a text of the request has it as {{ from }}.
-	In   string `yaml:"in"`
+	// In says where it goes: query, header, or none where a text of the request has it as {{ from }}, {{ until }}, {{ cursor }} or,
+	// of pages, {{ page }}.
+	In string `yaml:"in" words:"query,header,none"`
+	// Name is the name that takes it.
 	Name string `yaml:"name"`
-	// Until is the name that takes the end of the range.
-	Until  string        `yaml:"until"`
+	// Until is the name that takes the end of the range, for a cursor that is a time.
+	Until string `yaml:"until"`
+	// Format is how a time is written; without it as the first format of the field.
 	Format timeform.Form `yaml:"format"`
 }
 
@@ -142,21 +161,23 @@ const (
 
 // Pagination says how the next page is asked for.
 type Pagination struct {
-	Type string `yaml:"type"`
+	// Type is what leads to the next page: its number, the offset of its first record, a token or a URL in the answer, the header
+	// Link, or something of the last record, a marker. none: there is one page.
+	Type string `yaml:"type" words:"none,page,offset,token,next_url,link_header,marker"`
 	// Send is where page number, offset, token or marker goes.
 	Send Send `yaml:"send"`
 	// First is the number of the first page.
 	First int `yaml:"first"`
 	// Size is how many records a page has at most, as the request asks for; needed for stop: short_page.
 	Size int `yaml:"size"`
-	// From is an expression for the token, URL or marker, of body, headers and last (the last record of the page).
+	// From is an expression for the token, URL or marker, of body, headers (in small letters) and last (the last record of the page).
 	From string `yaml:"from"`
 	// More is an expression that is true while there are further pages, of body, headers and last.
 	More string `yaml:"more"`
-	// Stop says what ends a run besides: empty_page for services that always lead on, short_page for those that fill every page
-	// but the last. Without it a page that leads nowhere does, and where pages are counted or behind a marker, an empty one.
-	Stop string `yaml:"stop"`
-	// MaxPages bounds a run, or a window of it.
+	// Stop is what ends a run besides a page that leads nowhere: an empty_page for services that always lead on, a short_page for
+	// those that fill every page but the last. Where pages are counted or come behind a marker an empty one always does.
+	Stop string `yaml:"stop" words:",empty_page,short_page"`
+	// MaxPages is how many pages a run may have, or a window of it; more is an error.
 	MaxPages int `yaml:"max_pages"`
 }
 
@@ -164,10 +185,11 @@ type Pagination struct {
 type Retry struct {
 	// Max is the longest pause that the service may ask for by Retry-After.
 	Max time.Duration `yaml:"max"`
-	// On maps a status ("410"), several ("429,503"), or a class ("5xx") to retry, fail, empty (there is nothing),
-	// reset_cursor (begin again at cursor.start) or refresh_auth (prove anew who we are, and ask once more).
-	On map[string]string `yaml:"on"`
-	// Answers come before On; the first one that is true decides.
+	// On says what a status ("410"), several ("429,503"), or a class ("5xx") means: retry, fail, empty (there is nothing),
+	// reset_cursor (begin again at cursor.start, and say so) or refresh_auth (prove anew who we are, and ask once more). Without it
+	// 408, 429 and 5xx are tried again, 401 is refresh_auth, and all else fails.
+	On map[string]string `yaml:"on" words:"retry,fail,empty,reset_cursor,refresh_auth"`
+	// Answers says the same of answers whose status does not tell. It comes before On; the first one that is true decides.
 	Answers []Answer `yaml:"answers"`
 }
 
@@ -262,14 +284,4 @@ type problems []Problem
 
 func (ps *problems) add(field, format string, args ...any) {
 	*ps = append(*ps, Problem{field, fmt.Sprintf(format, args...)})
-}
-
-// oneOf adds a problem unless value is one of the words.
-func (ps *problems) oneOf(field, value string, words ...string) {
-	for _, word := range words {
-		if value == word {
-			return
-		}
-	}
-	ps.add(field, "is %q; one of %s is meant", value, strings.Join(words, ", "))
 }

@@ -36,7 +36,7 @@ func TestValidate(t *testing.T) {
 			c.Auth = Auth{Basic: &Basic{User: "a", Password: "x"}, Bearer: &Bearer{Token: "x"}}
 		}, []string{"auth.bearer: can't be set together with basic: one of them says who we are"}},
 		"no secret": {func(c *Config) { c.Auth = Auth{APIKey: &APIKey{In: "body"}} }, []string{
-			"auth.api_key.key_file: is missing (or set key)", `auth.api_key.in: is "body"; one of header, query is meant`,
+			`auth.api_key.in: is "body"; one of header, query is meant`, "auth.api_key.key_file: is missing (or set key)",
 			"auth.api_key.name: is missing: the name of the header or parameter"}},
 		"a path": {func(c *Config) { c.Records.Path = "a..b" }, []string{`records.path: "a..b" is no path of names with dots between them`}},
 		"a window": {func(c *Config) { c.Cursor.Window = time.Hour },

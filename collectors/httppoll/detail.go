@@ -28,21 +28,25 @@ import (
 type Detail struct {
 	// URL is a text with rec and partition, or {{rec.url}}: an address that the record has, which must be on the host of
 	// request.url. Without it there is no such request.
-	URL     string              `yaml:"url"`
-	Method  string              `yaml:"method"`
-	Query   map[string][]string `yaml:"query"`
-	Headers map[string]string   `yaml:"headers"`
-	Body    string              `yaml:"body"`
-	// Path leads to what is wanted of the answer, which is JSON; empty: all of it.
+	URL string `yaml:"url"`
+	// Method is POST for services that are asked by a body.
+	Method string `yaml:"method" words:"GET,POST"`
+	// Query has the parameters of the query; texts may have expressions between {{ and }}.
+	Query map[string][]string `yaml:"query"`
+	// Headers has headers to send; texts may have expressions between {{ and }}.
+	Headers map[string]string `yaml:"headers"`
+	// Body is what is sent where the method is POST; it may have expressions between {{ and }}.
+	Body string `yaml:"body"`
+	// Path is where in the answer, which is JSON, that is what is wanted; empty: all of it.
 	Path string `yaml:"path"`
-	// As is the member of the record that takes it. With Merge its members become the record's instead, in place of those of the
-	// same names.
-	As    string `yaml:"as"`
-	Merge bool   `yaml:"merge"`
+	// As is the member of the record that takes it. event.id, cursor.field and records.filter go by the record as it was listed.
+	As string `yaml:"as"`
+	// Merge makes the members of what is wanted the record's, in place of those of the same names; then there is no As.
+	Merge bool `yaml:"merge"`
 	// When is an expression of rec and partition: only records for which it is true are asked about.
 	When string `yaml:"when"`
-	// On maps a status to keep: the record goes without. Everything else that is no success fails the page.
-	On map[string]string `yaml:"on"`
+	// On says what a status ("404", "4xx") means: keep, the record goes without. Everything else that is no success fails the page.
+	On map[string]string `yaml:"on" words:"keep"`
 	// Concurrency is how many are asked for at once.
 	Concurrency int `yaml:"concurrency"`
 }
@@ -59,7 +63,6 @@ func (d Detail) validate(ps *problems) {
 	if !strings.HasPrefix(d.URL, "{{") && !strings.HasPrefix(d.URL, "/") {
 		ps.address("detail.url", d.URL)
 	}
-	ps.oneOf("detail.method", d.Method, http.MethodGet, http.MethodPost)
 	if d.Body != "" && d.Method != http.MethodPost {
 		ps.add("detail.body", "is for the method POST")
 	}
@@ -71,7 +74,6 @@ func (d Detail) validate(ps *problems) {
 		ps.add("detail.as", "can't be set together with merge")
 	}
 	for _, keys := range slices.Sorted(maps.Keys(d.On)) {
-		ps.oneOf("detail.on."+keys, d.On[keys], actionKeep)
 		ps.statuses("detail.on."+keys, keys)
 	}
 	if d.Concurrency < 1 || d.Concurrency > maxConcurrency {

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net/http"
 	"regexp"
-	"slices"
 	"strconv"
 	"time"
 
@@ -18,20 +17,25 @@ import (
 // Partitions are parts of the service that are read one by one, each with a cursor of its own. They are Values, or what a
 // request lists.
 type Partitions struct {
+	// Values are the names of the parts.
 	Values []string `yaml:"values"`
 	// As is the name by which texts and expressions have the value: partition.region.
 	As string `yaml:"as"`
-	// Request asks for the list, Path and Shape say where in the answer it is, Pagination how it goes on.
-	Request    PartitionRequest `yaml:"request"`
-	Path       string           `yaml:"path"`
-	Shape      records.Shape    `yaml:"shape"`
-	Pagination Pagination       `yaml:"pagination"`
-	// Value is an expression of rec, an element of the list; Where chooses among them.
+	// Request is what is asked for a list of the parts, in place of values.
+	Request PartitionRequest `yaml:"request"`
+	// Path is where in the answer, which is JSON, the list is; empty: the answer is the list.
+	Path string `yaml:"path"`
+	// Shape is what is there: a list, or an object whose values are its elements.
+	Shape records.Shape `yaml:"shape" words:"list,values"`
+	// Pagination says how the list goes on, as that of the records.
+	Pagination Pagination `yaml:"pagination"`
+	// Value is an expression for the value, of rec, an element of the list.
 	Value string `yaml:"value"`
+	// Where is an expression of rec: only elements for which it is true are meant.
 	Where string `yaml:"where"`
-	// Every is how often the list is read again.
+	// Every is how often the list is read again. A part that is new begins at cursor.start.
 	Every time.Duration `yaml:"every"`
-	// AllowEmpty takes an empty list for one: else it is an error.
+	// AllowEmpty says that the list may be empty; else that is an error.
 	AllowEmpty bool `yaml:"allow_empty"`
 	// Forget is how long a partition that is no longer listed keeps its cursor.
 	Forget time.Duration `yaml:"forget"`
@@ -41,11 +45,16 @@ type Partitions struct {
 
 // PartitionRequest is what is asked for the list of partitions.
 type PartitionRequest struct {
-	URL     string              `yaml:"url"`
-	Method  string              `yaml:"method"`
-	Query   map[string][]string `yaml:"query"`
-	Headers map[string]string   `yaml:"headers"`
-	Body    string              `yaml:"body"`
+	// URL is the address.
+	URL string `yaml:"url"`
+	// Method is POST for services that are asked by a body.
+	Method string `yaml:"method" words:"GET,POST"`
+	// Query has the parameters of the query; each may have a list of values.
+	Query map[string][]string `yaml:"query"`
+	// Headers has headers to send.
+	Headers map[string]string `yaml:"headers"`
+	// Body is what is sent where the method is POST.
+	Body string `yaml:"body"`
 }
 
 const minForget = 24 * time.Hour
@@ -98,14 +107,10 @@ func (c Partitions) validateList(ps *problems) {
 		ps.add("partitions.values", "can't be set together with request")
 	}
 	ps.address(at+".url", c.Request.URL)
-	ps.oneOf(at+".method", c.Request.Method, http.MethodGet, http.MethodPost)
 	if c.Request.Body != "" && c.Request.Method != http.MethodPost {
 		ps.add(at+".body", "is for the method POST")
 	}
 	ps.path("partitions.path", c.Path)
-	if !slices.Contains([]records.Shape{records.List, records.Values}, c.Shape) {
-		ps.add("partitions.shape", "is %q; one of list, values is meant", c.Shape)
-	}
 	c.Pagination.validate(ps, "partitions.pagination")
 	if c.Value == "" {
 		ps.add("partitions.value", "is missing: an expression for the value, of rec, an element of the list")

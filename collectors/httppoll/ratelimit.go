@@ -9,21 +9,26 @@ import (
 
 // RateLimit says how fast we may ask, and how the service tells what is left of a quota.
 type RateLimit struct {
-	// Rate is our own pace, 5/s, 100/m or 5000/h, for all requests, logins too; Burst is how many may come at once.
-	Rate  Rate `yaml:"rate"`
-	Burst int  `yaml:"burst"`
-	// Remaining names the header that has how many requests are left, Limit the one that has how many there are.
+	// Rate is our own pace, 5/s, 100/m or 5000/h, for all requests, logins too.
+	Rate Rate `yaml:"rate"`
+	// Burst is how many requests may come at once; 0: one.
+	Burst int `yaml:"burst"`
+	// Remaining is the name of the header that has how many requests are left.
 	Remaining string `yaml:"remaining"`
-	Limit     string `yaml:"limit"`
-	Reset     Reset  `yaml:"reset"`
-	// Reserve is what is left to others who share the quota: a number of requests, or a part of Limit like 10%.
+	// Limit is the name of the header that has how many there are.
+	Limit string `yaml:"limit"`
+	Reset Reset  `yaml:"reset"`
+	// Reserve is what is left to others who share the quota: a number of requests, or a part of the limit like 10%.
 	Reserve Reserve `yaml:"reserve"`
 }
 
 // Reset names the header that says when the quota is whole again, and how: seconds from now, unix, unix_ms, http (a date), or auto.
 type Reset struct {
+	// Header is the name of the header that says when the quota is whole again. 403 with nothing left, and 429 without Retry-After,
+	// wait for that.
 	Header string `yaml:"header"`
-	As     string `yaml:"as"`
+	// As is how it is written: seconds from now, unix, unix_ms, http (a date), or auto, which tells them apart.
+	As string `yaml:"as" words:"auto,seconds,unix,unix_ms,http"`
 }
 
 // Rate is a number of requests in a time; the zero Rate is no limit.
@@ -112,7 +117,6 @@ func (c RateLimit) validate(ps *problems) {
 	if c.Burst > 0 && c.Rate.Per == 0 {
 		ps.add("rate_limit.burst", "is for rate, which is not set")
 	}
-	ps.oneOf("rate_limit.reset.as", c.Reset.As, "auto", "seconds", "unix", "unix_ms", "http")
 	if c.Remaining != "" && c.Reset.Header == "" {
 		ps.add("rate_limit.reset.header", "is missing: the header that says when there are requests again")
 	}

@@ -20,33 +20,45 @@ import (
 
 // Session logs in by a request of its own, and sends with every further one what the service handed out.
 type Session struct {
-	URL    string `yaml:"url"`
-	Method string `yaml:"method"` // POST if empty
-	// Headers, and one of Body, JSON and Form, are texts that may have {{user}} and {{password}}. Members of JSON and fields of Form
-	// are written as those want it; in a Body json(password) does that.
+	// URL is where to log in.
+	URL string `yaml:"url"`
+	// Method of the login, POST where nothing else is said.
+	Method string `yaml:"method" words:",POST,GET,PUT"`
+	// Headers has headers to send, which may have {{user}} and {{password}} in them.
 	Headers map[string]string `yaml:"headers"`
-	Body    string            `yaml:"body"`
-	JSON    map[string]string `yaml:"json"`
-	Form    map[string]string `yaml:"form"`
+	// Body is what is sent, a text that may have {{user}} and {{password}} in it; json(password) is the password as JSON wants it.
+	Body string `yaml:"body"`
+	// JSON has the members of an object to send in place of Body; they may have {{user}} and {{password}} in them.
+	JSON map[string]string `yaml:"json"`
+	// Form has the fields of a form to send in place of Body; they may have {{user}} and {{password}} in them.
+	Form map[string]string `yaml:"form"`
 	// Basic sends user and password by RFC 7617 as well.
-	Basic        bool         `yaml:"basic"`
-	User         string       `yaml:"user"`
-	Password     event.Secret `yaml:"password"`
-	PasswordFile string       `yaml:"password_file"`
-	// Token is an expression for what proves who we are, of body and headers; Cookie takes it from the cookie of that name.
-	Token  string `yaml:"token"`
+	Basic bool `yaml:"basic"`
+	// User is who we are.
+	User string `yaml:"user"`
+	// Password of User; better in PasswordFile.
+	Password event.Secret `yaml:"password"`
+	// PasswordFile is a file with the password of User.
+	PasswordFile string `yaml:"password_file"`
+	// Token is an expression for what proves who we are, of body and headers of the answer.
+	Token string `yaml:"token"`
+	// Cookie is the name of the cookie that does, in place of Token.
 	Cookie string `yaml:"cookie"`
-	// ExpiresIn is an expression for the seconds that it is good for, Lifetime a fixed time. Without either, and where the answer
-	// does not say, it is good until it is refused.
-	ExpiresIn string        `yaml:"expires_in"`
-	Lifetime  time.Duration `yaml:"lifetime"`
-	Send      SessionSend   `yaml:"send"`
+	// ExpiresIn is an expression for the seconds that it is good for. Without it and Lifetime, and where the answer does not say, it
+	// is good until it is refused.
+	ExpiresIn string `yaml:"expires_in"`
+	// Lifetime is how long it is good, where that is always the same.
+	Lifetime time.Duration `yaml:"lifetime"`
+	Send     SessionSend   `yaml:"send"`
 }
 
 // SessionSend says where in a request the token goes: in a header, behind a Prefix, in the query, or in a cookie.
 type SessionSend struct {
-	In     string `yaml:"in"`
-	Name   string `yaml:"name"`
+	// In says where it goes, into a header where nothing else is said.
+	In string `yaml:"in" words:",header,query,cookie"`
+	// Name of the header, the parameter or the cookie.
+	Name string `yaml:"name"`
+	// Prefix is what stands before it.
 	Prefix string `yaml:"prefix"`
 }
 
@@ -77,7 +89,6 @@ func (s Session) validate(ps *problems) {
 	if msg := openstack.CheckURL(s.URL); msg != "" {
 		ps.add(at+".url", "%s", msg)
 	}
-	ps.oneOf(at+".method", s.method(), http.MethodPost, http.MethodGet, http.MethodPut)
 	if s.User != "" || s.Password != "" || s.PasswordFile != "" || s.Basic {
 		ps.secret(at, "password", string(s.Password), s.PasswordFile)
 	}
@@ -109,7 +120,6 @@ func (s Session) validate(ps *problems) {
 		ps.add(at+".lifetime", "can't be set together with expires_in")
 	}
 	to := s.where()
-	ps.oneOf(at+".send.in", to.In, "header", "query", "cookie")
 	if to.Name == "" {
 		ps.add(at+".send.name", "is missing: the name of the header, parameter or cookie that takes the token")
 	}

@@ -11,6 +11,7 @@ import (
 	"unicode/utf8"
 
 	"stackstream/internal/records"
+	"stackstream/internal/setting"
 )
 
 const (
@@ -29,6 +30,9 @@ func (c Config) Validate() []Problem {
 // prepare is Validate, and returns the compiled expressions.
 func (c Config) prepare() (*programs, []Problem) {
 	var ps problems
+	for _, p := range setting.Check(c) {
+		ps.add(p.Field, "%s", p.Msg)
+	}
 	c.Schedule.validate(&ps)
 	c.Request.validate(&ps)
 	c.Auth.validate(&ps)
@@ -66,8 +70,6 @@ func (c Schedule) validate(ps *problems) {
 
 func (c Request) validate(ps *problems) {
 	ps.address("request.url", c.URL)
-	ps.oneOf("request.method", c.Method, http.MethodGet, http.MethodPost)
-	ps.oneOf("request.decode", string(c.Decode), string(records.JSON), string(records.NDJSON), string(records.CSV), string(records.XML))
 	if c.Body != "" && c.Method != http.MethodPost {
 		ps.add("request.body", "is for the method POST")
 	}
@@ -86,8 +88,6 @@ func (c Request) validate(ps *problems) {
 var between = regexp.MustCompile(`\{\{.*?\}\}`)
 
 func (c Records) validate(ps *problems) {
-	ps.oneOf("records.shape", string(c.Shape), string(records.List), string(records.Values), string(records.One))
-	ps.oneOf("records.on_missing", c.OnMissing, "error", "empty")
 	ps.path("records.path", c.Path)
 	if c.Key != "" && c.Shape != records.Values {
 		ps.add("records.key", "is for shape: values")
@@ -110,16 +110,12 @@ func (ps *problems) path(field, path string) {
 }
 
 func (c Cursor) validate(ps *problems) {
-	ps.oneOf("cursor.type", c.Type, CursorNone, CursorTime, CursorInteger, CursorToken)
-	ps.oneOf("cursor.boundary", c.Boundary, "inclusive", "exclusive")
-	ps.oneOf("cursor.order", c.Order, "ascending", "descending", "unordered")
 	ps.path("cursor.field", c.Field)
 	for i, form := range c.Format {
 		if err := form.Check(); err != nil {
 			ps.add("cursor.format["+strconv.Itoa(i)+"]", "%s", err)
 		}
 	}
-	c.Send.validate(ps, "cursor.send")
 	if c.Send.Format != "" {
 		if err := c.Send.Format.Check(); err != nil {
 			ps.add("cursor.send.format", "%s", err)
@@ -170,16 +166,7 @@ func (c Cursor) validate(ps *problems) {
 	}
 }
 
-func (s Send) validate(ps *problems, field string) {
-	ps.oneOf(field+".in", s.In, "query", "header", "none")
-}
-
 func (c Pagination) validate(ps *problems, at string) {
-	ps.oneOf(at+".type", c.Type, PageNone, PageNumber, PageOffset, PageToken, PageURL, PageLink, PageMarker)
-	if c.Stop != "" {
-		ps.oneOf(at+".stop", c.Stop, stopEmpty, stopShort)
-	}
-	c.Send.validate(ps, at+".send")
 	if c.Stop == stopShort && c.Size <= 0 {
 		ps.add(at+".size", "is missing: stop: short_page has to know how many records a full page has")
 	}
@@ -208,8 +195,6 @@ func (c Retry) validate(ps *problems) {
 		ps.add("retry.max", "must not be negative")
 	}
 	for _, keys := range slices.Sorted(maps.Keys(c.On)) {
-		action := c.On[keys]
-		ps.oneOf("retry.on."+keys, action, actionRetry, actionFail, actionEmpty, actionReset, actionRefresh)
 		ps.statuses("retry.on."+keys, keys)
 	}
 	c.validateAnswers(ps)

@@ -8,39 +8,45 @@ import (
 
 	"stackstream/collectors"
 	"stackstream/internal/openstack"
+	"stackstream/internal/setting"
 )
 
 // Config is the configuration of the source.
 type Config struct {
 	Auth openstack.Auth `yaml:"auth"`
 
-	// The service is looked up in the catalogue by ServiceType, Region (empty: any) and Interface, unless Endpoint is
-	// set.
+	// ServiceType is the type by which the service is looked up in the catalogue.
 	ServiceType string `yaml:"service_type"`
-	Region      string `yaml:"region"`
-	Interface   string `yaml:"interface"`
-	Endpoint    string `yaml:"endpoint"`
+	// Region of the catalogue's endpoint; empty: any.
+	Region string `yaml:"region"`
+	// Interface of the catalogue's endpoint.
+	Interface string `yaml:"interface" words:"public,internal,admin"`
+	// Endpoint is the address of the service in place of the catalogue's, without /v2/events.
+	Endpoint string `yaml:"endpoint"`
 
 	HTTP openstack.HTTP `yaml:"http"`
 
-	// Every is the time from one run to the next, Jitter a random delay on top of it, MaxRun how long one may take.
-	Every  time.Duration `yaml:"every"`
+	// Every is the time from one run to the next.
+	Every time.Duration `yaml:"every"`
+	// Jitter is a random delay on top of it.
 	Jitter time.Duration `yaml:"jitter"`
+	// MaxRun is how long one run may take.
 	MaxRun time.Duration `yaml:"max_run"`
 
 	// Overlap is how far each run reads back: how late an event may show without being missed.
 	Overlap time.Duration `yaml:"overlap"`
-	// Limit is the number of events asked for at once. MaxBody bounds the bytes of an answer; where a page is larger,
-	// fewer events are asked for.
-	Limit   int   `yaml:"limit"`
+	// Limit is the number of events asked for at once.
+	Limit int `yaml:"limit"`
+	// MaxBody is the most that an answer may have; where a page is larger, fewer events are asked for.
 	MaxBody int64 `yaml:"max_body,size"`
 	// AllTenants asks for the events of all projects, which Panko shows to administrators only.
 	AllTenants bool `yaml:"all_tenants"`
 
-	// Start is where a first run begins when no event of the provider was ever collected; SkipHistory is another way to
-	// say "now".
-	Start       Start `yaml:"start"`
-	SkipHistory bool  `yaml:"skip_history"`
+	// Start is where a first run begins when no event of the provider was ever collected: beginning, now, or a time such as
+	// 2026-01-02T15:04:05Z.
+	Start Start `yaml:"start"`
+	// SkipHistory is another way to say start: now.
+	SkipHistory bool `yaml:"skip_history"`
 
 	EventTypes collectors.FilterConfig `yaml:"event_types"`
 }
@@ -83,10 +89,8 @@ func (c Config) Validate() []openstack.Problem {
 	} else if c.ServiceType == "" {
 		add("service_type", "is empty: the type that the service has in the catalogue, usually event")
 	}
-	switch c.Interface {
-	case "public", "internal", "admin":
-	default:
-		add("interface", "is %q; public, internal or admin is meant", c.Interface)
+	for _, p := range setting.Check(c) {
+		add(p.Field, "%s", p.Msg)
 	}
 	if c.Every <= 0 {
 		add("every", "must be more than 0")

@@ -33,7 +33,7 @@ func TestValidate(t *testing.T) {
 		{"endpoint", func(c *Config) { c.Endpoint = "ftp://x" }, "endpoint: must begin with http:// or https://"},
 		{"endpoint of the list", func(c *Config) { c.Endpoint = "https://x/v2/events" },
 			"endpoint: is the address of the service, without /v2/events"},
-		{"interface", func(c *Config) { c.Interface = "Public" }, `interface: is "Public"; public, internal or admin is meant`},
+		{"interface", func(c *Config) { c.Interface = "Public" }, `interface: is "Public"; one of public, internal, admin is meant (did you mean public?)`},
 		{"negative times", func(c *Config) { c.Jitter, c.Overlap = -1, -1 },
 			"jitter: must not be negative\noverlap: must be from 0 to 168h0m0s"},
 		{"two starts", func(c *Config) { c.SkipHistory, c.Start = true, StartNow() },

@@ -27,28 +27,38 @@ const (
 // Config has an expression for each part of an event. They may use rec, the record, and partition, the texts that name the part
 // of the service that it came from.
 type Config struct {
-	// ID identifies an event. Without it, or where a record has none, a hash of the record does.
+	// ID is an expression for what identifies an event, for ever. Without it, or where a record has none, a hash of the record does.
 	ID string `yaml:"id"`
-	// Type of the event: rec.action, or a text in quotes where all are of one type.
+	// Type is an expression for the type of the event: rec.action, or a text in quotes where all are of one type.
 	Type string `yaml:"type"`
-	// Time of the event, written as TimeFormat says, or a timestamp of CEL. Without it, or where a record has none, it is the
-	// cursor's field, or else the time of receipt.
-	Time       string         `yaml:"time"`
+	// Time is an expression for the time of the event, written as TimeFormat says, or a timestamp of CEL. Without it, or where a
+	// record has none, it is the cursor's field, or else the time of receipt.
+	Time string `yaml:"time"`
+	// TimeFormat says how Time is written: rfc3339, unix, unix_ms, unix_us, unix_ns, http, date, or a layout of the moment
+	// 2006-01-02 15:04:05. Several are tried in order. Without it every form that is known is read.
 	TimeFormat timeform.Forms `yaml:"time_format"`
-	// Payload is rec where nothing else is said.
-	Payload   string            `yaml:"payload"`
-	Publisher string            `yaml:"publisher"`
-	Priority  string            `yaml:"priority"`
-	Message   string            `yaml:"message"`
-	Context   Context           `yaml:"context"`
-	Targets   map[string]string `yaml:"targets"` // an expression for the id of each kind of thing
+	// Payload is an expression for what the event carries; without it the record.
+	Payload string `yaml:"payload"`
+	// Publisher is an expression for what told of the event: a service, a host.
+	Publisher string `yaml:"publisher"`
+	// Priority is an expression for how important the service takes it.
+	Priority string `yaml:"priority"`
+	// Message is an expression for a text for people.
+	Message string  `yaml:"message"`
+	Context Context `yaml:"context"`
+	// Targets has an expression for the id of each kind of thing that the event is about: {server: rec.server_id}.
+	Targets map[string]string `yaml:"targets"`
 }
 
 // Context has expressions for who did it.
 type Context struct {
+	// RequestID is an expression for the id of the request that caused the event.
 	RequestID string `yaml:"request_id"`
-	UserID    string `yaml:"user_id"`
-	UserName  string `yaml:"user_name"`
+	// UserID is an expression for the id of the user who did it.
+	UserID string `yaml:"user_id"`
+	// UserName is an expression for the name of the user who did it.
+	UserName string `yaml:"user_name"`
+	// ProjectID is an expression for the id of the project, tenant or account that it happened in.
 	ProjectID string `yaml:"project_id"`
 }
 

@@ -13,31 +13,43 @@ type Auth struct {
 	// URL of Keystone, with or without /v3 at its end.
 	URL string `yaml:"url"`
 
-	// User by name, in a domain, or by UserID alone.
-	User     string `yaml:"user"`
-	UserID   string `yaml:"user_id"`
-	Domain   string `yaml:"domain"` // of the user, by name
+	// User is the name of the user, in Domain or DomainID.
+	User string `yaml:"user"`
+	// UserID says who the user is, in place of User and a domain.
+	UserID string `yaml:"user_id"`
+	// Domain is the name of the user's domain, often Default.
+	Domain string `yaml:"domain"`
+	// DomainID is the id of the user's domain, in place of Domain.
 	DomainID string `yaml:"domain_id"`
 
-	Password     event.Secret `yaml:"password"`
-	PasswordFile string       `yaml:"password_file"`
+	// Password of the user; better in PasswordFile.
+	Password event.Secret `yaml:"password"`
+	// PasswordFile is a file with the password of the user.
+	PasswordFile string `yaml:"password_file"`
 
-	// Project to work in, by name or by id. A name is looked up in ProjectDomain or ProjectDomainID, else in the
-	// user's domain.
-	Project         string `yaml:"project"`
-	ProjectID       string `yaml:"project_id"`
-	ProjectDomain   string `yaml:"project_domain"`
+	// Project is the name of the project to work in. It is looked up in ProjectDomain or ProjectDomainID, else in the user's domain.
+	Project string `yaml:"project"`
+	// ProjectID is the id of the project to work in, in place of Project.
+	ProjectID string `yaml:"project_id"`
+	// ProjectDomain is the name of the project's domain.
+	ProjectDomain string `yaml:"project_domain"`
+	// ProjectDomainID is the id of the project's domain, in place of ProjectDomain.
 	ProjectDomainID string `yaml:"project_domain_id"`
 
+	// ApplicationCredential says who we are in place of a user, a password and a project.
 	ApplicationCredential ApplicationCredential `yaml:"application_credential"`
 }
 
 // ApplicationCredential is known by its ID, or by its Name together with the user of Auth. It carries its project.
 type ApplicationCredential struct {
-	ID         string       `yaml:"id"`
-	Name       string       `yaml:"name"`
-	Secret     event.Secret `yaml:"secret"`
-	SecretFile string       `yaml:"secret_file"`
+	// ID of the credential, which is enough to find it.
+	ID string `yaml:"id"`
+	// Name of the credential, in place of ID; it is looked up with the user.
+	Name string `yaml:"name"`
+	// Secret of the credential; better in SecretFile.
+	Secret event.Secret `yaml:"secret"`
+	// SecretFile is a file with the secret of the credential.
+	SecretFile string `yaml:"secret_file"`
 }
 
 func (a ApplicationCredential) set() bool { return a != ApplicationCredential{} }

@@ -16,11 +16,12 @@ import (
 
 // HTTP says how to reach the services of a cloud.
 type HTTP struct {
-	// Timeout is for a whole request, with the body of the answer; ConnectTimeout for TCP and for TLS each;
-	// HeaderTimeout for the time from the request to the first line of the answer.
-	Timeout        time.Duration `yaml:"timeout"`
+	// Timeout is how long a whole request may take, with the body of its answer.
+	Timeout time.Duration `yaml:"timeout"`
+	// ConnectTimeout is how long TCP may take to connect, and then TLS.
 	ConnectTimeout time.Duration `yaml:"connect_timeout"`
-	HeaderTimeout  time.Duration `yaml:"header_timeout"`
+	// HeaderTimeout is how long the answer may take to begin.
+	HeaderTimeout time.Duration `yaml:"header_timeout"`
 	// Proxy is the URL of an HTTP proxy, or "environment" for the usual variables. Empty: none, whatever the
 	// environment says.
 	Proxy string `yaml:"proxy"`
@@ -29,10 +30,14 @@ type HTTP struct {
 
 // TLS says how to speak TLS, 1.2 at least. There is no way to skip the check of the server's certificate.
 type TLS struct {
-	CAFile     string `yaml:"ca_file"`     // certificates to trust in place of the system's
-	CertFile   string `yaml:"cert_file"`   // our certificate, with KeyFile
-	KeyFile    string `yaml:"key_file"`    //
-	ServerName string `yaml:"server_name"` // to expect in the certificate in place of the URL's host
+	// CAFile is a file with the certificates to trust in place of the system's.
+	CAFile string `yaml:"ca_file"`
+	// CertFile is a file with our certificate, where the service wants one; with KeyFile.
+	CertFile string `yaml:"cert_file"`
+	// KeyFile is the file with the key of CertFile.
+	KeyFile string `yaml:"key_file"`
+	// ServerName is what to expect in the certificate in place of the URL's host.
+	ServerName string `yaml:"server_name"`
 }
 
 const proxyFromEnvironment = "environment"

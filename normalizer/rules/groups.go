@@ -9,25 +9,33 @@ import (
 	"strings"
 
 	"github.com/goccy/go-yaml"
+
+	"stackstream/internal/setting"
 )
 
 // Table sorts event types into groups and levels. In each list the first entry with a fitting pattern counts. A pattern
 // is an event type in which "*" stands for any text.
 type Table struct {
+	// Groups puts event types into groups; the first entry that fits counts.
 	Groups []GroupEntry `yaml:"groups"`
+	// Levels gives event types a level; the first entry that fits counts.
 	Levels []LevelEntry `yaml:"levels"`
 }
 
 // GroupEntry puts event types into a group. The built-in groups are addition, configuration, deletion, general, network,
 // power, snapshot and storage.
 type GroupEntry struct {
-	Group string   `yaml:"group"`
+	// Group is a name of small letters, digits, _ and -.
+	Group string `yaml:"group"`
+	// Types are event types, in which * stands for any text.
 	Types []string `yaml:"types"`
 }
 
 // LevelEntry gives event types a level: critical, warning or detail.
 type LevelEntry struct {
-	Level string   `yaml:"level"`
+	// Level says how important they are.
+	Level string `yaml:"level" words:"critical,warning,detail"`
+	// Types are event types, in which * stands for any text.
 	Types []string `yaml:"types"`
 }
 
@@ -55,6 +63,9 @@ func newTable(override Table) (*table, error) {
 	}
 	var t table
 	var wrong []error
+	for _, p := range setting.Check(override) {
+		wrong = append(wrong, fmt.Errorf("event_groups.%s: %s", p.Field, p.Msg))
+	}
 	for i, e := range slices.Concat(override.Groups, builtin.Groups) {
 		if !isWord(e.Group) {
 			wrong = append(wrong, fmt.Errorf("event_groups.groups[%d]: group %q: want a-z, 0-9, _ and -", i, e.Group))
@@ -62,9 +73,6 @@ func newTable(override Table) (*table, error) {
 		wrong = append(wrong, t.groups.add(fmt.Sprintf("event_groups.groups[%d]", i), e.Group, e.Types))
 	}
 	for i, e := range slices.Concat(override.Levels, builtin.Levels) {
-		if rank(e.Level) == 0 {
-			wrong = append(wrong, fmt.Errorf("event_groups.levels[%d]: level %q: want critical, warning or detail", i, e.Level))
-		}
 		wrong = append(wrong, t.levels.add(fmt.Sprintf("event_groups.levels[%d]", i), e.Level, e.Types))
 	}
 	return &t, errors.Join(wrong...)

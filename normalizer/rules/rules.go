@@ -14,10 +14,10 @@ import (
 	"stackstream/internal/rawjson"
 )
 
-// Config is what an operator may change of the rules. The zero Config means the defaults.
+// Config is what an operator may change of the rules. The zero Config means the defaults. See NewRedactor and Redactor for keys.
 type Config struct {
-	// SecretKeys replaces the list of keys whose value is redacted; nil means DefaultSecretKeys. See NewRedactor and
-	// Redactor.
+	// SecretKeys are the keys whose values are replaced by *** wherever they stand, in any spelling; *x is every key that ends in
+	// x. A list here takes the place of the built-in one.
 	SecretKeys []string `yaml:"secret_keys"`
 	// EventGroups is looked at before the built-in table of groups and levels.
 	EventGroups Table `yaml:"event_groups"`

@@ -334,9 +334,9 @@ func TestValidateNamesEveryMistake(t *testing.T) {
 			Levels: []LevelEntry{{Level: "info", Types: []string{"a.[bc]", ""}}},
 		},
 	}.Validate()
-	want := `event_groups.groups[0]: group "Big Group": want a-z, 0-9, _ and -
+	want := `event_groups.levels[0].level: is "info"; one of critical, warning, detail is meant
+event_groups.groups[0]: group "Big Group": want a-z, 0-9, _ and -
 event_groups.groups[1]: types is empty
-event_groups.levels[0]: level "info": want critical, warning or detail
 event_groups.levels[0]: type "a.[bc]": want an event type, with * for any text
 event_groups.levels[0]: type "": want an event type, with * for any text
 secret_keys: "": want a key, or * and the end of one

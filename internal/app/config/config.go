@@ -17,22 +17,29 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/rs/zerolog"
-
 	"stackstream/event"
 	"stackstream/internal/check"
+	"stackstream/internal/setting"
 	"stackstream/jetstream"
 	"stackstream/normalizer/rules"
 )
 
 // Config is the whole file.
 type Config struct {
-	NATS       NATS             `yaml:"nats"`
-	Streams    jetstream.Layout `yaml:"streams"`
-	Normalizer rules.Config     `yaml:"normalizer"`
-	Admin      Admin            `yaml:"admin"`
-	Log        Log              `yaml:"log"`
-	Providers  Providers        `yaml:"providers"`
+	// NATS says where the streams are. Without nats.url they are in this process, and only stackstream up can run then.
+	NATS NATS `yaml:"nats"`
+	// Streams says what the streams keep. One that exists is never changed by this alone, see stackstream provision --apply.
+	Streams jetstream.Layout `yaml:"streams"`
+	// Normalizer says how events become canonical ones.
+	Normalizer rules.Config `yaml:"normalizer"`
+	// Admin is the HTTP server for operators: /healthz, /readyz (what is not ready, and why), /metrics. It has no
+	// authentication.
+	Admin Admin `yaml:"admin"`
+	// Log is the log, on standard error.
+	Log Log `yaml:"log"`
+	// Providers are those whose events are collected, by name: of small letters, digits, _ and -. The name is part of the
+	// subjects: events.normalized.NAME.
+	Providers Providers `yaml:"providers"`
 
 	// Doubts are what is no mistake and may yet lose or repeat events, with the reason.
 	Doubts check.Findings `yaml:"-"`
@@ -41,7 +48,8 @@ type Config struct {
 // NATS says where the streams are: on a cluster, or in this process where no url is set.
 type NATS struct {
 	jetstream.Config `yaml:",inline"`
-	Embedded         jetstream.EmbeddedConfig `yaml:"embedded"`
+	// Embedded is the server in this process, where there is no url. Every write is synced to disk.
+	Embedded jetstream.EmbeddedConfig `yaml:"embedded"`
 }
 
 // UseEmbedded tells whether the streams are in this process.
@@ -49,7 +57,7 @@ func (n NATS) UseEmbedded() bool { return len(n.URLs) == 0 }
 
 // Admin is the HTTP server for operators.
 type Admin struct {
-	// Listen is host:port; port 0 takes a free one, "off" starts no server.
+	// Listen is its host:port; port 0 takes a free one, "off" starts no server.
 	Listen string `yaml:"listen"`
 	// ListenPublic allows an address other than loopback.
 	ListenPublic bool `yaml:"listen_public"`
@@ -60,8 +68,10 @@ func (a Admin) Off() bool { return a.Listen == "off" }
 
 // Log says what is logged and how.
 type Log struct {
-	Level  string `yaml:"level"`  // trace, debug, info, warn, error
-	Format string `yaml:"format"` // auto, json, console
+	// Level is the least important sort of line that is written.
+	Level string `yaml:"level" words:"trace,debug,info,warn,error"`
+	// Format is how it is written: console for people, json for programs, auto for console on a terminal and json elsewhere.
+	Format string `yaml:"format" words:"auto,json,console"`
 }
 
 // Providers are the clouds whose events are collected.
@@ -72,8 +82,8 @@ func (ps Providers) Names() []event.Provider { return slices.Sorted(maps.Keys(ps
 
 // Provider is one cloud and its event services.
 type Provider struct {
-	// Events says which kind of source collects: the kind, or auto for the first that serves.
-	Events string `yaml:"events"`
+	// Events says which kind of source collects: the first of those below that answers (auto), the one of that name, or none.
+	Events string `yaml:"events,kind" words:"auto,none"`
 	// Sources has the settings of each source that is configured, by kind.
 	Sources map[string]any `yaml:",kinds"`
 }
@@ -112,6 +122,8 @@ func (c *Config) complete() {
 // Kind is a kind of source, as the reader needs to know it.
 type Kind struct {
 	Name string
+	// About says in a few words what the kind collects.
+	About string
 	// Settings returns a pointer to the settings as they are where the file says nothing.
 	Settings func() any
 	// Problems tells what is wrong with settings that Settings returned and the file completed. It asks nobody.
@@ -175,7 +187,7 @@ func (d *decoder) validate(c *Config) {
 	d.add("streams", Problems(c.Streams.Validate()))
 	d.add("normalizer", ErrorProblems(c.Normalizer.Validate()))
 	d.add("admin", c.Admin.problems())
-	d.add("log", c.Log.problems())
+	d.add("log", Problems(setting.Check(c.Log)))
 	if len(c.Providers) == 0 {
 		d.add("providers", []Problem{{"", "names no provider: at least one is needed"}})
 	}
@@ -220,7 +232,7 @@ func (d *decoder) provider(name event.Provider, p *Provider) {
 		d.add(path, []Problem{{"", "has no source: configure " + strings.Join(kinds, " or ") + ", or say events: none"}})
 	case p.Events == EventsAuto:
 	case !slices.Contains(kinds, p.Events):
-		d.add(path, []Problem{{"events", fmt.Sprintf("%q is none of auto, none, %s", p.Events, strings.Join(kinds, ", "))}})
+		d.add(path, []Problem{{"events", setting.None(p.Events, append([]string{EventsAuto, EventsNone}, kinds...))}})
 	case p.Sources[p.Events] == nil:
 		d.add(path, []Problem{{p.Events, "is missing: events names it"}})
 	}
@@ -243,18 +255,6 @@ func (a Admin) problems() []Problem {
 			"%q is not a loopback address: set listen_public if others are meant to reach it", a.Listen)}}
 	}
 	return nil
-}
-
-func (l Log) problems() []Problem {
-	var found []Problem
-	levels := []string{"trace", "debug", "info", "warn", "error"}
-	if _, err := zerolog.ParseLevel(l.Level); err != nil || !slices.Contains(levels, l.Level) {
-		found = append(found, Problem{"level", fmt.Sprintf("%q is none of %s", l.Level, strings.Join(levels, ", "))})
-	}
-	if !slices.Contains([]string{"auto", "json", "console"}, l.Format) {
-		found = append(found, Problem{"format", fmt.Sprintf("%q is none of auto, json, console", l.Format)})
-	}
-	return found
 }
 
 // add records problems below a path, each at the place of its setting or, where that is missing, of what it belongs to.

@@ -12,6 +12,7 @@ import (
 	"github.com/goccy/go-yaml/ast"
 
 	"stackstream/internal/check"
+	"stackstream/internal/setting"
 )
 
 // decoder fills Go values from a YAML tree. Unlike the library's own decoder it goes on after a mistake, so that one
@@ -144,7 +145,7 @@ func (d *decoder) field(path, key string, kv *ast.MappingValueNode, into reflect
 // lookup returns the field of a struct that key sets, and the option of its tag that matters here.
 func (d *decoder) lookup(key string, into reflect.Value) (field reflect.Value, option string, ok bool) {
 	for sf, v := range into.Fields() {
-		name, options, tagged := tag(sf)
+		name, options, tagged := setting.Tag(sf)
 		switch {
 		case !tagged:
 		case slices.Contains(options, "inline"):
@@ -178,10 +179,8 @@ func (d *decoder) kind(name string) *Kind {
 // suggest names the setting that key probably means, or all that could stand here.
 func (d *decoder) suggest(key string, into reflect.Value) string {
 	known := d.known(into)
-	for _, name := range known {
-		if distance(key, name) <= max(1, len(name)/4) {
-			return fmt.Sprintf("did you mean %s?", name)
-		}
+	if name := setting.Nearest(key, known); name != "" {
+		return fmt.Sprintf("did you mean %s?", name)
 	}
 	slices.Sort(known)
 	return "known here: " + strings.Join(known, ", ")
@@ -190,7 +189,7 @@ func (d *decoder) suggest(key string, into reflect.Value) string {
 func (d *decoder) known(into reflect.Value) []string {
 	var names []string
 	for sf, v := range into.Fields() {
-		name, options, tagged := tag(sf)
+		name, options, tagged := setting.Tag(sf)
 		switch {
 		case !tagged:
 		case slices.Contains(options, "inline"):
@@ -204,15 +203,6 @@ func (d *decoder) known(into reflect.Value) []string {
 		}
 	}
 	return names
-}
-
-func tag(sf reflect.StructField) (name string, options []string, ok bool) {
-	text, tagged := sf.Tag.Lookup("yaml")
-	if !tagged || text == "-" || !sf.IsExported() {
-		return "", nil, false
-	}
-	parts := strings.Split(text, ",")
-	return parts[0], parts[1:], true
 }
 
 func (d *decoder) mapValue(path string, n ast.Node, into reflect.Value) {
@@ -262,29 +252,4 @@ func kindOf(n ast.Node) string {
 	}
 }
 
-func join(path, key string) string {
-	if path == "" {
-		return key
-	}
-	return path + "." + key
-}
-
-// distance is the number of single letters to insert, remove or replace that makes b of a.
-func distance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			cost := diagonal
-			if a[i] != b[j] {
-				cost = 1 + min(diagonal, row[j], row[j+1])
-			}
-			diagonal, row[j+1] = row[j+1], cost
-		}
-	}
-	return row[len(b)]
-}
+func join(path, key string) string { return setting.Join(path, key) }
