@@ -45,6 +45,7 @@ func sourceKinds() []SourceKind {
 		{
 			Kind: config.Kind{
 				Name:     amqp.Kind,
+				About:    "notifications of the services of an OpenStack cloud, over RabbitMQ",
 				Settings: func() any { c := amqp.Default(); return &c },
 				Problems: func(s any) []config.Problem { return config.Problems(s.(*amqp.Config).Validate()) },
 			},
@@ -53,6 +54,7 @@ func sourceKinds() []SourceKind {
 		{
 			Kind: config.Kind{
 				Name:     panko.Kind,
+				About:    "events of an OpenStack cloud, from Panko",
 				Settings: func() any { c := panko.Default(); return &c },
 				Problems: func(s any) []config.Problem { return config.Problems(s.(*panko.Config).Validate()) },
 			},
@@ -61,6 +63,7 @@ func sourceKinds() []SourceKind {
 		{
 			Kind: config.Kind{
 				Name:     httppoll.Kind,
+				About:    "events of any service that hands them out over HTTP",
 				Settings: func() any { c := httppoll.Default(); return &c },
 				Problems: func(s any) []config.Problem { return config.Problems(s.(*httppoll.Config).Validate()) },
 				Doubts:   func(s any) []config.Problem { return config.Problems(s.(*httppoll.Config).Doubts()) },

@@ -4,9 +4,11 @@ import (
 	"fmt"
 	"runtime"
 	"runtime/debug"
+	"strings"
 
 	"github.com/spf13/cobra"
 
+	"stackstream/docs"
 	"stackstream/normalizer"
 )
 
@@ -23,13 +25,23 @@ func (p Program) versionCommand() *cobra.Command {
 }
 
 func (p Program) schemaCommand() *cobra.Command {
+	schemas := map[string]func() []byte{"event": normalizer.Schema, "config": docs.ConfigSchema}
 	return &cobra.Command{
-		Use:     "schema",
-		Short:   "Print the JSON Schema of the canonical event",
-		Example: "  stackstream schema > event.schema.json",
-		Args:    noArgs,
-		RunE: func(*cobra.Command, []string) error {
-			_, err := p.Stdout.Write(normalizer.Schema())
+		Use:   "schema [event|config]",
+		Short: "Print the JSON Schema of the canonical event, or of the configuration",
+		Long: `schema prints a JSON Schema: that of the canonical event or, for editors that complete and check YAML
+while it is written, that of the configuration. An editor with a YAML language server takes it from
+the first line of the configuration:
+
+  # yaml-language-server: $schema=stackstream.schema.json`,
+		Example:   "  stackstream schema > event.schema.json\n  stackstream schema config > stackstream.schema.json",
+		ValidArgs: []string{"event", "config"},
+		RunE: func(_ *cobra.Command, args []string) error {
+			of := append(args, "event")[0]
+			if schemas[of] == nil || len(args) > 1 {
+				return usagef("takes event or config, has %q", strings.Join(args, " "))
+			}
+			_, err := p.Stdout.Write(schemas[of]())
 			return err
 		},
 	}

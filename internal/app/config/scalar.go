@@ -213,7 +213,7 @@ func ParseDuration(text string) (time.Duration, error) {
 		}
 	}
 	v, err := time.ParseDuration(rest)
-	if err != nil || v < 0 || days+v < days {
+	if err != nil || strings.HasPrefix(rest, "-") || days+v < days {
 		return 0, wrong
 	}
 	return days + v, nil
@@ -244,3 +244,15 @@ func ParseSize(text string) (int64, error) {
 	}
 	return n * unit, nil
 }
+
+// What texts the scalars take, for those who look at a file without the decoder. Patterns are written so that JavaScript and
+// Go read them in the same way.
+const (
+	DurationPattern = `^([0-9]+d|([0-9]+d)?\+?(0|(([0-9]+(\.[0-9]*)?|\.[0-9]+)(ns|us|µs|μs|ms|s|m|h))+))$`
+	SizePattern     = `^([0-9]+\s*([kKmMgGtT][iI]?)?[bB]|0+\s*)$`
+	WholePattern    = `^[+-]?[0-9_]*[0-9][0-9_]*$`
+	UnsignedPattern = `^[0-9_]*[0-9][0-9_]*$`
+	NumberPattern   = `^[+-]?([0-9][0-9_]*(\.[0-9_]*)?|\.[0-9][0-9_]*)([eE][+-]?[0-9]+)?$`
+	// VariablePattern finds a reference to the environment in a text, which may stand for a value of any form.
+	VariablePattern = `\$\{[A-Za-z_][A-Za-z0-9_]*\}`
+)
