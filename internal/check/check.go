@@ -66,9 +66,11 @@ type Finding struct {
 	Message  string   `json:"message"`
 	// Hint says what to do, where that is not obvious.
 	Hint string `json:"hint,omitempty"`
+	// Excerpt is a part of what was checked with a caret below the place that is meant, on two lines.
+	Excerpt string `json:"excerpt,omitempty"`
 }
 
-// String is one line: position, subject, message, and the hint in parentheses.
+// String is one line: position, subject, message, and the hint in parentheses. It is without the excerpt.
 func (f Finding) String() string {
 	var b strings.Builder
 	for _, part := range []string{f.Position.String(), f.Subject} {

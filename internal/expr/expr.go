@@ -104,19 +104,6 @@ func NewEnv(variables map[string]Type) (*Env, error) {
 	return &Env{env: env}, nil
 }
 
-// Error is a mistake in an expression.
-type Error struct {
-	Line, Column int // from 1 on, in the expression
-	Msg          string
-}
-
-func (e *Error) Error() string {
-	if e.Line > 1 {
-		return fmt.Sprintf("%s (line %d, column %d of the expression)", e.Msg, e.Line, e.Column)
-	}
-	return fmt.Sprintf("%s (column %d of the expression)", e.Msg, e.Column)
-}
-
 // Program is a compiled expression. It is safe for concurrent use.
 type Program struct {
 	text    string
@@ -131,27 +118,26 @@ type Program struct {
 // error is an *Error.
 func (e *Env) Compile(text string, want Type) (*Program, error) {
 	if strings.TrimSpace(text) == "" {
-		return nil, &Error{1, 1, "is empty"}
+		return nil, &Error{Line: 1, Column: 1, Msg: "is empty"}
 	}
 	checked, issues := e.env.Compile(text)
 	if err := issues.Err(); err != nil {
-		first := issues.Errors()[0]
-		return nil, &Error{first.Location.Line(), first.Location.Column() + 1, message(first.Message)}
+		return nil, e.mistake(text, issues.Errors()[0])
 	}
 	if got := checked.OutputType(); !fits(got, want) {
-		return nil, &Error{1, 1, fmt.Sprintf("is %s, and %s is wanted", got, want)}
+		return nil, &Error{Line: 1, Column: 1, Text: text, Msg: fmt.Sprintf("is %s, and %s is wanted", people(got.String()), want)}
+	}
+	if found := checkForms(text, checked.NativeRep()); found != nil {
+		return nil, found
 	}
 	program, err := e.env.Program(checked, cel.EvalOptions(cel.OptOptimize), cel.CostLimit(maxCost))
 	if err != nil {
-		return nil, &Error{1, 1, err.Error()}
+		return nil, &Error{Line: 1, Column: 1, Text: text, Msg: err.Error()}
 	}
 	p := &Program{text: text, program: program, want: want}
 	p.root, p.path = selection(checked.NativeRep().Expr())
 	return p, nil
 }
-
-// message takes out of CEL's messages what says nothing to people.
-func message(text string) string { return strings.TrimSuffix(text, " (in container '')") }
 
 // fits tells whether a result of a type may be what is wanted.
 func fits(got *cel.Type, want Type) bool {

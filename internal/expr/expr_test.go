@@ -136,11 +136,12 @@ func TestMistakes(t *testing.T) {
 		msg  string
 	}{
 		{"", expr.Text, "is empty (column 1"},
-		{"rec.type +", expr.Text, "Syntax error"},
-		{"rex.type", expr.Text, "undeclared reference to 'rex' (column 1"},
-		{`rec.type == "a" && wrong(rec)`, expr.Bool, "undeclared reference to 'wrong' (column 25"},
-		{"text + 1", expr.Text, "no matching overload"},
-		{`"a"`, expr.Bool, "is string, and true or false is wanted"},
+		{"rec.type +", expr.Text, "the expression ends too early: something is missing, or a bracket or quote is not closed (column 11"},
+		{"rex.type", expr.Text, "there is no rex here, only now, partition, rec, text (did you mean rec?) (column 1 of the expression)\nrex.type\n^"},
+		{`rec.type == "a" && wrong(rec)`, expr.Bool, "there is no function wrong; besides CEL's own there are hash, format and parse (column 20 of the expression)\n" +
+			`rec.type == "a" && wrong(rec)` + "\n                   ^"},
+		{"text + 1", expr.Text, "+ does not take text and int; string(x) makes a text of anything (column 6"},
+		{`"a"`, expr.Bool, "is text, and true or false is wanted"},
 		{`[1]`, expr.Text, "is list(int), and text is wanted"},
 		{strings.Repeat("x", 5000), expr.Text, "size"},
 	} {

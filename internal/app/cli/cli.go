@@ -2,7 +2,8 @@
 // exits with what it returns: 0 done, 1 failed, 2 wrong usage or configuration. Tests call the same functions.
 //
 // Output for programs goes to standard output alone; logs, notes and errors go to standard error. An error is one line
-// per mistake, begins with the program's name and never holds a secret.
+// per mistake, begins with the program's name or the place in a file, and never holds a secret; lines that are set in show
+// the place that is meant.
 package cli
 
 import (
@@ -77,6 +78,9 @@ func (p Program) execute(ctx context.Context, root *cobra.Command) int {
 		// Positions stand at the beginning of the line, where editors look for them.
 		for _, f := range findings {
 			fmt.Fprintln(p.Stderr, show.Clean(f.String()))
+			for line := range strings.Lines(f.Excerpt) {
+				fmt.Fprintln(p.Stderr, "    "+show.Clean(strings.TrimSuffix(line, "\n")))
+			}
 		}
 		return exitUsage
 	case errors.As(err, &usage), !errors.As(err, &run):

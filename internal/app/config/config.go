@@ -132,7 +132,8 @@ type Kind struct {
 	Doubts func(settings any) []Problem
 }
 
-// Problem is a mistake that the package of a setting found: Field is its path below the package's own settings.
+// Problem is a mistake that the package of a setting found: Field is its path below the package's own settings. What follows the
+// first line of Msg shows the place within the setting.
 type Problem struct{ Field, Msg string }
 
 // Problems converts the list that a package's Validate returns, whose type is its own and has the same two fields.
@@ -267,8 +268,9 @@ func (d *decoder) add(path string, problems []Problem) {
 		if d.told(setting) || d.toldTwin(setting, p.Msg) {
 			continue
 		}
+		message, excerpt, _ := strings.Cut(d.conceal(p.Msg), "\n")
 		d.findings = append(d.findings, check.Finding{
-			Severity: check.Mistake, Subject: setting, Position: d.nearest(setting), Message: d.conceal(p.Msg),
+			Severity: check.Mistake, Subject: setting, Position: d.nearest(setting), Message: message, Excerpt: excerpt,
 		})
 	}
 }
