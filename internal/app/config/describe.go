@@ -159,7 +159,7 @@ func scalarDefault(v reflect.Value, form Form) any {
 	switch form {
 	case Own:
 		if own, ok := v.Interface().(encoding.TextMarshaler); ok {
-			if text, err := own.MarshalText(); err == nil {
+			if text, err := own.MarshalText(); err == nil && len(text) > 0 {
 				return string(text)
 			}
 		}

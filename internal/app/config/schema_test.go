@@ -2,11 +2,14 @@ package config_test
 
 import (
 	"bytes"
+	"encoding"
 	"encoding/json"
 	"errors"
 	"os"
 	"path/filepath"
+	"reflect"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -172,7 +175,7 @@ func draw(t *rapid.T, s *config.Setting, path string, slips int) any {
 	case config.Number:
 		return rapid.SampledFrom([]any{0.5, float64(3), "1.25", "1e3", "${NUMBER}"}).Draw(t, label)
 	case config.Own:
-		return rapid.SampledFrom([]any{"now", "2026-01-02T15:04:05Z"}).Draw(t, label)
+		return rapid.SampledFrom(owned(s)).Draw(t, label)
 	case config.Secret:
 		return rapid.SampledFrom([]any{"hunter2", "${SECRET}"}).Draw(t, label)
 	}
@@ -180,6 +183,13 @@ func draw(t *rapid.T, s *config.Setting, path string, slips int) any {
 		return rapid.SampledFrom(s.Words).Draw(t, label)
 	}
 	return rapid.SampledFrom([]any{"", "text", "${TEXT}/x", "a$$b"}).Draw(t, label)
+}
+
+// owned are texts that the type of a setting takes.
+func owned(s *config.Setting) []string {
+	return slices.DeleteFunc([]string{"now", "2026-01-02T15:04:05Z", "5/s", "100", "10%"}, func(text string) bool {
+		return reflect.New(s.Type).Interface().(encoding.TextUnmarshaler).UnmarshalText([]byte(text)) != nil
+	})
 }
 
 // What the schema calls a default is what the decoder makes of the file that says nothing.
