@@ -22,6 +22,20 @@ func (c FilterConfig) Validate() error {
 	return err
 }
 
+// Problems calls each for every mistake there is, with the path of the pattern that it is in.
+func (c FilterConfig) Problems(each func(field, message string)) {
+	for _, list := range []struct {
+		name     string
+		patterns []string
+	}{{"include", c.Include}, {"exclude", c.Exclude}} {
+		for i, pattern := range list.patterns {
+			if _, err := compile(pattern); err != nil {
+				each(fmt.Sprintf("%s[%d]", list.name, i), fmt.Sprintf("%q: %v", pattern, err))
+			}
+		}
+	}
+}
+
 // Filter tells which events to publish. The zero Filter keeps all. A source calls it before it hands events over, and
 // says in Batch.Filtered how many it left out. It may be used concurrently.
 type Filter struct {

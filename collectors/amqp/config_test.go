@@ -186,8 +186,8 @@ func TestValidate(t *testing.T) {
 			"probe: must be from 1s to 10m0s"},
 		{"remembers too few", func(c *Config) { c.Remember = 3999 }, "remember: must be from 4000, twice the prefetch, to 2000000"},
 		{"patterns", func(c *Config) { c.EventTypes.Include = []string{"", "/(/"} }, "" +
-			"event_types: include[0] \"\": the pattern is empty\n" +
-			"event_types: include[1] \"/(/\": error parsing regexp: missing closing ): `(`"},
+			"event_types.include[0]: \"\": the pattern is empty\n" +
+			"event_types.include[1]: \"/(/\": error parsing regexp: missing closing ): `(`"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			cfg := goodConfig()

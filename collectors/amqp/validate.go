@@ -66,11 +66,7 @@ func (c Config) Validate() []Problem {
 	c.validateBindings(&found)
 	c.Queue.validate(&found)
 	c.validateFlow(&found)
-	if err := c.EventTypes.Validate(); err != nil {
-		for _, line := range strings.Split(err.Error(), "\n") {
-			found.add("event_types", "%s", line)
-		}
-	}
+	c.EventTypes.Problems(func(field, message string) { found.add("event_types."+field, "%s", message) })
 	return found
 }
 

@@ -11,6 +11,7 @@ import (
 	"stackstream/internal/mapping"
 	"stackstream/internal/openstack"
 	"stackstream/internal/records"
+	"stackstream/internal/setting"
 	"stackstream/internal/timeform"
 )
 
@@ -228,7 +229,7 @@ type Start struct {
 	number *int64
 }
 
-// UnmarshalText reads beginning, now, now-24h, a time in RFC 3339, or a number.
+// UnmarshalText reads beginning, now, now-24h, now-7d, a time in RFC 3339, or a number.
 func (s *Start) UnmarshalText(text []byte) error {
 	word := string(text)
 	*s = Start{text: word}
@@ -245,8 +246,8 @@ func (s *Start) UnmarshalText(text []byte) error {
 		if rest == "" {
 			return nil
 		}
-		ago, err := time.ParseDuration(strings.TrimSpace(strings.TrimPrefix(strings.TrimSpace(rest), "-")))
-		if err == nil && ago >= 0 && strings.HasPrefix(strings.TrimSpace(rest), "-") {
+		ago, err := setting.ParseDuration(strings.TrimSpace(strings.TrimPrefix(strings.TrimSpace(rest), "-")))
+		if err == nil && strings.HasPrefix(strings.TrimSpace(rest), "-") {
 			s.ago = ago
 			return nil
 		}

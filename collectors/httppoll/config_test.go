@@ -30,7 +30,7 @@ func TestValidate(t *testing.T) {
 			[]string{"request.url: must name the host: no expression decides who is asked"}},
 		"a path that one decides": {func(c *Config) { c.Request.URL = "https://x/{{page}}" }, nil},
 		"a template": {func(c *Config) { c.Request.Query = map[string][]string{"a": {"{{start", "{{rec.x}}"}} },
-			[]string{"request.query.a: has {{ without }}", "request.query.a: {{rec.x}}: there is no rec here, only cursor, from, page, partition, start, until (column 1 of the expression)\nrec.x\n^"}},
+			[]string{"request.query.a: has {{ without }}", "request.query.a: {{rec.x}}: there is no rec here, only cursor, from, page, partition, start, until; the value of a partition is partition.NAME (column 1 of the expression)\nrec.x\n^"}},
 		"a body of GET": {func(c *Config) { c.Request.Body = "{}" }, []string{"request.body: is for the method POST"}},
 		"two ways to say who we are": {func(c *Config) {
 			c.Auth = Auth{Basic: &Basic{User: "a", Password: "x"}, Bearer: &Bearer{Token: "x"}}
@@ -38,7 +38,7 @@ func TestValidate(t *testing.T) {
 		"no secret": {func(c *Config) { c.Auth = Auth{APIKey: &APIKey{In: "body"}} }, []string{
 			`auth.api_key.in: is "body"; one of header, query is meant`, "auth.api_key.key_file: is missing (or set key)",
 			"auth.api_key.name: is missing: the name of the header or parameter"}},
-		"a path": {func(c *Config) { c.Records.Path = "a..b" }, []string{`records.path: "a..b" is no path of names with dots between them`}},
+		"a path": {func(c *Config) { c.Records.Path = "a..b" }, []string{`records.path: "a..b" is no path of names with dots between them, like data.events`}},
 		"a window": {func(c *Config) { c.Cursor.Window = time.Hour },
 			[]string{"cursor.window: needs send.until: the name that takes the end of what is asked for"}},
 		"a window too small": {func(c *Config) {

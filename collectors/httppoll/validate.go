@@ -47,11 +47,7 @@ func (c Config) prepare() (*programs, []Problem) {
 	if c.Remember < 0 || c.Remember > maxRecall {
 		ps.add("remember", "must be from 0 to %d", maxRecall)
 	}
-	if err := c.EventTypes.Validate(); err != nil {
-		for _, line := range strings.Split(err.Error(), "\n") {
-			ps.add("event_types", "%s", line)
-		}
-	}
+	c.EventTypes.Problems(func(field, message string) { ps.add("event_types."+field, "%s", message) })
 	programs, mistakes := c.compile()
 	return programs, append(ps, mistakes...)
 }
@@ -104,8 +100,9 @@ func (c Records) validate(ps *problems) {
 }
 
 func (ps *problems) path(field, path string) {
-	if path != "" && slices.Contains(strings.Split(path, "."), "") {
-		ps.add(field, "%q is no path of names with dots between them", path)
+	names := strings.Split(path, ".")
+	if path != "" && (slices.Contains(names, "") || names[0] == "$" || strings.ContainsAny(path, "[]*")) {
+		ps.add(field, "%q is no path of names with dots between them, like data.events", path)
 	}
 }
 
@@ -140,6 +137,9 @@ func (c Cursor) validate(ps *problems) {
 	if c.Window < 0 {
 		ps.add("cursor.window", "must not be negative")
 	}
+	if !slices.Contains(setting.WordsOf[Cursor]("Type"), c.Type) { // what belongs to which type is not known then
+		return
+	}
 	if c.Type == CursorTime {
 		if c.Window > 0 && c.Send.Until == "" {
 			ps.add("cursor.window", "needs send.until: the name that takes the end of what is asked for")
@@ -162,7 +162,7 @@ func (c Cursor) validate(ps *problems) {
 		}
 	}
 	if c.Start.text != "" && (c.Type != CursorInteger || c.Start.number == nil) {
-		ps.add("cursor.start", "is for a cursor of that type: a time for time, a number for integer")
+		ps.add("cursor.start", "is a time or a number where cursor.type is one, and it is %s", c.Type)
 	}
 }
 
@@ -172,6 +172,9 @@ func (c Pagination) validate(ps *problems, at string) {
 	}
 	if c.MaxPages < 1 {
 		ps.add(at+".max_pages", "must be at least 1")
+	}
+	if !slices.Contains(setting.WordsOf[Pagination]("Type"), c.Type) {
+		return
 	}
 	switch c.Type {
 	case PageNumber, PageOffset, PageToken, PageMarker:

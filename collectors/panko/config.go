@@ -113,11 +113,7 @@ func (c Config) Validate() []openstack.Problem {
 	if c.SkipHistory && c.Start != (Start{}) {
 		add("skip_history", "can't be set together with start: it means start: now")
 	}
-	if err := c.EventTypes.Validate(); err != nil {
-		for _, line := range strings.Split(err.Error(), "\n") {
-			add("event_types", "%s", line)
-		}
-	}
+	c.EventTypes.Problems(func(field, message string) { add("event_types."+field, "%s", message) })
 	return found
 }
 

@@ -39,8 +39,8 @@ func TestValidate(t *testing.T) {
 		{"two starts", func(c *Config) { c.SkipHistory, c.Start = true, StartNow() },
 			"skip_history: can't be set together with start: it means start: now"},
 		{"patterns", func(c *Config) { c.EventTypes.Include = []string{"", "/(/"} },
-			"event_types: include[0] \"\": the pattern is empty\n" +
-				"event_types: include[1] \"/(/\": error parsing regexp: missing closing ): `(`"},
+			"event_types.include[0]: \"\": the pattern is empty\n" +
+				"event_types.include[1]: \"/(/\": error parsing regexp: missing closing ): `(`"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			cfg := good

@@ -107,6 +107,8 @@ func (e *Env) unknown(text, name string, at *Error) string {
 		return message + fmt.Sprintf(`; a member of the record is rec.%s, a text stands in quotes of its own: '%s'`, name, name)
 	case slices.Contains(names, "rec"):
 		return message + fmt.Sprintf("; a member of the record is rec.%s", name)
+	case slices.Contains(names, "partition"):
+		return message + "; the value of a partition is partition.NAME"
 	}
 	return message
 }
@@ -137,11 +139,11 @@ func noOverload(name, args string) string {
 	if m := operator.FindStringSubmatch(name); m != nil {
 		name = m[1]
 	}
-	args = people(strings.Trim(args, "()"))
+	args = people(strings.TrimSuffix(strings.TrimPrefix(args, "("), ")"))
 	message := fmt.Sprintf("%s does not take %s", name, strings.ReplaceAll(args, ", ", " and "))
 	switch {
-	case name == "-" && strings.Contains(args, "type"):
-		return message + `; a name with a dash in it is written rec["a-b"]`
+	case name == "-":
+		return `- is for numbers, times and durations; a name with a dash in it is written rec["a-b"]`
 	case name == "+":
 		return message + "; string(x) makes a text of anything"
 	}
@@ -162,6 +164,7 @@ func people(text string) string {
 
 // noExpression says that a text can't be read as an expression, and what it may be in place of one.
 func noExpression(text, at string) string {
+	at = strings.TrimSpace(at)
 	switch {
 	case at == "<EOF>":
 		return "the expression ends too early: something is missing, or a bracket or quote is not closed"

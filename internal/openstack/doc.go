@@ -28,6 +28,8 @@ func (ps *problems) add(field, format string, args ...any) {
 func CheckURL(text string) string {
 	u, err := url.Parse(text)
 	switch {
+	case text == "":
+		return "is missing: an address that begins with https:// or http://"
 	case err != nil || u.Opaque != "":
 		return "is not a URL like https://host:5000/v3"
 	case u.Scheme != "http" && u.Scheme != "https":

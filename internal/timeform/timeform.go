@@ -87,7 +87,7 @@ func (f Form) check() error {
 		return fmt.Errorf("%q can't read what it writes (%s)", string(f), text)
 	}
 	if back.Year() != moment.Year() || back.YearDay() != moment.YearDay() {
-		return fmt.Errorf("%q does not say the day", string(f))
+		return fmt.Errorf("%q is none of %s, and as a layout of the moment 2006-01-02 15:04:05 it does not say the day", string(f), names())
 	}
 	return nil
 }

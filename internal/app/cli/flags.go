@@ -7,7 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"stackstream/internal/app/config"
+	"stackstream/internal/setting"
 	"stackstream/jetstream"
 )
 
@@ -73,7 +73,7 @@ func (v *sinceValue) String() string { return v.text }
 func (v *sinceValue) Type() string   { return "since" }
 
 func (v *sinceValue) Set(text string) error {
-	if back, err := config.ParseDuration(text); err == nil {
+	if back, err := setting.ParseDuration(text); err == nil {
 		v.text, v.at = text, v.now().Add(-back)
 		return nil
 	}

@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"flag"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -26,6 +27,8 @@ import (
 	"stackstream/internal/rabbitmqtest"
 	"stackstream/jetstream/jetstreamtest"
 )
+
+var update = flag.Bool("update", false, "write the files that scripts compare with anew")
 
 var programs = map[string]func(context.Context, Program) int{
 	"stackstream": Stackstream, "collector": Collector, "normalizer": Normalizer,
@@ -69,6 +72,7 @@ func TestScripts(t *testing.T) {
 		Dir:                 "testdata",
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
+		UpdateScripts:       *update,
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("STAND_IN_PASSWORD", standin.Admin().Password)
 			env.Values[running{}] = map[string]*process{}

@@ -189,7 +189,7 @@ func (d *decoder) validate(c *Config) {
 	d.add("normalizer", ErrorProblems(c.Normalizer.Validate()))
 	d.add("admin", c.Admin.problems())
 	d.add("log", Problems(setting.Check(c.Log)))
-	if len(c.Providers) == 0 {
+	if len(c.Providers) == 0 && !d.mistook("", "providers") {
 		d.add("providers", []Problem{{"", "names no provider: at least one is needed"}})
 	}
 	for _, name := range c.Providers.Names() {
@@ -229,6 +229,7 @@ func (d *decoder) provider(name event.Provider, p *Provider) {
 	}
 	switch {
 	case p.Events == EventsNone:
+	case p.Events == EventsAuto && len(p.Sources) == 0 && d.mistook(path, kinds...):
 	case p.Events == EventsAuto && len(p.Sources) == 0:
 		d.add(path, []Problem{{"", "has no source: configure " + strings.Join(kinds, " or ") + ", or say events: none"}})
 	case p.Events == EventsAuto:
@@ -290,6 +291,14 @@ func (d *decoder) conceal(message string) string {
 func (d *decoder) told(setting string) bool {
 	return slices.ContainsFunc(d.findings[:d.decoded], func(f check.Finding) bool {
 		return f.Subject == setting || f.Message != unknownSetting && inside(setting, f.Subject)
+	})
+}
+
+// mistook tells whether an unknown setting directly below a path was probably meant to be one of the names.
+func (d *decoder) mistook(path string, names ...string) bool {
+	return slices.ContainsFunc(d.findings[:d.decoded], func(f check.Finding) bool {
+		key := f.Subject[strings.LastIndexByte(f.Subject, '.')+1:]
+		return f.Message == unknownSetting && f.Subject == join(path, key) && setting.Nearest(key, names) != ""
 	})
 }
 

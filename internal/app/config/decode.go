@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"encoding"
 	"fmt"
 	"reflect"
@@ -127,7 +128,7 @@ func (d *decoder) field(path, key string, kv *ast.MappingValueNode, into reflect
 	at := join(path, key)
 	switch {
 	case !ok:
-		d.mistake(at, kv.Key, d.suggest(key, into), unknownSetting)
+		d.mistake(at, kv.Key, d.suggest(path, key, into), unknownSetting)
 	case option == "kinds":
 		made := reflect.ValueOf(d.kind(key).Settings())
 		if field.IsNil() {
@@ -176,14 +177,59 @@ func (d *decoder) kind(name string) *Kind {
 	return nil
 }
 
-// suggest names the setting that key probably means, or all that could stand here.
-func (d *decoder) suggest(key string, into reflect.Value) string {
+// suggest names the setting that key probably means: one of a name like it, one of its name that belongs elsewhere, or all that
+// could stand here.
+func (d *decoder) suggest(path, key string, into reflect.Value) string {
 	known := d.known(into)
 	if name := setting.Nearest(key, known); name != "" {
 		return fmt.Sprintf("did you mean %s?", name)
 	}
+	if places := d.elsewhere(path, key); len(places) > 0 {
+		return fmt.Sprintf("did you mean %s?", strings.Join(places, " or "))
+	}
 	slices.Sort(known)
 	return "known here: " + strings.Join(known, ", ")
+}
+
+// maxPlaces is how many places for a setting are worth naming.
+const maxPlaces = 3
+
+// elsewhere returns where settings of this name belong, within the source that path is in, else in the file: those below the
+// path first, then those that are not deep.
+func (d *decoder) elsewhere(path, key string) []string {
+	root, within := Describe(d.kinds), ""
+	if names := strings.SplitN(path, ".", 4); len(names) > 2 && names[0] == "providers" {
+		if kind := d.kind(names[2]); kind != nil {
+			root, within = d.describe(reflect.ValueOf(kind.Settings()), "", nil), strings.Join(names[:3], ".")
+		}
+	}
+	var places []string
+	var walk func(s *Setting, at string)
+	walk = func(s *Setting, at string) {
+		for _, field := range s.Fields {
+			if field.Name == key && at != "" {
+				places = append(places, join(at, field.Name))
+			}
+			walk(field, join(at, field.Name))
+		}
+	}
+	walk(root, "")
+	here := strings.TrimPrefix(strings.TrimPrefix(path, within), ".")
+	slices.SortStableFunc(places, func(a, b string) int {
+		below := func(place string) int {
+			if here != "" && inside(place, here) {
+				return 0
+			}
+			return 1
+		}
+		return cmp.Or(below(a)-below(b), strings.Count(a, ".")-strings.Count(b, "."))
+	})
+	if n := len(slices.DeleteFunc(slices.Clone(places), func(place string) bool { return here != "" && !inside(place, here) })); n > 0 {
+		places = places[:n]
+	} else if len(places) > maxPlaces { // a name that many have
+		return nil
+	}
+	return places[:min(len(places), maxPlaces)]
 }
 
 func (d *decoder) known(into reflect.Value) []string {

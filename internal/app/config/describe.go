@@ -2,10 +2,8 @@ package config
 
 import (
 	"encoding"
-	"fmt"
 	"reflect"
 	"slices"
-	"strings"
 	"time"
 
 	"stackstream/event"
@@ -165,9 +163,9 @@ func scalarDefault(v reflect.Value, form Form) any {
 		}
 		return nil
 	case Duration:
-		return formatDuration(time.Duration(v.Int()))
+		return setting.FormatDuration(time.Duration(v.Int()))
 	case Size:
-		return formatSize(v.Int())
+		return setting.FormatSize(v.Int())
 	case Truth:
 		return v.Bool()
 	case Whole, Number, Text:
@@ -199,33 +197,4 @@ func listDefault(v reflect.Value) any {
 		}
 	}
 	return list
-}
-
-// formatDuration writes what ParseDuration reads, in the units that people use: 7d, 1h30m, 30s.
-func formatDuration(v time.Duration) string {
-	if days := v / (24 * time.Hour); v%(24*time.Hour) == 0 && days > 0 {
-		return fmt.Sprintf("%dd", days)
-	}
-	text := v.String()
-	for _, rest := range []string{"m0s", "h0m"} { // 5m0s is 5m, 2h0m is 2h
-		if short, ok := strings.CutSuffix(text, rest[1:]); ok && strings.HasSuffix(text, rest) {
-			text = short
-		}
-	}
-	return text
-}
-
-// formatSize writes what ParseSize reads, in the largest unit that it is a whole number of.
-func formatSize(v int64) string {
-	if v == 0 {
-		return "0"
-	}
-	unit := "B"
-	for _, larger := range []string{"KiB", "MiB", "GiB", "TiB"} {
-		if v%1024 != 0 {
-			break
-		}
-		v, unit = v/1024, larger
-	}
-	return fmt.Sprintf("%d%s", v, unit)
 }

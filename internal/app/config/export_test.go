@@ -34,9 +34,3 @@ func (r Reader) Structure(data []byte) check.Findings {
 	}
 	return d.findings
 }
-
-// FormatDuration and FormatSize write defaults.
-var (
-	FormatDuration = formatDuration
-	FormatSize     = formatSize
-)

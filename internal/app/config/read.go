@@ -116,7 +116,7 @@ func (d *decoder) document(data []byte, into reflect.Value) bool {
 			}
 		}
 		d.findings = append(d.findings, check.Finding{
-			Severity: check.Mistake, Position: pos, Message: "is not YAML: " + message,
+			Severity: check.Mistake, Position: pos, Message: "is not YAML: " + message, Hint: yamlHint(message, data, pos.Line),
 		})
 		return false
 	}
@@ -137,6 +137,34 @@ func (d *decoder) document(data []byte, into reflect.Value) bool {
 	}
 	d.value("", root, into)
 	return true
+}
+
+// yamlHint says what to look at where a text is no YAML; most often it is one of a few things.
+func yamlHint(message string, data []byte, number int) string {
+	line := ""
+	if lines := strings.Split(string(data), "\n"); number > 0 && number <= len(lines) {
+		line = lines[number-1]
+	}
+	quoted := strings.ContainsAny(line, `"'`)
+	switch {
+	case strings.HasPrefix(strings.TrimLeft(line, " "), "\t"):
+		return "indent with spaces: YAML takes no tabs"
+	case strings.Contains(line, "{{") && strings.Contains(line, "}}"):
+		return "text with {{ and }} in it needs quotes here"
+	case strings.Contains(message, "non-map value is specified"):
+		return "a key is followed by a colon and a space"
+	case strings.Contains(message, "mapping value is not allowed"):
+		return "text with a colon and a space in it needs quotes"
+	case strings.Contains(message, "must be specified"), strings.Contains(message, "end token"), strings.Contains(message, "character corresponding"):
+		return "a bracket or brace is not closed, or text in them needs quotes"
+	case strings.Contains(message, "value is not allowed in this context") && quoted:
+		return "what follows a text in quotes belongs to nothing: put quotes around all of it; within '…' a ' is written twice"
+	case strings.Contains(message, "value is not allowed in this context"):
+		return "the keys of one mapping stand exactly below one another"
+	case strings.Contains(message, "could not find end character"):
+		return "a quote is not closed"
+	}
+	return ""
 }
 
 // parse reads YAML. The library's parser is not proof against every input: what makes it panic is not YAML either.

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/goccy/go-yaml/ast"
+
+	"stackstream/internal/setting"
 )
 
 // scalar decodes one text, number or truth value. option is "size" where an integer takes a unit.
@@ -147,12 +149,12 @@ func set(text string, into reflect.Value, option string) error {
 		return own.UnmarshalText([]byte(text))
 	}
 	if into.Type() == reflect.TypeFor[time.Duration]() {
-		v, err := ParseDuration(text)
+		v, err := setting.ParseDuration(text)
 		into.SetInt(int64(v))
 		return err
 	}
 	if option == "size" {
-		v, err := ParseSize(text)
+		v, err := setting.ParseSize(text)
 		if err == nil && into.OverflowInt(v) {
 			err = fmt.Errorf("%s is too much", text)
 		}
@@ -194,62 +196,8 @@ func set(text string, into reflect.Value, option string) error {
 	return nil
 }
 
-var day = regexp.MustCompile(`^(\d+)d`)
-
-// ParseDuration reads a duration with units, time.ParseDuration's and also whole days at the front: "7d", "1d12h".
-// 0 needs no unit. Nothing negative.
-func ParseDuration(text string) (time.Duration, error) {
-	wrong := fmt.Errorf("wants a duration such as 30s, 1h30m or 7d, not %q", text)
-	var days time.Duration
-	rest := text
-	if m := day.FindStringSubmatch(text); m != nil {
-		n, err := strconv.ParseInt(m[1], 10, 32)
-		if err != nil || n > 36500 {
-			return 0, wrong
-		}
-		days = time.Duration(n) * 24 * time.Hour
-		if rest = text[len(m[0]):]; rest == "" {
-			return days, nil
-		}
-	}
-	v, err := time.ParseDuration(rest)
-	if err != nil || strings.HasPrefix(rest, "-") || days+v < days {
-		return 0, wrong
-	}
-	return days + v, nil
-}
-
-var size = regexp.MustCompile(`^(\d+)\s*([A-Za-z]*)$`)
-
-//nolint:gochecknoglobals // a table that nobody changes
-var units = map[string]int64{
-	"B": 1, "KB": 1e3, "MB": 1e6, "GB": 1e9, "TB": 1e12, "KIB": 1 << 10, "MIB": 1 << 20, "GIB": 1 << 30, "TIB": 1 << 40,
-}
-
-// ParseSize reads a number of bytes with its unit: B, kB, MB, GB, TB by the thousand, KiB, MiB, GiB, TiB by 1024. 0
-// needs no unit.
-func ParseSize(text string) (int64, error) {
-	wrong := fmt.Errorf("wants a size such as 512KiB, 8MiB or 10GiB, not %q", text)
-	m := size.FindStringSubmatch(text)
-	if m == nil {
-		return 0, wrong
-	}
-	n, err := strconv.ParseInt(m[1], 10, 64)
-	unit, known := units[strings.ToUpper(m[2])]
-	if err != nil || (!known && (m[2] != "" || n != 0)) {
-		return 0, wrong
-	}
-	if known && n > math.MaxInt64/unit {
-		return 0, fmt.Errorf("%s is more than can be counted", text)
-	}
-	return n * unit, nil
-}
-
-// What texts the scalars take, for those who look at a file without the decoder. Patterns are written so that JavaScript and
-// Go read them in the same way.
+// What numbers look like as texts, for those who look at a file without the decoder, as JavaScript and Go both read it.
 const (
-	DurationPattern = `^([0-9]+d|([0-9]+d)?\+?(0|(([0-9]+(\.[0-9]*)?|\.[0-9]+)(ns|us|µs|μs|ms|s|m|h))+))$`
-	SizePattern     = `^([0-9]+\s*([kKmMgGtT][iI]?)?[bB]|0+\s*)$`
 	WholePattern    = `^[+-]?[0-9_]*[0-9][0-9_]*$`
 	UnsignedPattern = `^[0-9_]*[0-9][0-9_]*$`
 	NumberPattern   = `^[+-]?([0-9][0-9_]*(\.[0-9_]*)?|\.[0-9][0-9_]*)([eE][+-]?[0-9]+)?$`

@@ -12,7 +12,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/goccy/go-yaml"
 	"github.com/google/go-cmp/cmp"
@@ -241,37 +240,4 @@ func defaults(s *config.Setting) any {
 		}
 	}
 	return m
-}
-
-// What is written as a default is read as the same value, and so are all units.
-func TestUnitsAreWrittenAsTheyAreRead(t *testing.T) {
-	durations, sizes := regexp.MustCompile(config.DurationPattern), regexp.MustCompile(config.SizePattern)
-	rapid.Check(t, func(t *rapid.T) {
-		d := time.Duration(rapid.Int64Range(0, 1<<55).Draw(t, "duration"))
-		d = d.Truncate(rapid.SampledFrom([]time.Duration{1, time.Millisecond, time.Second, time.Minute, time.Hour, 24 * time.Hour}).Draw(t, "unit"))
-		text := config.FormatDuration(d)
-		if got, err := config.ParseDuration(text); err != nil || got != d || !durations.MatchString(text) {
-			t.Fatalf("%s is written %s and read as %s, %v", d, text, got, err)
-		}
-		n := rapid.Int64Range(0, 1<<20).Draw(t, "size") << rapid.SampledFrom([]int{0, 10, 20, 30, 40}).Draw(t, "power")
-		text = config.FormatSize(n)
-		if got, err := config.ParseSize(text); err != nil || got != n || !sizes.MatchString(text) {
-			t.Fatalf("%d is written %s and read as %d, %v", n, text, got, err)
-		}
-	})
-}
-
-// The patterns of the schema take what the decoder takes.
-func TestPatternsAreTheParsers(t *testing.T) {
-	durations, sizes := regexp.MustCompile(config.DurationPattern), regexp.MustCompile(config.SizePattern)
-	rapid.Check(t, func(t *rapid.T) {
-		text := strings.Join(rapid.SliceOfN(rapid.SampledFrom([]string{"1", "23", "0", ".", "5", "d", "h", "m", "s", "ms", "µs", "+", "-", " ", "k", "K", "i", "B", "b", "GiB"}), 0, 5).
-			Draw(t, "parts"), "")
-		if _, err := config.ParseDuration(text); durations.MatchString(text) != (err == nil) {
-			t.Fatalf("duration %q: %v", text, err)
-		}
-		if _, err := config.ParseSize(text); sizes.MatchString(text) != (err == nil) {
-			t.Fatalf("size %q: %v", text, err)
-		}
-	})
 }

@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"stackstream/internal/app/config"
+	"stackstream/internal/setting"
 )
 
 // draft is the oldest one that has all we need, and means the same by it as its successors: the YAML language server, which
@@ -157,9 +158,9 @@ func scalar(s *config.Setting) *node {
 	case config.Truth:
 		return &node{Type: types{"boolean", "string"}, Pattern: config.VariablePattern}
 	case config.Duration:
-		return &node{Type: types{"string", "integer"}, Pattern: config.DurationPattern + variable, Minimum: new(int64), Maximum: new(int64)}
+		return &node{Type: types{"string", "integer"}, Pattern: setting.DurationPattern + variable, Minimum: new(int64), Maximum: new(int64)}
 	case config.Size:
-		return &node{Type: types{"string", "integer"}, Pattern: config.SizePattern + variable, Minimum: new(int64), Maximum: new(int64)}
+		return &node{Type: types{"string", "integer"}, Pattern: setting.SizePattern + variable, Minimum: new(int64), Maximum: new(int64)}
 	case config.Number:
 		return &node{Type: types{"number", "string"}, Pattern: config.NumberPattern + variable}
 	case config.Whole:
