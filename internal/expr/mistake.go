@@ -181,6 +181,9 @@ func noExpression(text, at string) string {
 	case strings.HasPrefix(at, "{{"), strings.HasPrefix(text, "{{"):
 		return "an expression stands here without {{ and }}, which are for texts"
 	}
+	if strings.HasPrefix(text, "<") {
+		return "is still to be filled in"
+	}
 	return fmt.Sprintf("%q is not expected here; a text stands in quotes of its own: 'user login'", at)
 }
 
