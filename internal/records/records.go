@@ -169,7 +169,12 @@ func lines(body []byte) ([][]byte, error) {
 }
 
 func (d Decoder) decodeCSV(body []byte) ([][]byte, error) {
-	r := csv.NewReader(bytes.NewReader(bytes.TrimPrefix(body, []byte("\xef\xbb\xbf"))))
+	body = bytes.TrimPrefix(body, []byte("\xef\xbb\xbf"))
+	// Nearly everything is CSV: a login page, and an error that is told as JSON, would be a table without rows.
+	if start := bytes.TrimLeft(body, " \t\r\n"); len(start) > 0 && (start[0] == '<' || start[0] == '{') {
+		return nil, fmt.Errorf("the answer is no CSV but begins with %q", start[:min(len(start), 20)])
+	}
+	r := csv.NewReader(bytes.NewReader(body))
 	if d.Comma != 0 {
 		r.Comma = d.Comma
 	}

@@ -71,6 +71,8 @@ func TestMistakes(t *testing.T) {
 		"no object":         {records.Decoder{Shape: records.Values}, `[]`, "no object"},
 		"empty":             {records.Decoder{}, "", "empty"},
 		"csv without lines": {records.Decoder{Form: records.CSV}, "", "first line"},
+		"csv login page":    {records.Decoder{Form: records.CSV}, "\n<!DOCTYPE html>\n<html>", "no CSV but begins with"},
+		"csv error":         {records.Decoder{Form: records.CSV}, `{"error": "quota"}`, "no CSV but begins with"},
 		"csv short line":    {records.Decoder{Form: records.CSV}, "a,b\n1\n", "wrong number of fields"},
 		"no xml":            {records.Decoder{Form: records.XML}, `{"a": 1}`, "no XML"},
 		"xml bomb":          {records.Decoder{Form: records.XML}, strings.Repeat("<a>", 5000), "deep"},
