@@ -8,7 +8,7 @@ VULN  := $(TOOLS)/govulncheck
 # How long each fuzz target runs under make fuzz.
 FUZZTIME ?= 20s
 
-.PHONY: help build test check fmt lint vuln unit fuzz clean compiler rabbitmq
+.PHONY: help build test check fmt lint vuln unit generate fuzz clean compiler rabbitmq
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -92,6 +92,9 @@ openstack:
 			apt-get update -qq && \
 			DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=600 install -y -qq --no-install-recommends $$missing; \
 		else echo "these tests need OpenStack as Debian 12 packages it: install$$missing"; exit 1; fi; }
+
+generate: ## the schema and the reference of the configuration, from the code
+	$(GO) test ./internal/app/schema -run TestGenerated -update
 
 fuzz: ## every fuzz target for FUZZTIME
 	@set -e; for pkg in $$($(GO) list ./...); do \

@@ -22,8 +22,9 @@ type node struct {
 	Description string     `json:"description,omitempty"`
 	Type        types      `json:"type,omitempty"`
 	AnyOf       []*node    `json:"anyOf,omitempty"`
-	Enum        []string   `json:"enum,omitempty"`
+	Enum        []any      `json:"enum,omitempty"`
 	Pattern     string     `json:"pattern,omitempty"`
+	Wants       string     `json:"errorMessage,omitempty"` // what editors say in place of a pattern and of types
 	Minimum     *int64     `json:"minimum,omitempty"`
 	Maximum     *int64     `json:"maximum,omitempty"`
 	WriteOnly   bool       `json:"writeOnly,omitempty"`
@@ -156,13 +157,13 @@ func scalar(s *config.Setting) *node {
 	case config.Secret:
 		return &node{Type: types{"string"}, WriteOnly: true}
 	case config.Truth:
-		return &node{Type: types{"boolean", "string"}, Pattern: config.VariablePattern}
+		return &node{Type: types{"boolean", "string"}, Pattern: config.VariablePattern, Wants: "wants true or false"}
 	case config.Duration:
-		return &node{Type: types{"string", "integer"}, Pattern: setting.DurationPattern + variable, Minimum: new(int64), Maximum: new(int64)}
+		return united(setting.DurationPattern+variable, "wants a duration such as 30s, 1h30m or 7d")
 	case config.Size:
-		return &node{Type: types{"string", "integer"}, Pattern: setting.SizePattern + variable, Minimum: new(int64), Maximum: new(int64)}
+		return united(setting.SizePattern+variable, "wants a size such as 512KiB, 8MiB or 10GiB")
 	case config.Number:
-		return &node{Type: types{"number", "string"}, Pattern: config.NumberPattern + variable}
+		return &node{Type: types{"number", "string"}, Pattern: config.NumberPattern + variable, Wants: "wants a number"}
 	case config.Whole:
 		return whole(s)
 	case config.Own:
@@ -171,11 +172,20 @@ func scalar(s *config.Setting) *node {
 	if s.Words == nil {
 		return &node{Type: types{"string"}}
 	}
-	return &node{AnyOf: []*node{{Enum: s.Words}, {Type: types{"string"}, Pattern: config.VariablePattern}}}
+	words := &node{}
+	for _, word := range s.Words {
+		words.Enum = append(words.Enum, word)
+	}
+	return &node{AnyOf: []*node{words, {Type: types{"string"}, Pattern: config.VariablePattern}}}
+}
+
+// united is a text with a unit; 0 needs none.
+func united(pattern, wants string) *node {
+	return &node{AnyOf: []*node{{Type: types{"string"}, Pattern: pattern, Wants: wants}, {Enum: []any{0}}}}
 }
 
 func whole(s *config.Setting) *node {
-	n := &node{Type: types{"integer", "string"}, Pattern: config.WholePattern + "|" + config.VariablePattern}
+	n := &node{Type: types{"integer", "string"}, Pattern: config.WholePattern + "|" + config.VariablePattern, Wants: "wants a whole number"}
 	if s.Unsigned {
 		n.Minimum, n.Pattern = new(int64), config.UnsignedPattern+"|"+config.VariablePattern
 	}
