@@ -37,7 +37,8 @@ func run(ctx context.Context, address string) error {
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(os.Stderr, "Turnstile is at http://%s/api/v2/activity, and takes the token %s. Interrupt ends it.\n", listener.Addr(), token)
+	fmt.Fprintf(os.Stderr, "Turnstile is at http://%s/api/v2/activity, and takes the token %s. Interrupt ends it.\n",
+		listener.Addr(), token)
 	server := &http.Server{
 		Handler: &turnstile{
 			began: time.Now().Truncate(time.Second), now: time.Now, live: 2 * time.Second, late: 20 * time.Second, most: 10,

@@ -61,13 +61,17 @@ func (e *Error) place() string {
 var (
 	undeclared = regexp.MustCompile(`^undeclared reference to '([^']*)'`)
 	overload   = regexp.MustCompile(`^found no matching overload for '([^']*)' applied to '(.*)'$`)
-	unreadable = regexp.MustCompile(`^Syntax error: (?:mismatched input|extraneous input|no viable alternative at input|token recognition error at:|missing '\)' at) '(.*?)'?(?: expecting .*)?$`)
-	operator   = regexp.MustCompile(`^[!@]?_?(\W{1,2}|in|\[_\]|[?]_:)_?$`)
+	unreadable = regexp.MustCompile(`^Syntax error: (?:mismatched input|extraneous input|no viable alternative at input|` +
+		`token recognition error at:|missing '\)' at) '(.*?)'?(?: expecting .*)?$`)
+	operator = regexp.MustCompile(`^[!@]?_?(\W{1,2}|in|\[_\]|[?]_:)_?$`)
 )
 
 // mistake makes of CEL's message one for people, who write expressions and know neither parsers nor containers.
 func (e *Env) mistake(text string, first *cel.Error) *Error {
-	found := &Error{Line: first.Location.Line(), Column: first.Location.Column() + 1, Text: text, Msg: strings.TrimSuffix(first.Message, " (in container '')")}
+	found := &Error{
+		Line: first.Location.Line(), Column: first.Location.Column() + 1, Text: text,
+		Msg: strings.TrimSuffix(first.Message, " (in container '')"),
+	}
 	if m := undeclared.FindStringSubmatch(found.Msg); m != nil {
 		found.Msg = e.unknown(text, m[1], found)
 	} else if m := overload.FindStringSubmatch(found.Msg); m != nil {
@@ -118,9 +122,10 @@ var isName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_.]*$`)
 // otherNames are what functions are called elsewhere.
 func otherNames() map[string]string {
 	return map[string]string{
-		"str": "string(x)", "len": "size(x)", "length": "size(x)", "toLower": "x.lowerAscii()", "lower": "x.lowerAscii()", "toUpper": "x.upperAscii()",
-		"upper": "x.upperAscii()", "concat": "a + b", "default": "rec.?x.orValue(y)", "coalesce": "rec.?x.orValue(y)", "strip": "x.trim()", "now": "start",
-		"sha256": "hash(x)", "md5": "hash(x)", "float": "double(x)", "number": "double(x)", "exists": "has(rec.x)", "date": "timestamp(x)", "concatenate": "a + b",
+		"str": "string(x)", "float": "double(x)", "number": "double(x)", "date": "timestamp(x)",
+		"len": "size(x)", "length": "size(x)", "concat": "a + b", "strip": "x.trim()",
+		"lower": "x.lowerAscii()", "toLower": "x.lowerAscii()", "upper": "x.upperAscii()", "toUpper": "x.upperAscii()",
+		"exists": "has(rec.x)", "default": "rec.?x.orValue(y)", "coalesce": "rec.?x.orValue(y)", "sha256": "hash(x)", "md5": "hash(x)",
 	}
 }
 
@@ -141,10 +146,10 @@ func noOverload(name, args string) string {
 	}
 	args = people(strings.TrimSuffix(strings.TrimPrefix(args, "("), ")"))
 	message := fmt.Sprintf("%s does not take %s", name, strings.ReplaceAll(args, ", ", " and "))
-	switch {
-	case name == "-":
+	switch name {
+	case "-":
 		return `- is for numbers, times and durations; a name with a dash in it is written rec["a-b"]`
-	case name == "+":
+	case "+":
 		return message + "; string(x) makes a text of anything"
 	}
 	return message
@@ -196,7 +201,8 @@ func checkForms(text string, checked *ast.AST) *Error {
 		}
 		call := e.AsCall()
 		args := call.Args()
-		if name := call.FunctionName(); name != "format" && name != "parse" || call.IsMemberFunction() || len(args) != 2 || args[1].Kind() != ast.LiteralKind {
+		name := call.FunctionName()
+		if name != "format" && name != "parse" || call.IsMemberFunction() || len(args) != 2 || args[1].Kind() != ast.LiteralKind {
 			return
 		}
 		form, ok := args[1].AsLiteral().(types.String)

@@ -30,11 +30,11 @@ func TestCheck(t *testing.T) {
 		t.Errorf("found %v", found)
 	}
 	got := setting.Check(settings{
-		Below: inner{"asc", "emtpy"}, Beside: good, Maybe: &inner{"", "short"}, List: []string{"a", "c"}, On: map[string]string{"5xx": "Fail", "404": "skip"},
+		Below: inner{"asc", "empt"}, Beside: good, Maybe: &inner{"", "short"}, List: []string{"a", "c"}, On: map[string]string{"5xx": "Fail", "404": "skip"},
 	})
 	want := []setting.Problem{
 		{"below.order", `is "asc"; one of ascending, descending is meant (did you mean ascending?)`},
-		{"below.stop", `is "emtpy"; one of empty, short is meant (did you mean empty?)`},
+		{"below.stop", `is "empt"; one of empty, short is meant (did you mean empty?)`},
 		{"maybe.order", `is missing: one of ascending, descending`},
 		{"list[1]", `is "c"; one of a, b is meant`},
 		{"on.404", `is "skip"; one of retry, fail is meant`},

@@ -155,7 +155,8 @@ func yamlHint(message string, data []byte, number int) string {
 		return "a key is followed by a colon and a space"
 	case strings.Contains(message, "mapping value is not allowed"):
 		return "text with a colon and a space in it needs quotes"
-	case strings.Contains(message, "must be specified"), strings.Contains(message, "end token"), strings.Contains(message, "character corresponding"):
+	case strings.Contains(message, "must be specified"), strings.Contains(message, "end token"),
+		strings.Contains(message, "character corresponding"):
 		return "a bracket or brace is not closed, or text in them needs quotes"
 	case strings.Contains(message, "value is not allowed in this context") && quoted:
 		return "what follows a text in quotes belongs to nothing: put quotes around all of it; within '…' a ' is written twice"

@@ -44,7 +44,7 @@ func (c *comments) describe(s *config.Setting) string {
 		text, err = c.typ(s.Type)
 	}
 	if err == nil && text == "" {
-		err = fmt.Errorf("%s.%s has no comment, and is the setting %s: say in one what it is, for those who set it", s.Owner, s.Field, s.Name)
+		err = fmt.Errorf("%s.%s has no comment, and is the setting %s: say in one what it is", s.Owner, s.Field, s.Name)
 	}
 	if err != nil {
 		c.lacking = append(c.lacking, err)
@@ -69,7 +69,7 @@ func (c *comments) field(owner reflect.Type, name string) (string, error) {
 			}
 			text := people(f.Doc.Text(), name, owner)
 			if odd := goName.FindString(text); odd != "" && !slices.Contains(knownNames(), odd) {
-				return "", fmt.Errorf("the comment of %s.%s has %s, which is no setting beside it and says nothing to people", owner, name, odd)
+				return "", fmt.Errorf("the comment of %s.%s has %s, which is no setting beside it", owner, name, odd)
 			}
 			return text, nil
 		}
@@ -114,7 +114,8 @@ func (c *comments) read(dir string) error {
 		if !strings.HasSuffix(file.Name(), ".go") || strings.HasSuffix(file.Name(), "_test.go") {
 			continue
 		}
-		parsed, err := parser.ParseFile(token.NewFileSet(), filepath.Join(dir, file.Name()), nil, parser.ParseComments|parser.SkipObjectResolution)
+		name := filepath.Join(dir, file.Name())
+		parsed, err := parser.ParseFile(token.NewFileSet(), name, nil, parser.ParseComments|parser.SkipObjectResolution)
 		if err != nil {
 			return err
 		}

@@ -1,6 +1,7 @@
 package schema
 
 import (
+	_ "embed"
 	"errors"
 	"fmt"
 	"strings"
@@ -11,34 +12,9 @@ import (
 )
 
 // opening is how the reference begins.
-const opening = `# Reference of the configuration
-
-<!-- Made from the code by make generate. What is written here by hand is lost: change the comment of the setting's field. -->
-
-Every setting of ` + "`stackstream.yaml`" + `, below the name of what it belongs to. [http.md](http.md) and [amqp.md](amqp.md) say how to
-choose them, the files in [examples](../examples) show all of them with comments.
-
-- A key that is not known is a mistake, and so is one that is there twice. A key without a value means that its settings have
-  their defaults.
-- A duration has a unit: ` + "`500ms`, `30s`, `5m`, `1h30m`, `7d`" + `. A size has one, too: ` + "`512KiB`, `8MiB`, `10GiB`" + `; kB, MB, GB count by
-  the thousand.
-- One value may stand for a list of one.
-- ` + "`${NAME}`" + ` in a value is replaced by that environment variable, which must be set; ` + "`$$`" + ` is a dollar.
-- A secret is better kept in a file of its own, readable for this program alone: each has a twin that ends in ` + "`_file`" + `.
-
-An editor that speaks YAML's language server (VS Code with its YAML extension, JetBrains' editors, Neovim, Helix, …) completes
-settings, shows what they mean and marks mistakes. Write what it needs into a file, and name that in the first line of the
-configuration, relative to it:
-
-` + "```sh" + `
-stackstream schema config > stackstream.schema.json
-` + "```" + `
-
-` + "```yaml" + `
-# yaml-language-server: $schema=stackstream.schema.json
-` + "```" + `
-
-`
+//
+//go:embed opening.md
+var opening string
 
 // least is how many settings a part has at least that gets a table of its own.
 const least = 3
@@ -67,7 +43,8 @@ func (r *reference) part(s *config.Setting, path string, depth int) {
 	if depth < 3 {
 		fmt.Fprintf(&r.contents, "%s- [%s](#%s)\n", strings.Repeat("  ", depth), path, anchor(path))
 	}
-	fmt.Fprintf(&r.body, "\n%s %s\n\n%s\n\n| setting | takes | default | meaning |\n|---|---|---|---|\n", strings.Repeat("#", min(2+depth, 4)), path, cell(r.describe(s)))
+	fmt.Fprintf(&r.body, "\n%s %s\n\n%s\n\n", strings.Repeat("#", min(2+depth, 4)), path, cell(r.describe(s)))
+	r.body.WriteString("| setting | takes | default | meaning |\n|---|---|---|---|\n")
 	var below []*config.Setting
 	r.rows(s, "", path, &below)
 	for _, part := range below {
