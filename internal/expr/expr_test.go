@@ -138,7 +138,7 @@ func TestMistakes(t *testing.T) {
 		{"", expr.Text, "is empty (column 1"},
 		{"rec.type +", expr.Text, "the expression ends too early: something is missing, or a bracket or quote is not closed (column 11"},
 		{"rex.type", expr.Text, "there is no rex here, only now, partition, rec, text (did you mean rec?) (column 1 of the expression)\nrex.type\n^"},
-		{`rec.type == "a" && wrong(rec)`, expr.Bool, "there is no function wrong; besides CEL's own there are hash, format and parse (column 20 of the expression)\n" +
+		{`rec.type == "a" && wrong(rec)`, expr.Bool, "there is no function wrong; besides CEL's own there are hash, format, parse, json, parseJSON and encodeURL (column 20 of the expression)\n" +
 			`rec.type == "a" && wrong(rec)` + "\n                   ^"},
 		{"text + 1", expr.Text, "+ does not take text and int; string(x) makes a text of anything (column 6"},
 		{`"a"`, expr.Bool, "is text, and true or false is wanted"},

@@ -94,7 +94,7 @@ func (e *Env) unknown(text, name string, at *Error) string {
 		if near := setting.Nearest(name, functions); near != "" {
 			return message + fmt.Sprintf(" (did you mean %s?)", near)
 		}
-		return message + "; besides CEL's own there are hash, format and parse"
+		return message + "; besides CEL's own there are hash, format, parse, json, parseJSON and encodeURL"
 	}
 	var names []string
 	for _, v := range e.env.Variables() {
