@@ -55,6 +55,10 @@ func TestValidate(t *testing.T) {
 			"pagination.size: is missing: stop: short_page has to know how many records a full page has",
 			"pagination.send.name: is missing: the name that takes the marker",
 			"pagination.from: is missing: an expression for the marker, like body.next or last.id"}},
+		"a token that is not sent": {func(c *Config) {
+			c.Pagination.Type, c.Pagination.From, c.Pagination.Send = PageToken, "body.?next", Send{In: "none"}
+			c.Request.Query = map[string][]string{"page": {"{{start}} page"}}
+		}, []string{"pagination.send.in: is none, and no text of the request has {{ page }}: every page would be the first"}},
 		"partitions": {func(c *Config) { c.Partitions.Values, c.Partitions.As = []string{"a", "a", ""}, "A" }, []string{
 			`partitions.as: "A" is no name of small letters, digits and _`, `partitions.values[1]: "a" is there twice`, "partitions.values[2]: is empty"}},
 		"statuses": {func(c *Config) { c.Retry.On = map[string]string{"4x": "ignore"} }, []string{
@@ -142,6 +146,9 @@ func TestDoubts(t *testing.T) {
 			func(c *Config) { c.Cursor.Send.Until = "until" }, "pagination.type", "name what takes the end of the range"},
 		"a cursor that is not sent": {func(c *Config) { c.Cursor.Send.Name = "" }, func(c *Config) { c.Request.URL += "?from={{from}}" },
 			"cursor.send.name", "asked for everything each time"},
+		"a number that is not sent": {func(c *Config) {
+			c.Cursor = Cursor{Type: CursorInteger, Field: "seq", Order: "ascending", Boundary: "exclusive"}
+		}, func(c *Config) { c.Request.Body = "{{ string(cursor) }}" }, "cursor.send.name", "no text of the request has {{ cursor }}"},
 		"no overlap":   {func(c *Config) { c.Cursor.Overlap = 0 }, func(c *Config) { c.Cursor.Settle = 1 }, "cursor.overlap", "shows after a newer one is missed"},
 		"another time": {func(c *Config) { c.Event.Time = "rec.stored" }, func(c *Config) { c.Event.Time = "rec.at" }, "event.time", "not the field of the cursor"},
 		"seconds, exclusive": {func(c *Config) {

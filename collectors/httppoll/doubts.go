@@ -32,6 +32,7 @@ func (c Config) Doubts() []Problem {
 	if cur.Type == CursorTime {
 		c.doubtTime(&ps)
 	}
+	c.doubtSent(&ps)
 	c.doubtOrder(&ps)
 	c.doubtMemory(&ps)
 	c.doubtStatuses(&ps)

@@ -39,6 +39,7 @@ func (c Config) prepare() (*programs, []Problem) {
 	c.Records.validate(&ps)
 	c.Cursor.validate(&ps)
 	c.Pagination.validate(&ps, "pagination")
+	c.validateSent(&ps)
 	c.Detail.validate(&ps)
 	c.Detail.listed(&ps, c.Event.ID, c.Records.Filter, c.Cursor.Field)
 	c.Partitions.validate(&ps)
