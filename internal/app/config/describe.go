@@ -47,7 +47,7 @@ type Setting struct {
 	Owner reflect.Type
 	Field string
 	About string
-	// Type is the Go type of a Mapping.
+	// Type is the Go type of what the setting fills.
 	Type reflect.Type
 }
 
