@@ -91,9 +91,9 @@ func retrying[T any](ctx context.Context, w *walk, ask func() (T, error)) (T, er
 		backoff.WithInitialInterval(200*time.Millisecond), backoff.WithMaxInterval(5*time.Second),
 		backoff.WithMaxElapsedTime(0),
 	)
-	return backoff.RetryNotifyWithData(func() (T, error) {
+	return backoff.RetryNotifyWithTimerAndData(func() (T, error) {
 		var none T
-		if d, why := w.pace.closed(time.Now()); d > 0 {
+		if d, why := w.pace.closed(w.now()); d > 0 {
 			if err := w.wait(ctx, d, why); err != nil {
 				return none, backoff.Permanent(err)
 			}
@@ -109,7 +109,8 @@ func retrying[T any](ctx context.Context, w *walk, ask func() (T, error)) (T, er
 			return none, backoff.Permanent(err)
 		}
 		return v, err
-	}, backoff.WithContext(backoff.WithMaxRetries(pause, pageTries-1), ctx), func(error, time.Duration) { w.retried("error") })
+	}, backoff.WithContext(backoff.WithMaxRetries(pause, pageTries-1), ctx), func(error, time.Duration) { w.retried("error") },
+		w.opts.Clock.timer(ctx))
 }
 
 // mayPass tells whether it is worth asking for the same page again soon.
@@ -139,7 +140,7 @@ func (s *Source) exchange(ctx context.Context, write func() (*http.Request, erro
 		}
 		proof, err := s.signer.sign(ctx, req)
 		if err != nil {
-			return reply{}, retryLater(err, s.cfg.Retry.Max)
+			return reply{}, s.retryLater(err)
 		}
 		resp, err := s.client.Do(req)
 		if err != nil {
@@ -148,7 +149,7 @@ func (s *Source) exchange(ctx context.Context, write func() (*http.Request, erro
 			}
 			return reply{}, openstack.TransportError(opAsk, err)
 		}
-		s.pace.observe(resp.Header, time.Now())
+		s.pace.observe(resp.Header, s.now())
 		r, err := s.meaning(resp)
 		if err != nil {
 			drop(resp)
@@ -163,7 +164,7 @@ func (s *Source) exchange(ctx context.Context, write func() (*http.Request, erro
 		}
 		drop(resp)
 		if err != nil {
-			return reply{}, retryLater(err, s.cfg.Retry.Max)
+			return reply{}, s.retryLater(err)
 		}
 		s.retried("token")
 	}
@@ -173,7 +174,7 @@ func (s *Source) exchange(ctx context.Context, write func() (*http.Request, erro
 func (w *walk) request(ctx context.Context) (*http.Request, error) {
 	vars := w.requestVars()
 	value, address := w.pager.value()
-	req, err := w.programs.request.write(ctx, w.cfg.Request.Method, address, vars)
+	req, err := w.programs.request.write(w.asking(ctx), w.cfg.Request.Method, address, vars)
 	if err != nil {
 		return nil, err
 	}
@@ -282,10 +283,12 @@ func send(req *http.Request, query url.Values, to Send, value string) {
 }
 
 // retryLater gives an error of a login, where it asked for a pause, the form that the poller understands.
-func retryLater(err error, most time.Duration) error {
+func (s *Source) retryLater(err error) error {
 	var refused *openstack.Refused
 	if errors.As(err, &refused) {
-		return collectors.AskedToWait(err, refused.RetryAfter, most)
+		if wait, ok := collectors.ParseRetryAfter(refused.RetryAfter, s.now(), s.cfg.Retry.Max); ok {
+			return &collectors.RetryAfter{After: wait, Err: err}
+		}
 	}
 	return err
 }

@@ -84,7 +84,7 @@ type signer interface {
 	refused(ctx context.Context, proof string) (again bool, err error)
 }
 
-func (a Auth) signer(client *http.Client, userAgent string, session sessionPrograms) signer {
+func (a Auth) signer(client *http.Client, userAgent string, session sessionPrograms, now func() time.Time) signer {
 	switch {
 	case a.Basic != nil:
 		return basicSigner{cfg: *a.Basic}
@@ -94,11 +94,11 @@ func (a Auth) signer(client *http.Client, userAgent string, session sessionProgr
 		return keySigner{cfg: *a.APIKey}
 	case a.OAuth2 != nil:
 		s := &oauthSigner{cfg: *a.OAuth2, client: client, userAgent: userAgent}
-		s.ticket = newTicket(s.login)
+		s.ticket = newTicket(s.login, now)
 		return s
 	case a.Session != nil:
 		s := &sessionSigner{cfg: *a.Session, programs: session, client: client, userAgent: userAgent}
-		s.ticket = newTicket(s.login)
+		s.ticket = newTicket(s.login, now)
 		return s
 	case a.Keystone != nil:
 		return &keystoneSigner{session: openstack.NewSession(*a.Keystone, client, userAgent)}

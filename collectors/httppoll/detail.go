@@ -210,7 +210,7 @@ func (w *walk) askDetail(ctx context.Context, vars expr.Vars) ([]byte, error) {
 	resp, err := w.exchange(ctx, func() (*http.Request, error) {
 		t := w.programs.detail.texts
 		t.url = template{{literal: address}}
-		req, err := t.write(ctx, w.cfg.Detail.Method, "", vars)
+		req, err := t.write(asks(ctx, Asked{What: AskedDetail, Partition: w.part}), w.cfg.Detail.Method, "", vars)
 		if err != nil {
 			return nil, err
 		}

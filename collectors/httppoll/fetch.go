@@ -47,7 +47,7 @@ func (s *Source) fetch(ctx context.Context, from event.From, emit collectors.Emi
 	if err != nil {
 		return err
 	}
-	now := time.Now().UTC()
+	now := s.now()
 	r := &round{
 		Source: s, from: from, emit: emit, start: now, ends: now.Add(s.cfg.Schedule.MaxRun), at: at, earliest: now,
 		turn: make(chan struct{}, 1),

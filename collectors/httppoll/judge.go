@@ -9,7 +9,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"stackstream/collectors"
 	"stackstream/event"
@@ -80,7 +79,7 @@ func (s *Source) refusal(resp reply) error {
 	said := fmt.Errorf("%s answered %d: %s", openstack.Address(resp.Request.URL), status, openstack.Fault(status, body))
 	failed := func(kind event.Kind) error { return &event.Error{Kind: kind, Op: opAsk, Err: said} }
 	action := resp.action
-	if wait, ok := s.pace.refused(resp.Response, action == actionRetry, failed(event.Unavailable), time.Now()); ok {
+	if wait, ok := s.pace.refused(resp.Response, action == actionRetry, failed(event.Unavailable), s.now()); ok {
 		return &collectors.RetryAfter{After: wait, Err: failed(event.Unavailable)}
 	}
 	switch action {

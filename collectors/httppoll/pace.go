@@ -23,10 +23,11 @@ type paced struct {
 	next    http.RoundTripper
 	limiter *rate.Limiter
 	timeout time.Duration
+	clock   Clock
 }
 
 // pacedClient is a client that keeps to a rate, or the client itself where there is none.
-func (c RateLimit) pacedClient(client *http.Client) *http.Client {
+func (c RateLimit) pacedClient(client *http.Client, clock Clock) *http.Client {
 	if c.Rate.Per == 0 {
 		return client
 	}
@@ -35,14 +36,19 @@ func (c RateLimit) pacedClient(client *http.Client) *http.Client {
 	if next == nil {
 		next = http.DefaultTransport
 	}
-	out.Transport = paced{next: next, limiter: rate.NewLimiter(rate.Limit(c.Rate.perSecond()), max(c.Burst, 1)), timeout: client.Timeout}
+	out.Transport = paced{
+		next: next, limiter: rate.NewLimiter(rate.Limit(c.Rate.perSecond()), max(c.Burst, 1)), timeout: client.Timeout, clock: clock,
+	}
 	out.Timeout = 0
 	return &out
 }
 
 // RoundTrip implements http.RoundTripper.
 func (p paced) RoundTrip(req *http.Request) (*http.Response, error) {
-	if err := p.limiter.Wait(req.Context()); err != nil {
+	now := p.clock.Now()
+	turn := p.limiter.ReserveN(now, 1)
+	if err := p.clock.Pause(req.Context(), turn.DelayFrom(now)); err != nil {
+		turn.CancelAt(p.clock.Now())
 		return nil, err
 	}
 	if p.timeout <= 0 {

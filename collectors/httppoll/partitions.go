@@ -146,7 +146,7 @@ func (s *Source) partitions(ctx context.Context, now time.Time) ([]string, error
 // readList reads the list of partitions, page by page.
 func (s *Source) readList(ctx context.Context) ([]string, error) {
 	c := s.cfg.Partitions
-	w := &walk{Source: s, ends: time.Now(), free: true}
+	w := &walk{Source: s, ends: s.now(), free: true}
 	p := pager{cfg: c.Pagination, from: s.programs.list.from, more: s.programs.list.more}
 	p.restart()
 	decoder := records.Decoder{Form: records.JSON, Path: steps(c.Path), Shape: c.Shape}
@@ -183,7 +183,7 @@ func (s *Source) readList(ctx context.Context) ([]string, error) {
 func (s *Source) askList(ctx context.Context, p *pager, decoder records.Decoder) (*answer, error) {
 	resp, err := s.exchange(ctx, func() (*http.Request, error) {
 		value, address := p.value()
-		req, err := s.programs.list.write(ctx, s.cfg.Partitions.Request.Method, address, expr.Vars{"page": value})
+		req, err := s.programs.list.write(asks(ctx, Asked{What: AskedList}), s.cfg.Partitions.Request.Method, address, expr.Vars{"page": value})
 		if err != nil {
 			return nil, err
 		}

@@ -53,6 +53,9 @@ type Options struct {
 	Format  string // of the raw events
 	Hooks   Hooks
 	Report  collectors.Report
+	// Transport, if set, is given what leads to the network and returns what is asked in its place.
+	Transport func(next http.RoundTripper) http.RoundTripper
+	Clock     Clock
 }
 
 // Source is one event service. Available may be called while Run runs.
@@ -86,6 +89,9 @@ func New(cfg Config, opts Options) (*Source, error) {
 	if err != nil {
 		return nil, err
 	}
+	if opts.Transport != nil {
+		client.Transport = opts.Transport(client.Transport)
+	}
 	return newSource(cfg, opts, client)
 }
 
@@ -101,8 +107,9 @@ func newSource(cfg Config, opts Options, client *http.Client) (*Source, error) {
 	if opts.Report == nil {
 		opts.Report = func(bool, string) {}
 	}
+	opts.Clock = opts.Clock.complete()
 	s := &Source{
-		cfg: cfg, opts: opts, programs: programs, filter: filter, client: cfg.RateLimit.pacedClient(client),
+		cfg: cfg, opts: opts, programs: programs, filter: filter, client: cfg.RateLimit.pacedClient(client, opts.Clock),
 		field: steps(cfg.Cursor.Field), pace: &pace{cfg: cfg.RateLimit, most: cfg.Retry.Max},
 	}
 	s.decoder = records.Decoder{
@@ -115,7 +122,7 @@ func newSource(cfg Config, opts Options, client *http.Client) (*Source, error) {
 	for _, r := range cfg.Request.Delimiter {
 		s.decoder.Comma = r
 	}
-	s.signer = cfg.Auth.signer(s.client, s.userAgent(), programs.session)
+	s.signer = cfg.Auth.signer(s.client, s.userAgent(), programs.session, opts.Clock.Now)
 	s.poller = collectors.Poller{
 		Every: cfg.Schedule.Every, Jitter: cfg.Schedule.Jitter, MaxRun: cfg.Schedule.MaxRun, Fetch: s.fetch,
 	}
@@ -142,7 +149,7 @@ func (s *Source) forget() {
 
 // Available asks for the first page of what a first run would ask for, of the first partition.
 func (s *Source) Available(ctx context.Context) error {
-	now := time.Now().UTC()
+	now := s.now()
 	parts, err := s.partitions(ctx, now)
 	if err != nil || len(parts) == 0 {
 		return err

@@ -20,13 +20,14 @@ const tokenLeft = time.Minute
 type ticket struct {
 	// login returns a new one, and how long it is good for, 0 where that is not known.
 	login func(ctx context.Context) (token string, life time.Duration, err error)
+	now   func() time.Time
 	turn  chan struct{} // holds the right to read and write what follows
 	token string
 	renew time.Time // zero: not before it is refused
 }
 
-func newTicket(login func(context.Context) (string, time.Duration, error)) *ticket {
-	t := &ticket{login: login, turn: make(chan struct{}, 1)}
+func newTicket(login func(context.Context) (string, time.Duration, error), now func() time.Time) *ticket {
+	t := &ticket{login: login, now: now, turn: make(chan struct{}, 1)}
 	t.turn <- struct{}{}
 	return t
 }
@@ -39,10 +40,10 @@ func (t *ticket) get(ctx context.Context) (string, error) {
 	case <-ctx.Done():
 		return "", context.Cause(ctx)
 	}
-	if t.token != "" && (t.renew.IsZero() || time.Now().Before(t.renew)) {
+	if t.token != "" && (t.renew.IsZero() || t.now().Before(t.renew)) {
 		return t.token, nil
 	}
-	asked := time.Now()
+	asked := t.now()
 	token, life, err := t.login(ctx)
 	if err != nil {
 		return "", err

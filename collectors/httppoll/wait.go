@@ -31,27 +31,20 @@ func (s *suspended) Unwrap() error { return s.why }
 
 // wait makes a pause of d, or returns what ends the walk.
 func (w *walk) wait(ctx context.Context, d time.Duration, why error) error {
-	fits := d <= time.Until(w.ends)*3/4
+	fits := d <= w.ends.Sub(w.now())*3/4
 	switch {
 	case fits && (d <= shortWait || !w.light()):
 		w.retried("wait")
-		timer := time.NewTimer(d)
-		defer timer.Stop()
-		select {
-		case <-timer.C:
-			return nil
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		}
+		return w.opts.Clock.Pause(ctx, d)
 	case w.light():
 		return &collectors.RetryAfter{After: d, Err: why}
 	}
-	return &suspended{why: why, until: time.Now().Add(d)}
+	return &suspended{why: why, until: w.now().Add(d)}
 }
 
 // time suspends a walk that the end of the run would break off.
 func (w *walk) time() error {
-	if limit := w.cfg.Schedule.MaxRun; !w.light() && time.Until(w.ends) < limit/4 {
+	if limit := w.cfg.Schedule.MaxRun; !w.light() && w.ends.Sub(w.now()) < limit/4 {
 		return &suspended{why: fmt.Errorf("there is more to read than fits into %s (schedule.max_run)", limit)}
 	}
 	return nil

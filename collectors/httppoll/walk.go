@@ -188,7 +188,7 @@ func (w *walk) ascending() bool { return w.cfg.Cursor.Order == "ascending" && !w
 
 // take hands over the records of an answer, and returns the identities of all of them.
 func (w *walk) take(ctx context.Context, a *answer) ([]event.ID, error) {
-	received := time.Now().UTC()
+	received := w.now()
 	ids := make([]event.ID, 0, len(a.page.Records))
 	items := make([]item, 0, len(a.page.Records))
 	for _, body := range a.page.Records {

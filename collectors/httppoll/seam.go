@@ -1,0 +1,106 @@
+package httppoll
+
+import (
+	"context"
+	"time"
+
+	"stackstream/collectors"
+	"stackstream/event"
+)
+
+// Clock is the time that a source goes by; what is not set is that of the machine.
+type Clock struct {
+	Now func() time.Time
+	// Pause waits, or returns ctx's error.
+	Pause func(ctx context.Context, d time.Duration) error
+}
+
+func (c Clock) complete() Clock {
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	if c.Pause == nil {
+		c.Pause = func(ctx context.Context, d time.Duration) error {
+			timer := time.NewTimer(d)
+			defer timer.Stop()
+			select {
+			case <-timer.C:
+				return nil
+			case <-ctx.Done():
+				return context.Cause(ctx)
+			}
+		}
+	}
+	return c
+}
+
+// pauses is a backoff.Timer that waits by a Clock.
+type pauses struct {
+	ctx   context.Context
+	clock Clock
+	over  chan time.Time
+}
+
+func (c Clock) timer(ctx context.Context) *pauses {
+	return &pauses{ctx: ctx, clock: c, over: make(chan time.Time, 1)}
+}
+
+// Start returns when the pause is over, or ctx has ended: whoever waits for C looks at ctx as well.
+func (p *pauses) Start(d time.Duration) {
+	if p.clock.Pause(p.ctx, d) == nil {
+		p.over <- p.clock.Now()
+	}
+}
+
+func (p *pauses) Stop()               {}
+func (p *pauses) C() <-chan time.Time { return p.over }
+
+func (s *Source) now() time.Time { return s.opts.Clock.Now().UTC() }
+
+// Fetch is one run: it hands over everything behind from that the service shows now. What Run does again and again.
+func (s *Source) Fetch(ctx context.Context, from event.From, emit collectors.Emit) error {
+	return s.fetch(ctx, from, emit)
+}
+
+// Asked says what a request asks for. Who stands between a source and the network finds it in the request's context; a
+// request that only proves who we are has none.
+type Asked struct {
+	What        string
+	Partition   string
+	From, Until time.Time // as they are sent, before they are written; zero where nothing is
+	Number      *int64
+	Token       string // of the cursor
+	// Page counts the pages of a range from 0; Value is the number, token, marker or address that leads to it, "" on the
+	// first.
+	Page  int
+	Value string
+}
+
+// What is asked for.
+const (
+	AskedPage   = "page"
+	AskedDetail = "detail" // of a record
+	AskedList   = "list"   // of partitions
+)
+
+type askedKey struct{}
+
+// AskedOf returns what the request of a context asks for.
+func AskedOf(ctx context.Context) (Asked, bool) {
+	a, ok := ctx.Value(askedKey{}).(Asked)
+	return a, ok
+}
+
+// asking puts into the context of a request what it asks for.
+func (w *walk) asking(ctx context.Context) context.Context {
+	a := Asked{
+		What: AskedPage, Partition: w.part, From: w.asksFrom(), Until: w.until, Number: w.number, Token: w.token, Page: w.pager.pages,
+	}
+	value, address := w.pager.value()
+	if a.Value = value; address != "" {
+		a.Value = address
+	}
+	return asks(ctx, a)
+}
+
+func asks(ctx context.Context, a Asked) context.Context { return context.WithValue(ctx, askedKey{}, a) }
