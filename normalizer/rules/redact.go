@@ -34,6 +34,7 @@ func DefaultSecretKeys() []string {
 type Redactor struct {
 	keys     map[string]bool
 	suffixes []string
+	with     Mask // nil: Redacted
 }
 
 // NewRedactor takes keys in any spelling: case, "-" and "_" make no difference, so that "admin_pass" is adminPass too,
@@ -60,6 +61,28 @@ func NewRedactor(keys []string) (*Redactor, error) {
 // but for the escapes of a string in which something was replaced (half a surrogate pair in it becomes U+FFFD). What is no
 // secret is left: null, an empty value, true and false.
 func (r *Redactor) Redact(v rawjson.Value) (rawjson.Value, int) { return r.redact(v, 0) }
+
+// Mask says what is shown as a string in the place of a secret, false where it stays: of a string what is between its
+// quotes, or a part of that; of anything else what stands there. Whole says that it is an object or a list.
+type Mask func(secret []byte, whole bool) (shown string, ok bool)
+
+// Replace is Redact with something else in the place of each secret.
+func (r *Redactor) Replace(v rawjson.Value, with Mask) rawjson.Value {
+	own := *r
+	own.with = with
+	shown, _ := own.redact(v, 0)
+	return shown
+}
+
+// IsSecret tells whether what goes by this name is a secret.
+func (r *Redactor) IsSecret(name string) bool { return r.matches([]byte(name)) }
+
+func (r *Redactor) shown(secret []byte, whole bool) (string, bool) {
+	if r.with == nil {
+		return Redacted, true
+	}
+	return r.with(secret, whole)
+}
 
 // matches tells whether the name is a secret key.
 func (r *Redactor) matches(name []byte) bool {

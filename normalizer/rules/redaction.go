@@ -143,7 +143,15 @@ func (a *redaction) hide(start, end int) bool {
 	if value := a.v[start:end]; value.IsEmpty() || value[0] == 't' || value[0] == 'f' {
 		return false
 	}
-	a.edits = append(a.edits, edit{start, end, []byte(`"` + Redacted + `"`)})
+	secret, isText := a.v[start:end].TextBytes()
+	if !isText {
+		secret = a.v[start:end]
+	}
+	shown, ok := a.shown(secret, !isText && a.v[start:end].ID() == "")
+	if !ok {
+		return false
+	}
+	a.edits = append(a.edits, edit{start, end, rawjson.AppendQuoted(nil, shown)})
 	a.count++
 	a.hidden = max(a.hidden, end)
 	return true

@@ -41,7 +41,11 @@ func (r *Redactor) redactText(text []byte, depth int) ([]byte, int) {
 		if start == end {
 			continue
 		}
-		out = append(append(out, text[copied:start]...), Redacted...)
+		shown, ok := r.shown(text[start:end], false)
+		if !ok {
+			continue
+		}
+		out = append(append(out, text[copied:start]...), shown...)
 		count++
 		copied = end
 		i = max(i, end-1)
