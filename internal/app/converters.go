@@ -13,6 +13,9 @@ import (
 	"stackstream/normalizer/rules"
 )
 
+// Converters are the converters of a configuration, by the format of a raw event.
+func Converters(cfg *config.Config) (map[string]normalizer.Converter, error) { return converters(cfg) }
+
 // converters is the one place where converters are listed: by the format that a source gives its raw events. Those
 // of HTTP event services have one for each provider, since each has a mapping of its own. All share
 // the rules for what is the same in every event.

@@ -34,7 +34,7 @@ Then copy examples/amqp.yaml or examples/panko.yaml, name your cloud in it, and 
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	root.AddGroup(&cobra.Group{ID: "run", Title: "Run:"}, &cobra.Group{ID: "look", Title: "Look:"},
-		&cobra.Group{ID: "set up", Title: "Set up:"})
+		&cobra.Group{ID: "set up", Title: "Set up:"}, &cobra.Group{ID: "describe", Title: "Describe a service:"})
 	add := func(group string, cmds ...*cobra.Command) {
 		for _, cmd := range cmds {
 			cmd.GroupID = group
@@ -44,6 +44,7 @@ Then copy examples/amqp.yaml or examples/panko.yaml, name your cloud in it, and 
 	add("run", p.demoCommand(), p.upCommand())
 	add("look", p.tailCommand(), p.watermarkCommand())
 	add("set up", p.checkCommand(), p.provisionCommand())
+	add("describe", p.recordCommand(), p.testCommand())
 	root.AddCommand(p.schemaCommand(), p.versionCommand())
 	return p.execute(ctx, root)
 }

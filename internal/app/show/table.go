@@ -122,3 +122,6 @@ func age(d time.Duration) string {
 		return fmt.Sprintf("%dd%dh", d/(24*time.Hour), d%(24*time.Hour)/time.Hour)
 	}
 }
+
+// Table aligns the columns of rows, of which the first is the head.
+func Table(w io.Writer, rows [][]string) error { return table(w, rows, nil) }

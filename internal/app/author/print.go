@@ -1,0 +1,99 @@
+package author
+
+import (
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"stackstream/internal/app/show"
+)
+
+// Write prints what came of a conversation, for people.
+func (r *Replay) Write(w io.Writer) error {
+	for i, run := range r.Runs {
+		if _, err := fmt.Fprintf(w, "run %d, by %s\n", i+1, run.Clock.Format(time.RFC3339)); err != nil {
+			return err
+		}
+		rows := [][]string{}
+		for _, q := range run.Requests {
+			what := ""
+			switch {
+			case q.Login:
+				what = "login"
+			case q.Records != nil:
+				what = count(*q.Records, "record")
+			}
+			rows = append(rows, []string{"  " + strconv.Itoa(q.Place), q.Method, show.Clean(q.URL), strconv.Itoa(q.Status), what})
+		}
+		for _, m := range run.Moves {
+			rows = append(rows, []string{"  cursor", "+" + strconv.Itoa(m.Events), show.Clean(string(m.Cursor))})
+		}
+		if err := show.Table(w, rows); err != nil {
+			return err
+		}
+		if run.Error != "" {
+			if _, err := fmt.Fprintf(w, "  failed  %s\n", show.Clean(run.Error)); err != nil {
+				return err
+			}
+		}
+	}
+	if _, err := fmt.Fprintln(w); err != nil {
+		return err
+	}
+	if err := WriteEvents(w, r.Events); err != nil {
+		return err
+	}
+	var notes []string
+	for _, what := range slices.Sorted(maps.Keys(r.Odd)) {
+		notes = append(notes, fmt.Sprintf("%s: %s", what, odd(what, r.Odd[what])))
+	}
+	if r.Unused > 0 {
+		notes = append(notes, count(r.Unused, "recorded answer")+" nobody asked for")
+	}
+	for _, note := range notes {
+		if _, err := fmt.Fprintln(w, note); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// WriteEvents prints a table of events.
+func WriteEvents(w io.Writer, events []Event) error {
+	rows := [][]string{{"TIME", "TYPE", "ID"}}
+	for _, e := range events {
+		at, typ := "-", e.Type
+		if !e.Time.IsZero() {
+			at = e.Time.Format("2006-01-02T15:04:05.999999Z07:00")
+		}
+		if e.Dead != "" {
+			typ = "dead: " + e.Dead
+		}
+		rows = append(rows, []string{at, show.Clean(typ), show.Clean(e.ID)})
+	}
+	return show.Table(w, rows)
+}
+
+// odd says what httppoll.Hooks.Odd counts.
+func odd(what string, n int) string {
+	text := map[string]string{
+		"no-id":                  "without what event.id says; a hash identifies it",
+		"no-cursor":              "without what cursor.field says, or not as cursor.format says",
+		"not-json":               "no JSON",
+		"disorder":               "older than the one before, though cursor.order is ascending",
+		"too-early":              "from before the time that was asked for; left out",
+		"filtered-by-expression": "left out by records.filter",
+	}[what]
+	return strings.TrimSpace(count(n, "record") + " " + text)
+}
+
+func count(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
+}

@@ -1,0 +1,166 @@
+package author
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+
+	"stackstream/collectors/httppoll"
+	"stackstream/event"
+	"stackstream/internal/cassette"
+)
+
+// Replay is what came of a conversation that was played back.
+type Replay struct {
+	Runs   []Polled `json:"runs"`
+	Events []Event  `json:"events"`
+	// Unused is how many of the recorded answers nobody asked for.
+	Unused int `json:"unused"`
+	// Odd counts records that are not as they should be, by httppoll.Hooks.Odd.
+	Odd map[string]int `json:"odd,omitempty"`
+
+	raw []event.StoredRaw
+}
+
+// Polled is one run.
+type Polled struct {
+	Clock    time.Time `json:"clock"`
+	Requests []Request `json:"requests"`
+	Moves    []Move    `json:"moves"`
+	Error    string    `json:"error,omitempty"`
+}
+
+// Request is a request and what answered it.
+type Request struct {
+	Place   int    `json:"place"` // in the cassette
+	Method  string `json:"method"`
+	URL     string `json:"url"`
+	Login   bool   `json:"login,omitempty"`
+	Status  int    `json:"status"`
+	Records *int   `json:"records,omitempty"`
+}
+
+// Move is a batch that was written: so many events, and the cursor behind them.
+type Move struct {
+	Events int             `json:"events"`
+	Cursor json.RawMessage `json:"cursor"`
+}
+
+// Event is what became of a record.
+type Event struct {
+	ID   string          `json:"id"`
+	Type string          `json:"type,omitempty"`
+	Time time.Time       `json:"time,omitzero"`
+	Dead string          `json:"dead,omitempty"` // why it could not be converted
+	Body json.RawMessage `json:"event,omitempty"`
+}
+
+// Replay plays a conversation back, in no time and asking nobody. A request that was not recorded is an error, a
+// *cassette.Missing where it is known what was asked for. at, if not zero, is the time that the first run goes by in place of
+// the recorded one. Secrets need not be there.
+func (s *Subject) Replay(ctx context.Context, c *cassette.Cassette, at time.Time) (*Replay, error) {
+	s.offline()
+	out := &Replay{Odd: map[string]int{}}
+	now := &clock{}
+	player := &cassette.Player{Cassette: c, Login: isLogin, Ignore: s.keyParameters()}
+	l := &ledger{}
+	var polled *Polled
+	player.Played = func(i int, req *http.Request) {
+		polled.Requests = append(polled.Requests, Request{
+			Place: i, Method: req.Method, URL: req.URL.String(), Login: isLogin(req), Status: c.Interactions[i].Response.Code,
+		})
+	}
+	source, err := s.open(httppoll.Options{
+		Transport: func(http.RoundTripper) http.RoundTripper { return player },
+		Clock:     httppoll.Clock{Now: now.Now, Pause: now.Pause},
+		Hooks: httppoll.Hooks{
+			Page: func(records int, _ int64, _ time.Duration) {
+				if n := len(polled.Requests); n > 0 {
+					polled.Requests[n-1].Records = &records
+				}
+			},
+			Odd: func(what string, n int) { out.Odd[what] += n },
+		},
+	})
+	if err != nil {
+		return nil, err
+	}
+	clocks := c.Clocks()
+	if !at.IsZero() {
+		clocks[0] = at.UTC()
+	}
+	for {
+		for _, clock := range clocks {
+			now.reach(clock)
+			polled = &Polled{Clock: now.Now()}
+			written := len(l.commits)
+			err := s.poll(ctx, source, l)
+			for _, commit := range l.commits[written:] {
+				polled.Moves = append(polled.Moves, Move{commit.events, json.RawMessage(commit.cursor)})
+			}
+			if err != nil {
+				if m := player.Missing(); m != nil {
+					err = m
+				}
+				polled.Error = err.Error()
+			}
+			out.Runs = append(out.Runs, *polled)
+			if err != nil {
+				err = fmt.Errorf("run %d: %w", len(out.Runs), err)
+				return s.finish(out, c, player, l), err
+			}
+		}
+		// What another tool recorded does not say where a run ends: each run takes what it takes.
+		left := player.Left()
+		if c.Recorded != nil || left < 0 || len(polled.Requests) == 0 {
+			break
+		}
+		clocks = []time.Time{cassette.Told(c.Interactions[left])}
+	}
+	return s.finish(out, c, player, l), nil
+}
+
+func (s *Subject) finish(out *Replay, c *cassette.Cassette, player *cassette.Player, l *ledger) *Replay {
+	out.raw, out.Unused = l.all(), player.Unused()
+	for _, raw := range out.raw {
+		out.Events = append(out.Events, s.convert(raw)...)
+	}
+	return out
+}
+
+// keyParameters are the names of parameters of a query that prove who we are.
+func (s *Subject) keyParameters() []string {
+	if key := s.Config.Auth.APIKey; key != nil && key.In == "query" {
+		return []string{key.Name}
+	}
+	return nil
+}
+
+// convert makes events of a record, as the normalizer does.
+func (s *Subject) convert(raw event.StoredRaw) []Event {
+	dead := func(err error) []Event { return []Event{{ID: string(raw.ID), Dead: err.Error()}} }
+	converter := s.converters[raw.Format]
+	if converter == nil {
+		return dead(fmt.Errorf("nothing converts the format %q", raw.Format))
+	}
+	converted, err := converter.Convert(raw.Raw)
+	if err == nil && len(converted.Events) == 0 {
+		err = errors.New("the converter made no event of it")
+	}
+	if err != nil {
+		return dead(err)
+	}
+	var all []Event
+	for _, e := range converted.Events {
+		e.Provider, e.Source = s.Provider, s.Kind
+		body, err := e.Encode()
+		if err != nil {
+			return dead(err)
+		}
+		all = append(all, Event{ID: e.MessageID, Type: e.EventType, Time: e.Timestamp.Time(), Body: body})
+	}
+	return all
+}
