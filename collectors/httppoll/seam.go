@@ -2,10 +2,12 @@ package httppoll
 
 import (
 	"context"
+	"net/http"
 	"time"
 
 	"stackstream/collectors"
 	"stackstream/event"
+	"stackstream/internal/records"
 )
 
 // Clock is the time that a source goes by; what is not set is that of the machine.
@@ -83,6 +85,66 @@ const (
 	AskedList   = "list"   // of partitions
 )
 
+// Reading is what a source reads in an answer.
+type Reading struct {
+	Records []Reads
+	// Parts are the answer taken apart: what Records has of one unit comes one after the other, Counts says how many.
+	Parts  records.Parts
+	Counts []int
+	Token  string // of the cursor, behind it
+}
+
+// Reads is what a source reads of a record.
+type Reads struct {
+	ID     event.ID
+	Time   time.Time
+	Number *int64
+}
+
+// Read says what is in an answer.
+func (s *Source) Read(part string, header http.Header, body []byte) (Reading, error) {
+	page, err := s.decoder.Decode(body)
+	if err != nil {
+		return Reading{}, err
+	}
+	var out Reading
+	for _, record := range page.Records {
+		r := s.record(record, part, time.Time{})
+		out.Records = append(out.Records, Reads{ID: r.raw.ID, Time: r.raw.Time, Number: r.number})
+	}
+	if out.Parts, err = s.decoder.Split(body); err != nil {
+		return Reading{}, err
+	}
+	for _, unit := range out.Parts.Units {
+		n := 1
+		if len(s.decoder.Expand) > 0 {
+			inner, err := s.decoder.Decode(out.Parts.With([][]byte{unit}))
+			if err != nil {
+				return Reading{}, err
+			}
+			n = len(inner.Records)
+		}
+		out.Counts = append(out.Counts, n)
+	}
+	w := &walk{Source: s}
+	out.Token, err = w.tokenOf(&answer{header: header, page: page})
+	return out, err
+}
+
+// Leads is the token or marker of the page behind an answer, "" where there is none.
+func (s *Source) Leads(header http.Header, body []byte) (string, error) {
+	page, err := s.decoder.Decode(body)
+	if err != nil || s.programs.from == nil {
+		return "", err
+	}
+	a := &answer{header: header, page: page}
+	val, err := s.programs.from.Eval(a.vars())
+	if err != nil {
+		return "", err
+	}
+	return val.Text()
+}
+
 type askedKey struct{}
 
 // AskedOf returns what the request of a context asks for.
@@ -104,3 +166,6 @@ func (w *walk) asking(ctx context.Context) context.Context {
 }
 
 func asks(ctx context.Context, a Asked) context.Context { return context.WithValue(ctx, askedKey{}, a) }
+
+// Renews tells whether one can log in again when a service does not know us any more.
+func (a Auth) Renews() bool { return a.OAuth2 != nil || a.Session != nil || a.Keystone != nil }

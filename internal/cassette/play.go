@@ -25,6 +25,9 @@ type Player struct {
 	Login func(*http.Request) bool
 	// Ignore are names of parameters of the query that prove who we are.
 	Ignore []string
+	// Again answers a request once more that was answered before: with the last such answer before Limit, or else the first.
+	Again bool
+	Limit int
 	// Played is called with each answer that is given, by its place in the cassette.
 	Played func(i int, req *http.Request)
 
@@ -107,6 +110,16 @@ func (p *Player) RoundTrip(req *http.Request) (*http.Response, error) {
 
 func (p *Player) find(req *http.Request, body string) int {
 	login, last := p.Login(req), -1
+	if p.Again {
+		for i, x := range p.Cassette.Interactions {
+			same := login && x.Request.Method == req.Method && sameAddress(x.Request.URL, req.URL) ||
+				!login && len(p.differs(&x.Request, req, body)) == 0
+			if same && (last < 0 || i < p.Limit) {
+				last = i
+			}
+		}
+		return last
+	}
 	for i, x := range p.Cassette.Interactions {
 		if p.played[i] && !login {
 			continue

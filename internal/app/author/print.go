@@ -97,3 +97,68 @@ func count(n int, what string) string {
 	}
 	return fmt.Sprintf("%d %ss", n, what)
 }
+
+// Write prints what came of the faults, for people.
+func (t *Tests) Write(w io.Writer) error {
+	rows := [][]string{{"FAULT", "INJECTED", "RESULT"}}
+	for _, k := range t.Kinds {
+		injected := strconv.Itoa(k.Places)
+		if k.Places < k.All {
+			injected += " of " + strconv.Itoa(k.All)
+		}
+		result := "none lost, none twice"
+		switch {
+		case len(k.Failed) > 0:
+			result = "FAILED in " + count(len(k.Failed), "place")
+		case k.Why != "":
+			injected, result = "-", k.Why
+		case k.Found > 0 || len(k.NotPromised) > 0:
+			result = fmt.Sprintf("%d found, %d not promised by cursor.overlap and settle", k.Found, len(k.NotPromised))
+		}
+		rows = append(rows, []string{k.Fault, injected, result})
+	}
+	if _, err := fmt.Fprintln(w); err != nil {
+		return err
+	}
+	if err := show.Table(w, rows); err != nil {
+		return err
+	}
+	for _, k := range t.Kinds {
+		for _, f := range k.Failed {
+			if _, err := fmt.Fprintf(w, "\n%s, request %d: %s\n", k.Fault, f.Request, show.Clean(f.What)); err != nil {
+				return err
+			}
+			for _, part := range []struct {
+				what string
+				ids  []string
+			}{{"lost", f.Lost}, {"twice", f.Twice}, {"never shown", f.New}, {"changed", f.Changed}} {
+				if err := list(w, part.what, part.ids); err != nil {
+					return err
+				}
+			}
+			for what, text := range map[string]string{"order": f.Order, "error": f.Error} {
+				if text == "" {
+					continue
+				}
+				if _, err := fmt.Fprintf(w, "  %-11s  %s\n", what, show.Clean(text)); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// list prints some of many identities.
+func list(w io.Writer, what string, ids []string) error {
+	if len(ids) == 0 {
+		return nil
+	}
+	const most = 8
+	text := strings.Join(ids[:min(len(ids), most)], ", ")
+	if len(ids) > most {
+		text += fmt.Sprintf(", … (%d)", len(ids))
+	}
+	_, err := fmt.Fprintf(w, "  %-11s  %s\n", what, show.Clean(text))
+	return err
+}

@@ -22,7 +22,19 @@ type Replay struct {
 	// Odd counts records that are not as they should be, by httppoll.Hooks.Odd.
 	Odd map[string]int `json:"odd,omitempty"`
 
-	raw []event.StoredRaw
+	raw   []event.StoredRaw
+	pages []heard
+}
+
+// before is the place behind what was answered up to a run.
+func (r *Replay) before(run int) int {
+	n := 0
+	for i := range run + 1 {
+		for _, q := range r.Runs[i].Requests {
+			n = max(n, q.Place+1)
+		}
+	}
+	return n
 }
 
 // Polled is one run.
@@ -69,6 +81,9 @@ func (s *Subject) Replay(ctx context.Context, c *cassette.Cassette, at time.Time
 	l := &ledger{}
 	var polled *Polled
 	player.Played = func(i int, req *http.Request) {
+		if a, asks := httppoll.AskedOf(req.Context()); asks {
+			out.pages = append(out.pages, heard{asked: a, run: len(out.Runs), place: i})
+		}
 		polled.Requests = append(polled.Requests, Request{
 			Place: i, Method: req.Method, URL: req.URL.String(), Login: isLogin(req), Status: c.Interactions[i].Response.Code,
 		})

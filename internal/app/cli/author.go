@@ -154,6 +154,7 @@ and the events. Neither secrets nor the network are needed.`,
 	cmd.Flags().StringVar(&o.cassette, "cassette", "", "`CASSETTE` to play back")
 	cmd.Flags().StringVar(&o.expect, "expect", "", "`FILE` of the events that should come of it")
 	cmd.Flags().BoolVar(&o.update, "update", false, "write that file")
+	cmd.Flags().IntVar(&o.places, "places", 12, "inject each fault in at most `N` places, 0 for all there are")
 	cmd.Flags().Var(&at, "clock", "`TIME` that the first run goes by, where the cassette does not say")
 	cmd.Flags().BoolVar(&o.json, "json", false, "print JSON")
 	_ = cmd.MarkFlagFilename("cassette", "yaml", "yml")
@@ -163,6 +164,7 @@ and the events. Neither secrets nor the network are needed.`,
 type testOptions struct {
 	provider, cassette, expect string
 	update, json               bool
+	places                     int
 	at                         time.Time
 }
 
@@ -178,6 +180,8 @@ func (p Program) test(ctx context.Context, s *author.Subject, o testOptions) err
 	result := testResult{Replay: replay}
 	if failed != nil {
 		result.Failed = append(result.Failed, failed.Error())
+	} else if result.Tests, err = s.Faults(ctx, c, replay, o.places); err != nil {
+		return err
 	}
 	switch {
 	case failed != nil:
@@ -199,7 +203,7 @@ func (p Program) test(ctx context.Context, s *author.Subject, o testOptions) err
 	} else {
 		err = result.write(p.Stdout)
 	}
-	if err == nil && len(result.Failed) > 0 {
+	if err == nil && !result.ok() {
 		err = errReported
 	}
 	return err
@@ -208,15 +212,23 @@ func (p Program) test(ctx context.Context, s *author.Subject, o testOptions) err
 // testResult is everything that a test found.
 type testResult struct {
 	*author.Replay
+	*author.Tests
 	Failed []string `json:"failed"`
 }
+
+func (r testResult) ok() bool { return len(r.Failed) == 0 && (r.Tests == nil || r.Tests.OK()) }
 
 func (r testResult) write(w io.Writer) error {
 	if err := r.Replay.Write(w); err != nil {
 		return err
 	}
+	if r.Tests != nil {
+		if err := r.Tests.Write(w); err != nil {
+			return err
+		}
+	}
 	verdict := fmt.Sprintf("ok: %s", count(len(r.Events), "event"))
-	if len(r.Failed) > 0 {
+	if !r.ok() {
 		verdict = "FAILED"
 	}
 	if _, err := fmt.Fprintf(w, "\n%s\n", verdict); err != nil {

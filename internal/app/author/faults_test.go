@@ -1,0 +1,56 @@
+package author_test
+
+import (
+	"bytes"
+	"testing"
+	"time"
+
+	"stackstream/internal/app/author"
+	"stackstream/internal/app/author/authortest"
+	"stackstream/internal/cassette"
+)
+
+// faults records a service, plays it back with faults, and returns what came of them.
+func faults(t *testing.T, cfg, path string, places int) *author.Tests {
+	t.Helper()
+	c, err := cassette.Load(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := subject(t, cfg)
+	replay, err := s.Replay(t.Context(), c, time.Time{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	tests, err := s.Faults(t.Context(), c, replay, places)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return tests
+}
+
+// A configuration that is right survives every fault, with every way to ask for pages and every order.
+func TestFaultsAreSurvived(t *testing.T) {
+	for _, paging := range []string{"none", "page", "offset", "token", "next_url", "link_header", "marker"} {
+		for _, descending := range []bool{false, true} {
+			name := paging
+			if descending {
+				name += " descending"
+			}
+			t.Run(name, func(t *testing.T) {
+				service := authortest.New(25, time.Now().Add(-time.Hour))
+				service.Auth, service.Paging, service.Descending = "oauth2", paging, descending
+				cfg, path := recorded(t, service, 2)
+				tests := faults(t, cfg, path, 3)
+				var out bytes.Buffer
+				if err := tests.Write(&out); err != nil {
+					t.Fatal(err)
+				}
+				if !tests.OK() {
+					t.Error(out.String())
+				}
+				t.Log(out.String())
+			})
+		}
+	}
+}

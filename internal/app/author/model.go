@@ -1,0 +1,519 @@
+package author
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	vcr "gopkg.in/dnaeon/go-vcr.v4/pkg/cassette"
+
+	"stackstream/collectors/httppoll"
+	"stackstream/event"
+	"stackstream/internal/records"
+)
+
+// model is what is known of a service from a conversation with it: the records, in which run and on which page each showed, and
+// what the pages were like apart from them. A service made of it shows what the real one would if it were asked otherwise than
+// it was: of all records those that the request's bounds let through, on pages like the recorded ones.
+type model struct {
+	config httppoll.Config
+	reader *httppoll.Source
+	parts  map[string]*part
+}
+
+// part is a partition.
+type part struct {
+	chains []*chain // in the order in which they were read
+	units  []*unit  // in the order in which they showed
+	known  map[string]*unit
+}
+
+// chain is the pages that were read from one first page on.
+type chain struct {
+	part  string
+	run   int
+	pages []*leaf
+}
+
+// leaf is a page.
+type leaf struct {
+	chain  *chain
+	index  int
+	place  int
+	status int
+	header http.Header
+	body   []byte
+	split  records.Parts
+	units  []*unit
+	value  string // what led to it
+	token  string // of the cursor, behind it
+}
+
+// unit is a record as it stands in pages, or what several are taken out of.
+type unit struct {
+	bytes  []byte
+	reads  []httppoll.Reads
+	run    int // in which it showed first
+	leaf   *leaf
+	homes  map[*chain]int // the page of each chain that has it
+	marker string
+}
+
+// name is that of the first record in it, for people.
+func (u *unit) name() string {
+	if len(u.reads) == 0 {
+		return "a record without events"
+	}
+	return string(u.reads[0].ID)
+}
+
+// at is its time, zero where it has none.
+func (u *unit) at() time.Time {
+	var newest time.Time
+	for _, r := range u.reads {
+		if r.Time.After(newest) {
+			newest = r.Time
+		}
+	}
+	return newest
+}
+
+func (u *unit) number() *int64 {
+	var highest *int64
+	for _, r := range u.reads {
+		if r.Number != nil && (highest == nil || *r.Number > *highest) {
+			highest = r.Number
+		}
+	}
+	return highest
+}
+
+// heard is a request for a page and its place in the cassette.
+type heard struct {
+	asked httppoll.Asked
+	run   int
+	place int
+}
+
+// newModel makes a model of the pages that were heard.
+func newModel(s *Subject, reader *httppoll.Source, pages []heard, interactions []*vcr.Interaction) (*model, error) {
+	m := &model{config: s.Config, reader: reader, parts: map[string]*part{}}
+	for _, h := range pages {
+		x := interactions[h.place].Response
+		if !useful(x.Code) {
+			continue
+		}
+		p := m.parts[h.asked.Partition]
+		if p == nil {
+			p = &part{known: map[string]*unit{}}
+			m.parts[h.asked.Partition] = p
+		}
+		if h.asked.Page == 0 || len(p.chains) == 0 {
+			p.chains = append(p.chains, &chain{part: h.asked.Partition, run: h.run})
+		}
+		l, err := m.leaf(h, &x)
+		if err != nil {
+			return nil, fmt.Errorf("request %d: %w", h.place, err)
+		}
+		p.add(p.chains[len(p.chains)-1], l)
+	}
+	return m, nil
+}
+
+// sorted are the partitions in the order of their names.
+func (m *model) sorted() []*part {
+	var all []*part
+	for _, name := range slices.Sorted(maps.Keys(m.parts)) {
+		all = append(all, m.parts[name])
+	}
+	return all
+}
+
+func useful(status int) bool {
+	return status == http.StatusOK || status == http.StatusNotModified || status == http.StatusNoContent || status == http.StatusPartialContent
+}
+
+// leaf reads a recorded page.
+func (m *model) leaf(h heard, x *vcr.Response) (*leaf, error) {
+	l := &leaf{place: h.place, status: x.Code, header: x.Headers.Clone(), body: []byte(x.Body), value: h.asked.Value}
+	if l.header == nil {
+		l.header = http.Header{}
+	}
+	if x.Code != http.StatusOK && x.Code != http.StatusPartialContent {
+		l.split.Fixed = true
+		return l, nil
+	}
+	read, err := m.reader.Read(h.asked.Partition, l.header, l.body)
+	if err != nil {
+		return nil, err
+	}
+	l.split, l.token = read.Parts, read.Token
+	at := 0
+	for i, bytes := range read.Parts.Units {
+		u := &unit{bytes: bytes, reads: read.Records[at : at+read.Counts[i]], run: h.run, leaf: l, homes: map[*chain]int{}}
+		at += read.Counts[i]
+		if m.config.Pagination.Type == httppoll.PageMarker {
+			if u.marker, err = m.reader.Leads(l.header, l.split.With([][]byte{bytes})); err != nil {
+				return nil, err
+			}
+		}
+		l.units = append(l.units, u)
+	}
+	return l, nil
+}
+
+// add puts a page behind those of a chain. What showed before is the same record again.
+func (p *part) add(c *chain, l *leaf) {
+	l.chain, l.index = c, len(c.pages)
+	c.pages = append(c.pages, l)
+	for i, u := range l.units {
+		var ids []string
+		for _, r := range u.reads {
+			ids = append(ids, string(r.ID))
+		}
+		key := strings.Join(ids, "\n")
+		if len(ids) == 0 {
+			key = string(u.bytes)
+		}
+		if again := p.known[key]; again != nil {
+			u = again
+			l.units[i] = u
+		} else {
+			p.known[key] = u
+			p.units = append(p.units, u)
+		}
+		if _, here := u.homes[c]; !here {
+			u.homes[c] = l.index
+		}
+	}
+}
+
+// session is what a service shows to one that begins with a first page.
+type session struct {
+	model  *model
+	chain  *chain
+	sheets []sheet
+	all    []*unit // in the order in which they are shown
+	size   int
+}
+
+// sheet is a page of a session: like a recorded one, with these records.
+type sheet struct {
+	like  *leaf
+	units []*unit
+}
+
+// world is how a service is at some time of a scenario.
+type world struct {
+	run      int            // everything that showed up to this run is there
+	hidden   map[*unit]bool // but this
+	late     map[*unit]bool // what was hidden before
+	reversed bool           // records are shown in the opposite order
+}
+
+// open begins a session. like, if not nil, is the chain that it has to be like.
+func (m *model) open(name string, asked httppoll.Asked, w world, like *chain) *session {
+	p := m.parts[name]
+	if p == nil {
+		return nil
+	}
+	var visible []*unit
+	for _, u := range p.units {
+		if u.run <= w.run && !w.hidden[u] && m.shows(p, u, asked, w) {
+			visible = append(visible, u)
+		}
+	}
+	c := like
+	if c == nil {
+		c = p.like(visible, w.run, m.config.Cursor.Type == httppoll.CursorNone)
+	}
+	if c == nil {
+		return nil
+	}
+	if m.config.Cursor.Type == httppoll.CursorNone { // it shows what it shows now
+		visible = slices.DeleteFunc(visible, func(u *unit) bool { _, here := u.homes[c]; return !here && !w.late[u] })
+	}
+	s := &session{model: m, chain: c}
+	s.lay(visible, w)
+	return s
+}
+
+// like chooses the chain that a session is like: the one that has most of what is to be shown, the newest of several.
+func (p *part) like(visible []*unit, run int, newest bool) *chain {
+	var best *chain
+	most := -1
+	for _, c := range p.chains {
+		if c.run > run || c.pages[0].status == http.StatusNotModified {
+			continue
+		}
+		n := 0
+		for _, u := range visible {
+			if _, here := u.homes[c]; here {
+				n++
+			}
+		}
+		if n >= most || newest {
+			best, most = c, n
+		}
+	}
+	return best
+}
+
+// shows tells whether the bounds of a request let a record through. What has nothing that they go by always shows.
+func (m *model) shows(p *part, u *unit, asked httppoll.Asked, w world) bool {
+	c := m.config.Cursor
+	strict := c.Boundary == "exclusive"
+	switch c.Type {
+	case httppoll.CursorTime:
+		at := u.at()
+		if at.IsZero() {
+			return true
+		}
+		if m.sends("from") && !asked.From.IsZero() && (at.Before(asked.From) || strict && at.Equal(asked.From)) {
+			return false
+		}
+		return c.Send.Until == "" || asked.Until.IsZero() || !at.After(asked.Until)
+	case httppoll.CursorInteger:
+		n := u.number()
+		return n == nil || asked.Number == nil || *n > *asked.Number || !strict && *n == *asked.Number
+	case httppoll.CursorToken:
+		behind := p.behind(asked.Token, w.run)
+		return behind == nil || w.late[u] || u.leaf.place > behind.place
+	}
+	return true
+}
+
+// behind is the page that a token of the cursor was handed out with; nil where it was with none.
+func (p *part) behind(token string, run int) *leaf {
+	var found *leaf
+	for _, c := range p.chains {
+		for _, l := range c.pages {
+			if c.run <= run && token != "" && l.token == token {
+				found = l
+			}
+		}
+	}
+	return found
+}
+
+// sends tells whether requests have the lower bound in them.
+func (m *model) sends(what string) bool {
+	if m.config.Cursor.Send.Name != "" {
+		return true
+	}
+	r := m.config.Request
+	text := r.URL + r.Body
+	for _, values := range r.Query {
+		text += strings.Join(values, "")
+	}
+	for _, value := range r.Headers {
+		text += value
+	}
+	return strings.Contains(text, "{{") && strings.Contains(text, what)
+}
+
+// lay puts records on pages.
+func (s *session) lay(visible []*unit, w world) {
+	s.sheets = make([]sheet, len(s.chain.pages))
+	var strangers []*unit
+	for i, l := range s.chain.pages {
+		s.sheets[i].like = l
+	}
+	is := map[*unit]bool{}
+	for _, u := range visible {
+		is[u] = true
+		if _, here := u.homes[s.chain]; !here {
+			strangers = append(strangers, u)
+		}
+	}
+	for i, l := range s.chain.pages {
+		for _, u := range l.units {
+			if is[u] && s.chain == homeOf(u, s.chain, i) {
+				s.sheets[i].units = append(s.sheets[i].units, u)
+				s.size = max(s.size, 1)
+			}
+		}
+		s.size = max(s.size, len(l.units))
+	}
+	for _, u := range strangers {
+		s.insert(u)
+	}
+	if w.reversed {
+		s.reverse()
+	}
+	for _, sh := range s.sheets {
+		s.all = append(s.all, sh.units...)
+	}
+	if n := s.model.config.Pagination.Size; n > 0 {
+		s.size = n
+	}
+	switch p := s.model.config.Pagination; {
+	case p.Type == httppoll.PageNone:
+	case p.Type == httppoll.PageNumber, p.Type == httppoll.PageOffset, p.Type == httppoll.PageMarker, p.Stop == "short_page":
+		s.cut()
+	default:
+		last := len(s.sheets) - 1
+		s.sheets = slices.DeleteFunc(s.sheets, func(sh sheet) bool {
+			return len(sh.units) == 0 && sh.like.index != s.chain.pages[last].index && !sh.like.split.Fixed
+		})
+	}
+}
+
+// homeOf is the chain if the unit's home in it is that page; a record that was on two pages shows on the first.
+func homeOf(u *unit, c *chain, page int) *chain {
+	if at, here := u.homes[c]; here && at == page {
+		return c
+	}
+	return nil
+}
+
+// insert puts a record among others where the order wants it.
+func (s *session) insert(u *unit) {
+	page, at := -1, 0
+	order := s.model.config.Cursor.Order
+	for i, sh := range s.sheets {
+		for j, other := range sh.units {
+			c := compare(other, u)
+			if order == "ascending" && c <= 0 || order == "descending" && c >= 0 || order == "unordered" {
+				page, at = i, j+1
+			}
+		}
+	}
+	if page < 0 {
+		page = max(slices.IndexFunc(s.sheets, func(sh sheet) bool { return !sh.like.split.Fixed }), 0)
+	}
+	s.sheets[page].units = slices.Insert(s.sheets[page].units, at, u)
+}
+
+func compare(a, b *unit) int {
+	if x, y := a.number(), b.number(); x != nil && y != nil {
+		return cmp.Compare(*x, *y)
+	}
+	return a.at().Compare(b.at())
+}
+
+// reverse has the records in the opposite order on the same pages.
+func (s *session) reverse() {
+	var all []*unit
+	for _, sh := range s.sheets {
+		all = append(all, sh.units...)
+	}
+	slices.Reverse(all)
+	for i, sh := range s.sheets {
+		n := len(sh.units)
+		s.sheets[i].units, all = all[:n:n], all[n:]
+	}
+}
+
+// cut puts the records on full pages, as a service does that counts. The last pages are like the last ones that were recorded,
+// because those say that nothing follows.
+func (s *session) cut() {
+	likes := s.chain.pages
+	end := likes[len(likes)-1]
+	empty := len(end.units) == 0 && len(likes) > 1
+	if empty {
+		likes = likes[:len(likes)-1]
+	}
+	s.sheets = nil
+	chunks := slices.Collect(slices.Chunk(s.all, max(s.size, 1)))
+	for i, units := range chunks {
+		s.sheets = append(s.sheets, sheet{likes[max(0, len(likes)-len(chunks)+i)], units})
+	}
+	if empty || len(chunks) == 0 {
+		s.sheets = append(s.sheets, sheet{end, nil})
+	}
+}
+
+// shift has all records from a page on move by one, as they do where pages are counted and the list grows before them. False
+// where pages are not counted.
+func (s *session) shift(asked httppoll.Asked) bool {
+	n, err := strconv.Atoi(asked.Value)
+	switch p := s.model.config.Pagination; p.Type {
+	case httppoll.PageNumber:
+		n = (n - p.First) * s.size
+	case httppoll.PageOffset:
+	default:
+		return false
+	}
+	if n = min(n, len(s.all)); err != nil || n < 1 {
+		return false
+	}
+	s.all = slices.Insert(s.all, n, s.all[n-1])
+	s.cut()
+	return true
+}
+
+// find is the page that a request asks for; false where there is no such.
+func (s *session) find(asked httppoll.Asked) (sheet, bool) {
+	last := s.chain.pages[len(s.chain.pages)-1]
+	n, err := strconv.Atoi(asked.Value)
+	switch s.model.config.Pagination.Type {
+	case httppoll.PageNone:
+		return s.sheets[0], true
+	case httppoll.PageNumber:
+		if n -= s.model.config.Pagination.First; err != nil || n < 0 {
+			return sheet{}, false
+		}
+		if n >= len(s.sheets) {
+			return sheet{last, nil}, true
+		}
+		return s.sheets[n], true
+	case httppoll.PageOffset:
+		if err != nil || n < 0 {
+			return sheet{}, false
+		}
+		return s.from(n, last), true
+	case httppoll.PageMarker:
+		if asked.Value == "" {
+			return s.from(0, last), true
+		}
+		i := slices.IndexFunc(s.all, func(u *unit) bool { return u.marker == asked.Value })
+		return s.from(i+1, last), i >= 0
+	}
+	if asked.Value == "" {
+		return s.sheets[0], true
+	}
+	from := slices.IndexFunc(s.chain.pages, func(l *leaf) bool { return l.value == asked.Value })
+	if from < 0 {
+		return sheet{}, false
+	}
+	i := slices.IndexFunc(s.sheets, func(sh sheet) bool { return sh.like.index >= from })
+	if i < 0 {
+		return sheet{last, nil}, true
+	}
+	return s.sheets[i], true
+}
+
+// from is the page that begins with the n-th record.
+func (s *session) from(n int, last *leaf) sheet {
+	if n >= len(s.all) {
+		if len(last.units) > 0 && len(s.sheets) > 0 {
+			last = s.sheets[len(s.sheets)-1].like
+		}
+		return sheet{last, nil}
+	}
+	i := min(n/max(s.size, 1), len(s.sheets)-1)
+	return sheet{s.sheets[i].like, s.all[n:min(n+s.size, len(s.all))]}
+}
+
+// body is what is answered.
+func (sh sheet) body() []byte {
+	if slices.Equal(sh.units, sh.like.units) {
+		return sh.like.body
+	}
+	var units [][]byte
+	for _, u := range sh.units {
+		units = append(units, u.bytes)
+	}
+	return sh.like.split.With(units)
+}
+
+// isID tells whether a unit has a record of that identity.
+func (u *unit) isID(id event.ID) bool {
+	return slices.ContainsFunc(u.reads, func(r httppoll.Reads) bool { return r.ID == id })
+}
