@@ -287,4 +287,3 @@ func (r *Redactor) learnAll(body string) {
 	}
 	r.document(body, true)
 }
-

@@ -1,6 +1,7 @@
 package author
 
 import (
+	"encoding/json"
 	"fmt"
 	"io"
 	"maps"
@@ -9,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"stackstream/event"
 	"stackstream/internal/app/show"
 )
 
@@ -27,10 +29,10 @@ func (r *Replay) Write(w io.Writer) error {
 			case q.Records != nil:
 				what = count(*q.Records, "record")
 			}
-			rows = append(rows, []string{"  " + strconv.Itoa(q.Place), q.Method, show.Clean(q.URL), strconv.Itoa(q.Status), what})
+			rows = append(rows, []string{"  " + strconv.Itoa(q.Place), strconv.Itoa(q.Status), what, q.Method + " " + show.Clean(q.URL)})
 		}
 		for _, m := range run.Moves {
-			rows = append(rows, []string{"  cursor", "+" + strconv.Itoa(m.Events), show.Clean(string(m.Cursor))})
+			rows = append(rows, []string{"  cursor", "", count(m.Events, "event"), show.Clean(standing(event.Cursor(m.Cursor)))})
 		}
 		if err := show.Table(w, rows); err != nil {
 			return err
@@ -60,6 +62,39 @@ func (r *Replay) Write(w io.Writer) error {
 		}
 	}
 	return nil
+}
+
+// standing says where a cursor stands, for people.
+func standing(c event.Cursor) string {
+	var s struct {
+		Parts map[string]map[string]any `json:"parts"`
+	}
+	if json.Unmarshal(c, &s) != nil {
+		return string(c)
+	}
+	var all []string
+	for _, name := range slices.Sorted(maps.Keys(s.Parts)) {
+		var words []string
+		if name != "" {
+			words = append(words, name+":")
+		}
+		for _, member := range []string{"from", "newest", "number", "token", "etag"} {
+			switch v := s.Parts[name][member].(type) {
+			case nil:
+			case float64:
+				words = append(words, member, strconv.FormatFloat(v, 'f', -1, 64))
+			default:
+				words = append(words, member, fmt.Sprint(v))
+			}
+		}
+		if len(words) > 0 && words[len(words)-1] != name+":" {
+			all = append(all, strings.Join(words, " "))
+		}
+	}
+	if len(all) == 0 {
+		return "at the beginning"
+	}
+	return strings.Join(all, "; ")
 }
 
 // WriteEvents prints a table of events.

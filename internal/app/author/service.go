@@ -53,7 +53,9 @@ type fault struct {
 	unit *unit // for those of a record
 }
 
-func (f *fault) hits(i int) bool { return f != nil && f.kind.request && i >= f.at && i < f.at+max(f.times, 1) }
+func (f *fault) hits(i int) bool {
+	return f != nil && f.kind.request && i >= f.at && i < f.at+max(f.times, 1)
+}
 
 var errConnection = errors.New("connection reset by peer")
 

@@ -23,6 +23,7 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"stackstream/internal/app/author/authortest"
 	"stackstream/internal/openstack/standin"
 	"stackstream/internal/rabbitmqtest"
 	"stackstream/jetstream/jetstreamtest"
@@ -55,6 +56,10 @@ const patience = 60 * time.Second
 //
 //	cloud [EVENTS [RATE]]    a stand-in for an OpenStack cloud with so many events and so many more a second; its
 //	                         it is at $CLOUD, its Keystone at $KEYSTONE
+//	service [COUNT [PAGING [descending]]]
+//	                         a stand-in for an event service at $SERVICE that knows one by what is in the file token, with so
+//	                         many events (25), a second apart, in pages of 10 (marker)
+//	unserve                  ends it
 //	broker EXCHANGE…         a virtual host of a RabbitMQ broker, $VHOST of $BROKER, and $BROKER_USER, who may do there what
 //	                         docs/amqp.md says with these exchanges. $BROKER_PASSWORD is in the file broker.password
 //	notify EXCHANGE COUNT    sends so many notifications as a service would; 0 only makes the exchange
@@ -75,12 +80,13 @@ func TestScripts(t *testing.T) {
 		UpdateScripts:       *update,
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("STAND_IN_PASSWORD", standin.Admin().Password)
+			env.Values[served{}] = &serving{}
 			env.Values[running{}] = map[string]*process{}
 			env.Values[owner{}] = env.T().(testing.TB)
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"cloud": startCloud, "broker": useBroker, "notify": notify, "lose": lose, "nats": startNATS, "start": startProgram, "await": await, "stop": stopProgram,
+			"cloud": startCloud, "service": startService, "unserve": endService, "broker": useBroker, "notify": notify, "lose": lose, "nats": startNATS, "start": startProgram, "await": await, "stop": stopProgram,
 			"get": get, "events": countEvents, "exits": exits, "head": head,
 		},
 	})
@@ -115,6 +121,35 @@ func startCloud(ts *testscript.TestScript, neg bool, args []string) {
 	})
 	ts.Setenv("CLOUD", server.URL)
 	ts.Setenv("KEYSTONE", server.URL+"/v3")
+}
+
+type served struct{} // key of Env.Values
+
+func startService(ts *testscript.TestScript, neg bool, args []string) {
+	count := 25
+	if len(args) > 0 {
+		n, err := strconv.Atoi(args[0])
+		ts.Check(err)
+		count = n
+	}
+	service := authortest.New(count, time.Date(2026, 1, 2, 15, 4, 5, 0, time.UTC))
+	if len(args) > 1 {
+		service.Paging = args[1]
+	}
+	service.Descending = len(args) > 2 && args[2] == "descending"
+	server := httptest.NewServer(service)
+	ts.Value(served{}).(*serving).server = server
+	ts.Defer(server.Close)
+	ts.Setenv("SERVICE", server.URL)
+	ts.Check(os.WriteFile(ts.MkAbs("token"), []byte(authortest.Token+"\n"), 0o600))
+}
+
+// serving is the service of a script.
+type serving struct{ server *httptest.Server }
+
+func endService(ts *testscript.TestScript, neg bool, args []string) {
+	ts.Value(served{}).(*serving).server.Close()
+	ts.Check(os.Remove(ts.MkAbs("token")))
 }
 
 func useBroker(ts *testscript.TestScript, neg bool, args []string) {
