@@ -34,7 +34,10 @@ type Redactor struct {
 	secrets map[string]bool
 	kept    map[string]bool
 	plain   map[string]bool
-	all     *strings.Replacer // nil: to be made anew
+	params  map[string]bool
+	// prefixes stand before a secret in a header.
+	prefixes []string
+	all      *strings.Replacer // nil: to be made anew
 }
 
 // NewRedactor takes the names of headers that hold no secret, as requests have them.
@@ -43,12 +46,16 @@ func NewRedactor(plain ...string) (*Redactor, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &Redactor{keys: keys, secrets: map[string]bool{}, kept: map[string]bool{}, plain: map[string]bool{}}
+	r := &Redactor{keys: keys, secrets: map[string]bool{}, kept: map[string]bool{}, plain: map[string]bool{}, params: map[string]bool{}}
 	for _, name := range append([]string{"Accept", "User-Agent", "Content-Type", "If-None-Match", "Accept-Encoding"}, plain...) {
 		r.plain[http.CanonicalHeaderKey(name)] = true
 	}
 	return r, nil
 }
+
+// Param tells the name of a parameter of the query that has a secret, Prefix what may stand before one in a header.
+func (r *Redactor) Param(name string)    { r.params[name] = true }
+func (r *Redactor) Prefix(prefix string) { r.prefixes = append(r.prefixes, prefix) }
 
 // Learn tells a secret.
 func (r *Redactor) Learn(secret string) {
@@ -174,8 +181,8 @@ func (r *Redactor) request(x *exchange) {
 		changed := false
 		for name, values := range query {
 			for i, value := range values {
-				if value != "" && r.keys.IsSecret(name) && !r.kept[value] {
-					r.Learn(value)
+				if value != "" && (r.params[name] || r.keys.IsSecret(name) && !r.kept[value]) {
+					r.proof(value)
 					values[i], changed = Placeholder, true
 				}
 			}
@@ -209,18 +216,28 @@ func (r *Redactor) credentials(name, value string) string {
 		parts := strings.Split(value, ";")
 		for i, part := range parts {
 			cookie, secret, _ := strings.Cut(part, "=")
-			r.Learn(secret)
+			r.proof(secret)
 			parts[i] = cookie + "=" + Placeholder
 		}
 		return strings.Join(parts, ";")
 	}
 	scheme, secret, found := strings.Cut(value, " ")
+	r.proof(value)
 	if !found || name != "Authorization" {
-		r.Learn(value)
 		return Placeholder
 	}
-	r.Learn(secret)
+	r.proof(secret)
 	return scheme + " " + Placeholder
+}
+
+// proof learns what a request proves who we are with, and what is behind a prefix in it.
+func (r *Redactor) proof(value string) {
+	r.Learn(value)
+	for _, prefix := range r.prefixes {
+		if secret, ok := strings.CutPrefix(value, prefix); ok {
+			r.Learn(secret)
+		}
+	}
 }
 
 func (r *Redactor) response(x *exchange) {

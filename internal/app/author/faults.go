@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"reflect"
 	"slices"
 	"time"
 
@@ -47,7 +48,6 @@ type kind struct {
 
 func kinds() []*kind {
 	any := func(httppoll.Config, asking) bool { return true }
-	page := func(_ httppoll.Config, a asking) bool { return a.page }
 	further := func(_ httppoll.Config, a asking) bool { return a.page && a.asked.Page > 0 && len(a.before.units) > 0 }
 	paged := func(c httppoll.Config) string {
 		if c.Pagination.Type == httppoll.PageNone {
@@ -63,15 +63,17 @@ func kinds() []*kind {
 		{name: faultBack, request: true, why: leadsBack, fits: func(c httppoll.Config, a asking) bool {
 			return a.page && a.asked.Page > 0 && len(a.chain.pages) > 1 && !a.chain.pages[0].split.Fixed && a.sheet.like.index > 0
 		}},
-		{name: faultCut, request: true, fits: func(_ httppoll.Config, a asking) bool { return a.page && len(a.sheet.like.body) > 1 }},
-		{name: faultHTML, request: true, fits: page},
+		{name: faultCut, request: true, fits: func(_ httppoll.Config, a asking) bool {
+			return !a.login && (!a.page || len(a.sheet.like.body) > 1)
+		}},
+		{name: faultHTML, request: true, fits: func(_ httppoll.Config, a asking) bool { return !a.login }},
 		{name: fault500, request: true, fits: any},
 		{name: faultDown, request: true, times: 6, fits: any},
 		{name: fault429, request: true, fits: any},
 		{name: fault429Long, request: true, times: 4, fits: any},
 		{name: fault429Date, request: true, fits: any},
-		{name: fault401, request: true, fits: page, why: func(c httppoll.Config) string {
-			if c.Auth == (httppoll.Auth{}) {
+		{name: fault401, request: true, fits: func(_ httppoll.Config, a asking) bool { return !a.login }, why: func(c httppoll.Config) string {
+			if reflect.ValueOf(c.Auth).IsZero() {
 				return "auth is not set"
 			}
 			return ""
@@ -293,7 +295,7 @@ func (t *tester) scenario(ctx context.Context, f *fault) *outcome {
 	now := &clock{now: clocks[0]}
 	svc := &service{
 		model: t.model, clock: now, told: clocks, fault: f, sessions: map[string]*session{}, served: map[string]sheet{},
-		others: &cassette.Player{Cassette: t.cassette, Login: isLogin, Ignore: t.keyParameters(), Again: true},
+		others: &cassette.Player{Cassette: t.cassette, Login: isLogin, Ignore: t.proofParameters(), Again: true},
 		world:  world{hidden: map[*unit]bool{}, late: map[*unit]bool{}},
 	}
 	l := &ledger{}
@@ -325,10 +327,11 @@ func (t *tester) scenario(ctx context.Context, f *fault) *outcome {
 func (t *tester) recover(ctx context.Context, svc *service, source *httppoll.Source, l *ledger) (*httppoll.Source, error) {
 	pause := time.Second
 	var failed error
-	for range patience {
+	for try, waits := 0, 0; try < patience && waits < patience*100; try++ {
 		if source == nil {
 			var err error
 			if source, err = t.open(httppoll.Options{
+				Report:    svc.report,
 				Transport: func(http.RoundTripper) http.RoundTripper { return svc },
 				Clock:     httppoll.Clock{Now: svc.clock.Now, Pause: svc.clock.Pause},
 			}); err != nil {
@@ -339,8 +342,13 @@ func (t *tester) recover(ctx context.Context, svc *service, source *httppoll.Sou
 		svc.kill = cancel
 		failed = t.poll(runCtx, source, l)
 		cancel()
-		if failed == nil {
+		if failed == nil && !svc.waits() {
 			return source, nil
+		}
+		if failed == nil { // the rest is read when its time has come
+			failed, try, waits = errNotAll, try-1, waits+1
+			_ = svc.clock.Pause(ctx, max(t.Config.Schedule.Every, time.Minute))
+			continue
 		}
 		if err := ctx.Err(); err != nil {
 			return nil, err
@@ -358,6 +366,8 @@ func (t *tester) recover(ctx context.Context, svc *service, source *httppoll.Sou
 	}
 	return nil, fmt.Errorf("does not recover: %w", failed)
 }
+
+var errNotAll = errors.New("not all was read")
 
 // judge compares what came with what should have; nil if it is the same.
 func (t *tester) judge(o *outcome, f *fault) *Failure {

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"stackstream/collectors/httppoll"
 	"stackstream/event"
 	"stackstream/internal/app/show"
 )
@@ -24,10 +25,10 @@ func (r *Replay) Write(w io.Writer) error {
 		for _, q := range run.Requests {
 			what := ""
 			switch {
-			case q.Login:
-				what = "login"
 			case q.Records != nil:
 				what = count(*q.Records, "record")
+			case q.What != httppoll.AskedPage:
+				what = q.What
 			}
 			rows = append(rows, []string{"  " + strconv.Itoa(q.Place), strconv.Itoa(q.Status), what, q.Method + " " + show.Clean(q.URL)})
 		}

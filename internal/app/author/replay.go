@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"sync"
 	"time"
 
 	"stackstream/collectors/httppoll"
@@ -50,7 +51,7 @@ type Request struct {
 	Place   int    `json:"place"` // in the cassette
 	Method  string `json:"method"`
 	URL     string `json:"url"`
-	Login   bool   `json:"login,omitempty"`
+	What    string `json:"what"` // page, detail, list or login
 	Status  int    `json:"status"`
 	Records *int   `json:"records,omitempty"`
 }
@@ -77,28 +78,31 @@ func (s *Subject) Replay(ctx context.Context, c *cassette.Cassette, at time.Time
 	s.offline()
 	out := &Replay{Odd: map[string]int{}}
 	now := &clock{}
-	player := &cassette.Player{Cassette: c, Login: isLogin, Ignore: s.keyParameters()}
+	player := &cassette.Player{Cassette: c, Login: isLogin, Ignore: s.proofParameters()}
 	l := &ledger{}
 	var polled *Polled
 	player.Played = func(i int, req *http.Request) {
-		if a, asks := httppoll.AskedOf(req.Context()); asks {
+		a, asks := httppoll.AskedOf(req.Context())
+		if asks && a.What == httppoll.AskedPage {
 			out.pages = append(out.pages, heard{asked: a, run: len(out.Runs), place: i})
 		}
+		what := a.What
+		if !asks {
+			what = "login"
+		}
 		polled.Requests = append(polled.Requests, Request{
-			Place: i, Method: req.Method, URL: req.URL.String(), Login: isLogin(req), Status: c.Interactions[i].Response.Code,
+			Place: i, Method: req.Method, URL: req.URL.String(), What: what, Status: c.Interactions[i].Response.Code,
 		})
 	}
+	var mu sync.Mutex
 	source, err := s.open(httppoll.Options{
 		Transport: func(http.RoundTripper) http.RoundTripper { return player },
 		Clock:     httppoll.Clock{Now: now.Now, Pause: now.Pause},
-		Hooks: httppoll.Hooks{
-			Page: func(records int, _ int64, _ time.Duration) {
-				if n := len(polled.Requests); n > 0 {
-					polled.Requests[n-1].Records = &records
-				}
-			},
-			Odd: func(what string, n int) { out.Odd[what] += n },
-		},
+		Hooks: httppoll.Hooks{Odd: func(what string, n int) {
+			mu.Lock()
+			defer mu.Unlock()
+			out.Odd[what] += n
+		}},
 	})
 	if err != nil {
 		return nil, err
@@ -125,7 +129,7 @@ func (s *Subject) Replay(ctx context.Context, c *cassette.Cassette, at time.Time
 			out.Runs = append(out.Runs, *polled)
 			if err != nil {
 				err = fmt.Errorf("run %d: %w", len(out.Runs), err)
-				return s.finish(out, c, player, l), err
+				return s.finish(out, c, player, source, l), err
 			}
 		}
 		// What another tool recorded does not say where a run ends: each run takes what it takes.
@@ -135,23 +139,29 @@ func (s *Subject) Replay(ctx context.Context, c *cassette.Cassette, at time.Time
 		}
 		clocks = []time.Time{cassette.Told(c.Interactions[left])}
 	}
-	return s.finish(out, c, player, l), nil
+	return s.finish(out, c, player, source, l), nil
 }
 
-func (s *Subject) finish(out *Replay, c *cassette.Cassette, player *cassette.Player, l *ledger) *Replay {
+func (s *Subject) finish(out *Replay, c *cassette.Cassette, player *cassette.Player, source *httppoll.Source, l *ledger) *Replay {
 	out.raw, out.Unused = l.all(), player.Unused()
+	records := map[int]int{}
+	for _, h := range out.pages {
+		x := c.Interactions[h.place].Response
+		if read, err := source.Read(h.asked.Partition, x.Headers, []byte(x.Body)); err == nil {
+			records[h.place] = len(read.Records)
+		}
+	}
+	for _, run := range out.Runs {
+		for i, q := range run.Requests {
+			if n, is := records[q.Place]; is {
+				run.Requests[i].Records = &n
+			}
+		}
+	}
 	for _, raw := range out.raw {
 		out.Events = append(out.Events, s.convert(raw)...)
 	}
 	return out
-}
-
-// keyParameters are the names of parameters of a query that prove who we are.
-func (s *Subject) keyParameters() []string {
-	if key := s.Config.Auth.APIKey; key != nil && key.In == "query" {
-		return []string{key.Name}
-	}
-	return nil
 }
 
 // convert makes events of a record, as the normalizer does.

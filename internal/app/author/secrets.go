@@ -55,7 +55,28 @@ func (s *Subject) redactor() (*cassette.Redactor, error) {
 	if err != nil {
 		return nil, err
 	}
+	if key := c.Auth.APIKey; key != nil {
+		r.Prefix(key.Prefix)
+	}
+	if session := c.Auth.Session; session != nil {
+		r.Prefix(session.Send.Prefix)
+	}
+	for _, name := range s.proofParameters() {
+		r.Param(name)
+	}
 	return r, s.learn(r)
+}
+
+// proofParameters are the names of parameters of a query that prove who we are.
+func (s *Subject) proofParameters() []string {
+	var names []string
+	if key := s.Config.Auth.APIKey; key != nil && key.In == "query" {
+		names = append(names, key.Name)
+	}
+	if session := s.Config.Auth.Session; session != nil && session.Send.In == "query" {
+		names = append(names, session.Send.Name)
+	}
+	return names
 }
 
 // learn tells a redactor the secrets as they are now: their files may have changed.

@@ -29,6 +29,7 @@ type service struct {
 	sessions map[string]*session
 	served   map[string]sheet // last, by partition
 	log      []asking
+	trouble  bool
 	expired  bool // whoever asks has to log in again
 }
 
@@ -53,6 +54,19 @@ type fault struct {
 	unit *unit // for those of a record
 }
 
+// report is told by the source, waits what it said last: that it goes on later.
+func (s *service) report(trouble bool, what string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.trouble = trouble && what != ""
+}
+
+func (s *service) waits() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.trouble
+}
+
 func (f *fault) hits(i int) bool {
 	return f != nil && f.kind.request && i >= f.at && i < f.at+max(f.times, 1)
 }
@@ -68,7 +82,8 @@ func (s *service) RoundTrip(req *http.Request) (*http.Response, error) {
 	defer s.mu.Unlock()
 	a, asks := httppoll.AskedOf(req.Context())
 	i := len(s.log)
-	s.log = append(s.log, asking{method: req.Method, url: req.URL.String(), login: !asks, page: asks, asked: a})
+	page := asks && a.What == httppoll.AskedPage
+	s.log = append(s.log, asking{method: req.Method, url: req.URL.String(), login: !asks, page: page, asked: a})
 	word := ""
 	if s.fault.hits(i) {
 		word = s.fault.kind.name
@@ -90,12 +105,18 @@ func (s *service) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 	if !asks {
 		s.expired = false
-		return s.others.RoundTrip(req)
 	}
 	if s.expired {
 		// Who can't log in again was refused by mistake.
 		s.expired = s.model.config.Auth.Renews()
 		return refuse(req, http.StatusUnauthorized, ""), nil
+	}
+	if !page {
+		resp, err := s.others.RoundTrip(req)
+		if err != nil || word == "" {
+			return resp, err
+		}
+		return spoil(word, resp)
 	}
 	sh, ok := s.page(a)
 	if ok && word == faultDoubled && s.sessions[a.Partition].shift(a) {
@@ -110,6 +131,11 @@ func (s *service) RoundTrip(req *http.Request) (*http.Response, error) {
 	sh = distort(word, sh, entry)
 	s.served[a.Partition] = sh
 	resp := s.response(req, sh)
+	return spoil(word, resp)
+}
+
+// spoil has an answer arrive otherwise than it was sent.
+func spoil(word string, resp *http.Response) (*http.Response, error) {
 	switch word {
 	case faultHTML:
 		resp.Header = http.Header{"Content-Type": {"text/html"}}
