@@ -140,6 +140,22 @@ func lowerHex(escaped string) string {
 	return string(out)
 }
 
+// Document is Text for a document, without what goes by the name of a secret in it.
+func (r *Redactor) Document(text string) string { return r.Text(r.document(text, false)) }
+
+// Request is a request on one line.
+func (r *Redactor) Request(req *http.Request, body string) string {
+	x := &exchange{Interaction: &vcr.Interaction{Request: vcr.Request{
+		Method: req.Method, URL: req.URL.String(), Headers: req.Header.Clone(), Body: body,
+	}}}
+	r.request(x)
+	text := x.Request.Method + " " + x.Request.URL
+	if x.Request.Body != "" {
+		text += " " + x.Request.Body
+	}
+	return r.Text(text)
+}
+
 // exchange is a request and its answer.
 type exchange struct {
 	*vcr.Interaction

@@ -75,6 +75,7 @@ type Mapping struct {
 }
 
 type textField struct {
+	field   string
 	program *expr.Program
 	set     func(e *event.Event, text string)
 }
@@ -126,7 +127,7 @@ func Compile(c Config) (*Mapping, []Problem) {
 		{"context.project_id", c.Context.ProjectID, func(e *event.Event, text string) { e.Context.ProjectID = text }},
 	} {
 		if p := compile(f.field, f.text, expr.Text); p != nil {
-			m.texts = append(m.texts, textField{p, f.set})
+			m.texts = append(m.texts, textField{f.field, p, f.set})
 		}
 	}
 	for _, kind := range slices.Sorted(maps.Keys(c.Targets)) {

@@ -9,6 +9,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
@@ -19,6 +20,7 @@ import (
 	"stackstream/event"
 	"stackstream/internal/app"
 	"stackstream/internal/app/config"
+	"stackstream/internal/check"
 	"stackstream/normalizer"
 )
 
@@ -30,6 +32,9 @@ type Subject struct {
 	Version  string // of stackstream
 	// FromEnv are the values that the configuration has from the environment.
 	FromEnv []string
+
+	// Doubts are what may lose or repeat events though it is no mistake.
+	Doubts check.Findings
 
 	converters map[string]normalizer.Converter
 }
@@ -60,6 +65,11 @@ func Choose(cfg *config.Config, name event.Provider) (*Subject, error) {
 		}
 		if c, ok := app.HTTPConfig(settings); ok {
 			s.Kind, s.Config = event.Source(kind.Name), c
+			for _, doubt := range cfg.Doubts {
+				if strings.HasPrefix(doubt.Subject, fmt.Sprintf("providers.%s.%s.", name, kind.Name)) {
+					s.Doubts = append(s.Doubts, doubt)
+				}
+			}
 			return s, nil
 		}
 	}

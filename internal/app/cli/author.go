@@ -14,6 +14,7 @@ import (
 	"stackstream/internal/app/config"
 	"stackstream/internal/app/show"
 	"stackstream/internal/cassette"
+	"stackstream/internal/check"
 )
 
 // fileArg lets the configuration be the one argument, or given with -c.
@@ -120,6 +121,82 @@ func replaces(err error) error {
 		return fmt.Errorf("%w: --force replaces it", err)
 	}
 	return err
+}
+
+func (p Program) tryCommand() *cobra.Command {
+	var file, provider string
+	var asJSON bool
+	pages, events := countValue(1), countValue(3)
+	cmd := &cobra.Command{
+		Use:   "try FILE",
+		Short: "Ask an HTTP event service once, and show what comes of it",
+		Long: `try asks the event service of a provider for its first page and shows the request, without the secrets,
+the answer, what each expression comes to for the first records, where the cursor would stand and what
+would be asked next. It writes nothing and holds no lease.`,
+		Example: "  stackstream try my-service.yaml\n  stackstream try my-service.yaml --pages 2 --events 10",
+		Args:    fileArg(&file),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			s, err := p.subject(file, provider, false)
+			if err != nil {
+				return err
+			}
+			result, err := s.Try(cmd.Context(), int(pages), int(events))
+			if err != nil {
+				return err
+			}
+			if asJSON {
+				err = p.printJSON(struct {
+					*author.Trial
+					Doubts check.Findings `json:"doubts"`
+				}{result, s.Doubts})
+			} else if err = result.Write(p.Stdout); err == nil && len(s.Doubts) > 0 {
+				err = errors.Join(p.say(""), show.Findings(p.Stdout, s.Doubts, p.colour(p.Stdout)))
+			}
+			if err == nil && !result.OK() {
+				err = errReported
+			}
+			return err
+		},
+	}
+	configFlag(cmd, &file)
+	cmd.Flags().StringVar(&provider, "provider", "", "`PROVIDER` whose service is asked; the only one by default")
+	cmd.Flags().Var(&pages, "pages", "ask for `N` pages at most")
+	cmd.Flags().Var(&events, "events", "show the first `N` events")
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	return cmd
+}
+
+func (p Program) newCommand() *cobra.Command {
+	var out string
+	var force bool
+	cmd := &cobra.Command{
+		Use:   "new KIND",
+		Short: "Write a configuration to begin with",
+		Long: `new writes a short configuration with comments that help to decide. The places to fill in are marked
+with <angle brackets>. There is one for the kind http: any event service that is asked by HTTP.`,
+		Example:   "  stackstream new http -o my-service.yaml",
+		ValidArgs: []string{"http"},
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) != 1 || args[0] != "http" {
+				return usagef("takes one kind: http")
+			}
+			return nil
+		},
+		RunE: func(*cobra.Command, []string) error {
+			if out == "" {
+				_, err := p.Stdout.Write(author.Beginning())
+				return err
+			}
+			if err := cassette.WriteFile(out, author.Beginning(), force); err != nil {
+				return replaces(err)
+			}
+			return p.say(fmt.Sprintf("%s is to be filled in where <it says so>; then: stackstream try %s", out, out))
+		},
+	}
+	cmd.Flags().StringVarP(&out, "output", "o", "", "`FILE` to write, standard output by default")
+	cmd.Flags().BoolVar(&force, "force", false, "replace the file if it is there")
+	_ = cmd.MarkFlagFilename("output", "yaml", "yml")
+	return cmd
 }
 
 func (p Program) testCommand() *cobra.Command {

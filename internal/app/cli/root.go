@@ -44,7 +44,7 @@ Then copy examples/amqp.yaml or examples/panko.yaml, name your cloud in it, and 
 	add("run", p.demoCommand(), p.upCommand())
 	add("look", p.tailCommand(), p.watermarkCommand())
 	add("set up", p.checkCommand(), p.provisionCommand())
-	add("describe", p.recordCommand(), p.testCommand())
+	add("describe", p.newCommand(), p.tryCommand(), p.recordCommand(), p.testCommand())
 	root.AddCommand(p.schemaCommand(), p.versionCommand())
 	return p.execute(ctx, root)
 }

@@ -60,6 +60,7 @@ const patience = 60 * time.Second
 //	                         a stand-in for an event service at $SERVICE that knows one by what is in the file token, with so
 //	                         many events (25), a second apart, in pages of 10 (marker)
 //	unserve                  ends it
+//	fill FILE               writes what stands between < and > in place of it
 //	broker EXCHANGE…         a virtual host of a RabbitMQ broker, $VHOST of $BROKER, and $BROKER_USER, who may do there what
 //	                         docs/amqp.md says with these exchanges. $BROKER_PASSWORD is in the file broker.password
 //	notify EXCHANGE COUNT    sends so many notifications as a service would; 0 only makes the exchange
@@ -86,7 +87,7 @@ func TestScripts(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"cloud": startCloud, "service": startService, "unserve": endService, "broker": useBroker, "notify": notify, "lose": lose, "nats": startNATS, "start": startProgram, "await": await, "stop": stopProgram,
+			"cloud": startCloud, "service": startService, "unserve": endService, "fill": fillIn, "broker": useBroker, "notify": notify, "lose": lose, "nats": startNATS, "start": startProgram, "await": await, "stop": stopProgram,
 			"get": get, "events": countEvents, "exits": exits, "head": head,
 		},
 	})
@@ -121,6 +122,14 @@ func startCloud(ts *testscript.TestScript, neg bool, args []string) {
 	})
 	ts.Setenv("CLOUD", server.URL)
 	ts.Setenv("KEYSTONE", server.URL+"/v3")
+}
+
+func fillIn(ts *testscript.TestScript, neg bool, args []string) {
+	if len(args) != 1 {
+		ts.Fatalf("usage: fill FILE")
+	}
+	text := regexp.MustCompile(`<([^>\n]*)>`).ReplaceAllString(ts.ReadFile(args[0]), "$1")
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(text), 0o600))
 }
 
 type served struct{} // key of Env.Values

@@ -1,0 +1,9 @@
+package author
+
+import _ "embed"
+
+//go:embed beginning.yaml
+var beginning string //nolint:gochecknoglobals // embed wants a variable
+
+// Beginning is a configuration of the kind http to be filled in.
+func Beginning() []byte { return []byte(beginning) }
