@@ -59,6 +59,18 @@ func (p *pauses) C() <-chan time.Time { return p.over }
 
 func (s *Source) now() time.Time { return s.opts.Clock.Now().UTC() }
 
+// Anew makes another source of the same configuration, as New does for a process that was started again.
+func (s *Source) Anew(opts Options) (*Source, error) {
+	client, err := s.cfg.Request.HTTP.NewClient()
+	if err != nil {
+		return nil, err
+	}
+	if opts.Transport != nil {
+		client.Transport = opts.Transport(client.Transport)
+	}
+	return assemble(s.cfg, opts, client, s.programs)
+}
+
 // Fetch is one run: it hands over everything behind from that the service shows now. What Run does again and again.
 func (s *Source) Fetch(ctx context.Context, from event.From, emit collectors.Emit) error {
 	return s.fetch(ctx, from, emit)

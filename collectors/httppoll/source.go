@@ -100,6 +100,10 @@ func newSource(cfg Config, opts Options, client *http.Client) (*Source, error) {
 	if len(found) > 0 {
 		return nil, &event.Error{Kind: event.Invalid, Op: "read the configuration", Err: fmt.Errorf("%s", found[0])}
 	}
+	return assemble(cfg, opts, client, programs)
+}
+
+func assemble(cfg Config, opts Options, client *http.Client, programs *programs) (*Source, error) {
 	filter, err := collectors.NewFilter(cfg.EventTypes)
 	if err != nil {
 		return nil, &event.Error{Kind: event.Invalid, Op: "read event_types", Err: err}

@@ -67,14 +67,15 @@ func TestNoSecretIsKept(t *testing.T) {
 	for _, secret := range authortest.All() {
 		spellings = append(spellings, cassette.Spellings(secret)...)
 	}
-	for _, auth := range []string{"none", "bearer", "basic", "header", "query", "oauth2", "keystone"} {
+	for _, auth := range []string{"none", "bearer", "basic", "header", "query", "oauth2", "keystone", "session", "session-query", "session-cookie"} {
 		for _, paging := range []string{"none", "page", "offset", "token", "next_url", "link_header", "marker"} {
-			if auth != "bearer" && auth != "query" && paging != "next_url" {
+			if auth != "bearer" && paging != "next_url" {
 				continue
 			}
 			t.Run(auth+" "+paging, func(t *testing.T) {
+				t.Parallel()
 				service := authortest.New(25, begin)
-				service.Auth, service.Paging = auth, paging
+				service.Auth, service.Paging, service.Details = auth, paging, paging == "next_url"
 				cfg, path := recorded(t, service, 2)
 				data, err := os.ReadFile(path)
 				if err != nil {

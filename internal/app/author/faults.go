@@ -12,7 +12,9 @@ import (
 	"stackstream/collectors"
 	"stackstream/collectors/httppoll"
 	"stackstream/event"
+	"stackstream/internal/app"
 	"stackstream/internal/cassette"
+	"stackstream/internal/mapping"
 	"stackstream/internal/records"
 )
 
@@ -329,9 +331,10 @@ func (t *tester) recover(ctx context.Context, svc *service, source *httppoll.Sou
 	var failed error
 	for try, waits := 0, 0; try < patience && waits < patience*100; try++ {
 		if source == nil {
+			svc.report(false, "")
 			var err error
-			if source, err = t.open(httppoll.Options{
-				Report:    svc.report,
+			if source, err = t.model.reader.Anew(httppoll.Options{
+				Version: t.Version, Format: app.HTTPFormat(string(t.Kind), t.Provider), Report: svc.report,
 				Transport: func(http.RoundTripper) http.RoundTripper { return svc },
 				Clock:     httppoll.Clock{Now: svc.clock.Now, Pause: svc.clock.Pause},
 			}); err != nil {
@@ -394,13 +397,8 @@ func (t *tester) judge(o *outcome, f *fault) *Failure {
 	if o.err != nil {
 		out.Error = o.err.Error()
 	}
-	if (f == nil || f.kind.request) && t.Config.Cursor.Order == "ascending" && out.empty() && !slices.Equal(got, t.want) {
-		for i := range got {
-			if got[i] != t.want[i] {
-				out.Order = fmt.Sprintf("%s came where %s belongs", got[i], t.want[i])
-				break
-			}
-		}
+	if (f == nil || f.kind.request) && t.Config.Cursor.Order == "ascending" && out.empty() {
+		out.Order = disorder(o.events, t.replay.raw)
 	}
 	if out.empty() {
 		return nil
@@ -415,6 +413,27 @@ func (t *tester) judge(o *outcome, f *fault) *Failure {
 		out.What = fmt.Sprintf("run %d", f.run+1)
 	}
 	return out
+}
+
+// disorder compares the order of the same events, within each partition: among them there is none.
+func disorder(got, want []event.StoredRaw) string {
+	byPart := func(events []event.StoredRaw) map[string][]event.ID {
+		parts := map[string][]event.ID{}
+		for _, e := range events {
+			name := e.Header[mapping.HeaderPartition]
+			parts[name] = append(parts[name], e.ID)
+		}
+		return parts
+	}
+	is := byPart(got)
+	for name, ids := range byPart(want) {
+		for i, id := range ids {
+			if is[name][i] != id {
+				return fmt.Sprintf("%s came where %s belongs", is[name][i], id)
+			}
+		}
+	}
+	return ""
 }
 
 // promised tells whether the configuration promises that a late record is found: that it is not older than the overlap behind

@@ -38,10 +38,11 @@ func TestFaultsAreSurvived(t *testing.T) {
 				name += " descending"
 			}
 			t.Run(name, func(t *testing.T) {
+				t.Parallel()
 				service := authortest.New(25, time.Now().Add(-time.Hour))
 				service.Auth, service.Paging, service.Descending = "oauth2", paging, descending
 				cfg, path := recorded(t, service, 2)
-				tests := faults(t, cfg, path, 3)
+				tests := faults(t, cfg, path, 2)
 				var out bytes.Buffer
 				if err := tests.Write(&out); err != nil {
 					t.Fatal(err)
@@ -51,6 +52,29 @@ func TestFaultsAreSurvived(t *testing.T) {
 				}
 				_ = out
 			})
+		}
+	}
+}
+
+// Further requests for each record, and parts that a request lists, are in the conversation too, and faults happen to them.
+func TestFaultsOfFurtherRequests(t *testing.T) {
+	for _, descending := range []bool{false, true} {
+		service := authortest.New(15, time.Now().Add(-time.Hour))
+		service.Auth, service.Paging, service.Size, service.Descending = "session", "token", 4, descending
+		service.Details, service.Regions = true, []string{"north", "south"}
+		cfg, path := recorded(t, service, 2)
+		tests := faults(t, cfg, path, 3)
+		var out bytes.Buffer
+		if err := tests.Write(&out); err != nil {
+			t.Fatal(err)
+		}
+		if !tests.OK() {
+			t.Error(out.String())
+		}
+		for _, k := range tests.Kinds {
+			if k.Fault == "500" && k.All < 15+2*2+1 {
+				t.Errorf("only %d places", k.All)
+			}
 		}
 	}
 }

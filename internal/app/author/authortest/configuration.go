@@ -22,6 +22,12 @@ func (s *Service) Configuration(dir, address string) (string, error) {
 		"header": "{api_key: {in: header, name: X-Key, prefix: 'key=', key_file: " + file("key") + "}}",
 		"query":  "{api_key: {in: query, name: k, key_file: " + file("key") + "}}",
 		"oauth2": "{oauth2: {token_url: " + address + "/token, client_id: stackstream, client_secret_file: " + file("password") + "}}",
+		"session": "{session: {url: " + address + "/login, user: ann, password_file: " + file("password") +
+			", json: {user: '{{user}}', pass: '{{password}}'}, token: body.session.sid, send: {name: X-Session, prefix: 'sid='}}}",
+		"session-query": "{session: {url: " + address + "/login, user: ann, password_file: " + file("password") +
+			", form: {user: '{{user}}', pass: '{{password}}'}, token: body.session.sid, send: {in: query, name: s}}}",
+		"session-cookie": "{session: {url: " + address + "/login, user: ann, password_file: " + file("password") +
+			", form: {user: '{{user}}', pass: '{{password}}'}, cookie: sid}}",
 		"keystone": "{keystone: {url: " + address + "/v3, user: ann, domain: Default, password_file: " + file("password") +
 			", project: p, project_domain: Default}}",
 	}
@@ -38,19 +44,27 @@ func (s *Service) Configuration(dir, address string) (string, error) {
 	if s.Descending {
 		order, until = "descending", ", until: time_to"
 	}
+	query, more := "", ""
+	if s.Details {
+		more += "      detail: {url: " + address + "/v1/detail, query: {id: '{{rec.id}}'}, as: more}\n"
+	}
+	if len(s.Regions) > 0 {
+		query = ", region: '{{partition.region}}'"
+		more += "      partitions: {request: {url: " + address + "/v1/regions}, path: regions, value: rec, as: region, concurrency: 2}\n"
+	}
 	text := fmt.Sprintf(`providers:
   my-service:
     http:
       schedule: {every: 20ms, jitter: 0s}
       request:
         url: %s/v1/events
-        query: {limit: "%d"}
+        query: {limit: "%d"%s}
       auth: %s
       records: {path: events}
       cursor: {type: time, field: created, order: %s, overlap: 1m, send: {name: time_from%s}}
       pagination: %s
       event: {id: rec.id, type: rec.kind, context: {user_name: rec.by.user}, targets: {server: rec.server}}
-`, address, s.Size, auth[s.Auth], order, until, paging[s.Paging])
+%s`, address, s.Size, query, auth[s.Auth], order, until, paging[s.Paging], more)
 	path := filepath.Join(dir, "my-service.yaml")
 	return path, os.WriteFile(path, []byte(text), 0o600)
 }

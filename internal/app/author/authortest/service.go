@@ -29,12 +29,16 @@ const operators = "an-operators-secret"
 
 // Service is an event service. Its fields may be changed before it is asked.
 type Service struct {
-	// Auth: none, bearer, basic, header, query, oauth2, keystone.
+	// Auth: none, bearer, basic, header, query, oauth2, keystone, or a login whose token goes back in a header (session), the query
+	// (session-query) or a cookie (session-cookie).
 	Auth string
 	// Paging: none, page, offset, token, next_url, link_header, marker.
 	Paging string
 	// Descending shows the newest first.
 	Descending bool
+	// Details says that there is more of each event at its own address, Regions that it has parts, which it lists.
+	Details bool
+	Regions []string
 	// Size of a page.
 	Size int
 
@@ -93,15 +97,43 @@ func (s *Service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.token(w, r)
 	case "/v3/auth/tokens":
 		s.keystone(w, r)
-	case "/v1/events":
+	case "/login":
+		s.login(w, r)
+	case "/v1/events", "/v1/regions", "/v1/detail":
 		if !s.knows(r) {
 			http.Error(w, `{"error": "who are you?"}`, http.StatusUnauthorized)
 			return
 		}
-		s.answer(w, r)
+		s.tell(w, r)
 	default:
 		http.NotFound(w, r)
 	}
+}
+
+func (s *Service) tell(w http.ResponseWriter, r *http.Request) {
+	switch r.URL.Path {
+	case "/v1/events":
+		s.answer(w, r)
+	case "/v1/regions":
+		write(w, map[string]any{"regions": s.Regions})
+	case "/v1/detail":
+		write(w, map[string]any{"of": r.URL.Query().Get("id"), "words": "more of it", "seen": s.secret()})
+	}
+}
+
+func (s *Service) login(w http.ResponseWriter, r *http.Request) {
+	var body struct{ User, Pass string }
+	if strings.HasPrefix(r.Header.Get("Content-Type"), "application/json") {
+		_ = json.NewDecoder(r.Body).Decode(&body)
+	} else {
+		body.User, body.Pass = r.PostFormValue("user"), r.PostFormValue("pass")
+	}
+	if body.User != "ann" || body.Pass != Password {
+		http.Error(w, `{"error": "no"}`, http.StatusUnauthorized)
+		return
+	}
+	http.SetCookie(w, &http.Cookie{Name: "sid", Value: Token, Path: "/", HttpOnly: true})
+	write(w, map[string]any{"session": map[string]any{"sid": Token, "lives": 3600}})
 }
 
 func (s *Service) knows(r *http.Request) bool {
@@ -113,6 +145,13 @@ func (s *Service) knows(r *http.Request) bool {
 		return r.Header.Get("X-Key") == "key="+Key
 	case "query":
 		return r.URL.Query().Get("k") == Key
+	case "session":
+		return r.Header.Get("X-Session") == "sid="+Token
+	case "session-query":
+		return r.URL.Query().Get("s") == Token
+	case "session-cookie":
+		c, err := r.Cookie("sid")
+		return err == nil && c.Value == Token
 	case "keystone":
 		return r.Header.Get("X-Auth-Token") == Token
 	case "bearer", "oauth2":
@@ -181,6 +220,10 @@ func (s *Service) shown(query url.Values) []Event {
 	}
 	if until, err := time.Parse(time.RFC3339Nano, query.Get("time_to")); err == nil {
 		all = slices.DeleteFunc(all, func(e Event) bool { return !e.Created.Before(until) })
+	}
+	if region := query.Get("region"); region != "" {
+		at := slices.Index(s.Regions, region)
+		all = slices.DeleteFunc(all, func(e Event) bool { return e.N%len(s.Regions) != at })
 	}
 	slices.SortStableFunc(all, func(a, b Event) int {
 		if s.Descending {
