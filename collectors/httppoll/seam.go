@@ -111,6 +111,7 @@ type Reads struct {
 	ID     event.ID
 	Time   time.Time
 	Number *int64
+	Body   []byte
 }
 
 // Read says what is in an answer.
@@ -122,7 +123,7 @@ func (s *Source) Read(part string, header http.Header, body []byte) (Reading, er
 	var out Reading
 	for _, record := range page.Records {
 		r := s.record(record, part, time.Time{})
-		out.Records = append(out.Records, Reads{ID: r.raw.ID, Time: r.raw.Time, Number: r.number})
+		out.Records = append(out.Records, Reads{ID: r.raw.ID, Time: r.raw.Time, Number: r.number, Body: r.raw.Body})
 	}
 	if out.Parts, err = s.decoder.Split(body); err != nil {
 		return Reading{}, err

@@ -148,7 +148,7 @@ type tester struct {
 	replay   *Replay
 	model    *model
 	want     []event.ID
-	bodies   map[event.ID]string
+	bodies   map[event.ID][]string // nil: not known
 }
 
 // Faults plays the conversation back again and again, each time with one fault in another place, and compares what is
@@ -162,10 +162,17 @@ func (s *Subject) Faults(ctx context.Context, c *cassette.Cassette, replay *Repl
 	if err != nil {
 		return nil, fmt.Errorf("make a service of the conversation: %w", err)
 	}
-	t := &tester{Subject: s, cassette: c, replay: replay, model: m, bodies: map[event.ID]string{}}
+	t := &tester{Subject: s, cassette: c, replay: replay, model: m, bodies: map[event.ID][]string{}}
 	for _, e := range replay.raw {
 		t.want = append(t.want, e.ID)
-		t.bodies[e.ID] = string(e.Body)
+		t.bodies[e.ID] = []string{string(e.Body)}
+	}
+	for _, p := range m.parts {
+		for _, u := range p.units {
+			for _, r := range u.reads {
+				t.bodies[r.ID] = append(t.bodies[r.ID], string(r.Body))
+			}
+		}
 	}
 	control := t.scenario(ctx, nil)
 	if f := t.judge(control, nil); f != nil {
@@ -204,23 +211,38 @@ func (t *tester) try(ctx context.Context, k *kind, control *outcome, most int) (
 		result := t.scenario(ctx, f)
 		failure := t.judge(result, f)
 		if f.unit != nil {
-			found := !slices.ContainsFunc(f.unit.reads, func(r httppoll.Reads) bool { return slices.Contains(t.want, r.ID) && !result.has(r.ID) })
-			switch {
-			case found:
-				out.Found++
-			case failure != nil && failure.Error == "" && !t.promised(f):
-				out.NotPromised = append(out.NotPromised, f.unit.name())
-				failure.Lost = slices.DeleteFunc(failure.Lost, func(id string) bool { return f.unit.isID(event.ID(id)) })
-				if failure.empty() {
-					failure = nil
-				}
-			}
+			failure = t.late(&out, f, failure)
 		}
 		if failure != nil {
 			out.Failed = append(out.Failed, *failure)
 		}
 	}
 	return out, nil
+}
+
+// late counts a late record as found or not promised, and leaves of the failure what was promised.
+func (t *tester) late(out *Tested, f *fault, failure *Failure) *Failure {
+	lost := 0
+	for _, r := range f.unit.reads {
+		if failure == nil || !slices.Contains(failure.Lost, string(r.ID)) {
+			continue
+		}
+		lost++
+		if !t.model.promises(f, r, t.clocks()[f.run]) {
+			failure.Lost = slices.DeleteFunc(failure.Lost, func(id string) bool { return id == string(r.ID) })
+			lost--
+			if name := f.unit.name(); !slices.Contains(out.NotPromised, name) {
+				out.NotPromised = append(out.NotPromised, name)
+			}
+		}
+	}
+	if failure != nil && !failure.empty() {
+		return failure
+	}
+	if !slices.Contains(out.NotPromised, f.unit.name()) {
+		out.Found++
+	}
+	return nil
 }
 
 func (f *Failure) empty() bool {
@@ -296,7 +318,7 @@ func (t *tester) scenario(ctx context.Context, f *fault) *outcome {
 	clocks := t.clocks()
 	now := &clock{now: clocks[0]}
 	svc := &service{
-		model: t.model, clock: now, told: clocks, fault: f, sessions: map[string]*session{}, served: map[string]sheet{},
+		model: t.model, clock: now, told: clocks, before: t.replay.before, fault: f, sessions: map[string]*session{}, served: map[string]sheet{},
 		others: &cassette.Player{Cassette: t.cassette, Login: isLogin, Ignore: t.proofParameters(), Again: true},
 		world:  world{hidden: map[*unit]bool{}, late: map[*unit]bool{}},
 	}
@@ -305,8 +327,7 @@ func (t *tester) scenario(ctx context.Context, f *fault) *outcome {
 	var source *httppoll.Source
 	for run := range len(clocks) + 1 {
 		last := run == len(clocks)
-		svc.world.run = min(run, len(clocks)-1)
-		svc.others.Limit = t.replay.before(svc.world.run)
+		svc.world.run = max(svc.world.run, min(run, len(clocks)-1))
 		if last {
 			now.reach(now.Now().Add(t.Config.Schedule.Every))
 		} else {
@@ -378,10 +399,10 @@ func (t *tester) judge(o *outcome, f *fault) *Failure {
 	count := map[event.ID]int{}
 	var got []event.ID
 	for _, e := range o.events {
-		switch body, known := t.bodies[e.ID]; {
-		case !known:
+		switch {
+		case !slices.Contains(t.want, e.ID):
 			out.New = append(out.New, string(e.ID))
-		case body != string(e.Body):
+		case t.Config.Detail.URL == "" && !slices.Contains(t.bodies[e.ID], string(e.Body)):
 			out.Changed = append(out.Changed, string(e.ID))
 		}
 		if count[e.ID]++; count[e.ID] == 2 {
@@ -434,44 +455,4 @@ func disorder(got, want []event.StoredRaw) string {
 		}
 	}
 	return ""
-}
-
-// promised tells whether the configuration promises that a late record is found: that it is not older than the overlap behind
-// what the cursor passed without it.
-func (t *tester) promised(f *fault) bool {
-	c := t.Config.Cursor
-	var newest time.Time
-	var highest *int64
-	for _, p := range t.model.parts {
-		if !slices.Contains(p.units, f.unit) {
-			continue
-		}
-		for _, u := range p.units {
-			if u.run > f.run || u == f.unit {
-				continue
-			}
-			if u.at().After(newest) {
-				newest = u.at()
-			}
-			if n := u.number(); n != nil && (highest == nil || *n > *highest) {
-				highest = n
-			}
-		}
-	}
-	switch c.Type {
-	case httppoll.CursorTime:
-		start := t.clocks()[f.run]
-		if c.Send.Until != "" {
-			newest = start
-		}
-		if settled := start.Add(-c.Settle); newest.After(settled) {
-			newest = settled
-		}
-		at := f.unit.at()
-		return at.IsZero() || newest.IsZero() || !at.Before(newest.Add(-c.Overlap))
-	case httppoll.CursorInteger:
-		n := f.unit.number()
-		return n == nil || highest == nil || *n > *highest
-	}
-	return true
 }

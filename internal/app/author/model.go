@@ -31,6 +31,7 @@ type part struct {
 	chains []*chain // in the order in which they were read
 	units  []*unit  // in the order in which they showed
 	known  map[string]*unit
+	latest map[event.ID]*unit
 }
 
 // chain is the pages that were read from one first page on.
@@ -59,6 +60,7 @@ type unit struct {
 	bytes  []byte
 	reads  []httppoll.Reads
 	run    int // in which it showed first
+	until  int // in which something else was in its place, with some of the same records; 0 if never
 	leaf   *leaf
 	homes  map[*chain]int // the page of each chain that has it
 	marker string
@@ -110,7 +112,7 @@ func newModel(s *Subject, reader *httppoll.Source, pages []heard, interactions [
 		}
 		p := m.parts[h.asked.Partition]
 		if p == nil {
-			p = &part{known: map[string]*unit{}}
+			p = &part{known: map[string]*unit{}, latest: map[event.ID]*unit{}}
 			m.parts[h.asked.Partition] = p
 		}
 		if h.asked.Page == 0 || len(p.chains) == 0 {
@@ -186,6 +188,12 @@ func (p *part) add(c *chain, l *leaf) {
 		} else {
 			p.known[key] = u
 			p.units = append(p.units, u)
+			for _, r := range u.reads {
+				if before := p.latest[r.ID]; before != nil && before.run < u.run && before.until == 0 {
+					before.until = u.run
+				}
+				p.latest[r.ID] = u
+			}
 		}
 		if _, here := u.homes[c]; !here {
 			u.homes[c] = l.index
@@ -224,7 +232,7 @@ func (m *model) open(name string, asked httppoll.Asked, w world, like *chain) *s
 	}
 	var visible []*unit
 	for _, u := range p.units {
-		if u.run <= w.run && !w.hidden[u] && m.shows(p, u, asked, w) {
+		if u.run <= w.run && (u.until == 0 || u.until > w.run) && !w.hidden[u] && m.shows(p, u, asked, w) {
 			visible = append(visible, u)
 		}
 	}
@@ -513,7 +521,34 @@ func (sh sheet) body() []byte {
 	return sh.like.split.With(units)
 }
 
-// isID tells whether a unit has a record of that identity.
-func (u *unit) isID(id event.ID) bool {
-	return slices.ContainsFunc(u.reads, func(r httppoll.Reads) bool { return r.ID == id })
+// promises tells whether the configuration promises that a record is found though it shows in a later run than f.run: that it is
+// not older than the overlap behind what the cursor passed without it.
+func (m *model) promises(f *fault, r httppoll.Reads, start time.Time) bool {
+	c := m.config.Cursor
+	var newest time.Time
+	var highest *int64
+	for _, u := range m.parts[f.unit.leaf.chain.part].units {
+		if u.run > f.run || u == f.unit {
+			continue
+		}
+		if u.at().After(newest) {
+			newest = u.at()
+		}
+		if n := u.number(); n != nil && (highest == nil || *n > *highest) {
+			highest = n
+		}
+	}
+	switch c.Type {
+	case httppoll.CursorTime:
+		if c.Send.Until != "" {
+			newest = start
+		}
+		if settled := start.Add(-c.Settle); newest.After(settled) {
+			newest = settled
+		}
+		return r.Time.IsZero() || newest.IsZero() || !r.Time.Before(newest.Add(-c.Overlap))
+	case httppoll.CursorInteger:
+		return r.Number == nil || highest == nil || *r.Number > *highest
+	}
+	return true
 }

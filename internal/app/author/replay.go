@@ -76,6 +76,8 @@ type Event struct {
 // the recorded one. Secrets need not be there.
 func (s *Subject) Replay(ctx context.Context, c *cassette.Cassette, at time.Time) (*Replay, error) {
 	s.offline()
+	// One after the other, so that the order is the same each time.
+	s.Config.Partitions.Concurrency, s.Config.Detail.Concurrency = 1, 1
 	out := &Replay{Odd: map[string]int{}}
 	now := &clock{}
 	player := &cassette.Player{Cassette: c, Login: isLogin, Ignore: s.proofParameters()}

@@ -22,6 +22,7 @@ type service struct {
 	clock  *clock
 	told   []time.Time // the times of the runs
 	kill   func()      // the process that asks
+	before func(run int) int
 
 	mu       sync.Mutex
 	world    world
@@ -112,6 +113,7 @@ func (s *service) RoundTrip(req *http.Request) (*http.Response, error) {
 		return refuse(req, http.StatusUnauthorized, ""), nil
 	}
 	if !page {
+		s.others.Limit = s.before(s.world.run)
 		resp, err := s.others.RoundTrip(req)
 		if err != nil || word == "" {
 			return resp, err
@@ -119,7 +121,7 @@ func (s *service) RoundTrip(req *http.Request) (*http.Response, error) {
 		return spoil(word, resp)
 	}
 	sh, ok := s.page(a)
-	if ok && word == faultDoubled && s.sessions[a.Partition].shift(a) {
+	if ok && word == faultDoubled && a.Page > 0 && s.sessions[a.Partition].shift(a) {
 		sh, ok = s.page(a)
 		word = ""
 	}
@@ -128,6 +130,9 @@ func (s *service) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 	entry := &s.log[i]
 	entry.before, entry.sheet, entry.chain = s.served[a.Partition], sh, s.sessions[a.Partition].chain
+	if word != "" && !s.fault.kind.fits(s.model.config, *entry) {
+		s.fault.at, word = i+1, "" // what is asked depends on what was answered: it happens to the next one that it may
+	}
 	sh = distort(word, sh, entry)
 	s.served[a.Partition] = sh
 	resp := s.response(req, sh)
@@ -169,6 +174,9 @@ func distort(word string, sh sheet, entry *asking) sheet {
 // page is the page that is asked for.
 func (s *service) page(a httppoll.Asked) (sheet, bool) {
 	session := s.sessions[a.Partition]
+	for s.world.run+1 < len(s.told) && !s.told[s.world.run+1].After(s.clock.Now()) {
+		s.world.run++ // the world does not wait for us
+	}
 	if a.Page == 0 || session == nil {
 		session = s.model.open(a.Partition, a, s.world, nil)
 		if session == nil {
