@@ -97,43 +97,44 @@ const (
 	AskedList   = "list"   // of partitions
 )
 
-// Reading is what a source reads in an answer.
-type Reading struct {
-	Records []Reads
+// Contents are what a source reads in an answer.
+type Contents struct {
+	Records []Content
 	// Parts are the answer taken apart: what Records has of one unit comes one after the other, Counts says how many.
 	Parts  records.Parts
 	Counts []int
 	Token  string // of the cursor, behind it
 }
 
-// Reads is what a source reads of a record.
-type Reads struct {
+// Content is what a source reads of a record.
+type Content struct {
 	ID     event.ID
 	Time   time.Time
 	Number *int64
 	Body   []byte
+	Left   bool // out, by records.filter
 }
 
 // Read says what is in an answer.
-func (s *Source) Read(part string, header http.Header, body []byte) (Reading, error) {
+func (s *Source) Read(part string, header http.Header, body []byte) (Contents, error) {
 	page, err := s.decoder.Decode(body)
 	if err != nil {
-		return Reading{}, err
+		return Contents{}, err
 	}
-	var out Reading
+	var out Contents
 	for _, record := range page.Records {
 		r := s.record(record, part, time.Time{})
-		out.Records = append(out.Records, Reads{ID: r.raw.ID, Time: r.raw.Time, Number: r.number, Body: r.raw.Body})
+		out.Records = append(out.Records, Content{ID: r.raw.ID, Time: r.raw.Time, Number: r.number, Body: r.raw.Body, Left: r.left})
 	}
 	if out.Parts, err = s.decoder.Split(body); err != nil {
-		return Reading{}, err
+		return Contents{}, err
 	}
 	for _, unit := range out.Parts.Units {
 		n := 1
 		if len(s.decoder.Expand) > 0 {
 			inner, err := s.decoder.Decode(out.Parts.With([][]byte{unit}))
 			if err != nil {
-				return Reading{}, err
+				return Contents{}, err
 			}
 			n = len(inner.Records)
 		}

@@ -171,8 +171,8 @@ func (r *Redactor) redact(all []*exchange) {
 	}
 	for _, x := range all {
 		req, resp := &x.Request, &x.Response
-		req.URL, req.Body = r.Text(req.URL), r.Text(req.Body)
-		resp.Body = r.Text(resp.Body)
+		req.URL, req.Body = r.Text(req.URL), r.Text(each(req.Body, r.escaped))
+		resp.Body = r.Text(each(resp.Body, r.escaped))
 		req.Headers, resp.Headers = r.texts(req.Headers), r.texts(resp.Headers)
 		if u, err := url.Parse(req.URL); err == nil {
 			req.Host = u.Host
@@ -289,22 +289,48 @@ func (r *Redactor) document(text string, login bool) string {
 		}
 		return Placeholder, true
 	}
+	return each(text, func(v rawjson.Value) rawjson.Value { return r.keys.Replace(v, with) })
+}
+
+// each changes a document of JSON, or each of its lines; what is none stays.
+func each(text string, change func(rawjson.Value) rawjson.Value) string {
 	trimmed := strings.TrimLeft(text, " \t\r\n")
 	if trimmed == "" || trimmed[0] != '{' && trimmed[0] != '[' {
 		return text
 	}
 	if v, err := rawjson.Parse([]byte(text)); err == nil {
-		return string(r.keys.Replace(v, with))
+		return string(change(v))
 	}
 	var out strings.Builder
 	for line := range strings.Lines(text) {
 		inner := strings.TrimSpace(line)
 		if v, err := rawjson.Parse([]byte(inner)); err == nil && inner != "" {
-			line = strings.Replace(line, inner, string(r.keys.Replace(v, with)), 1)
+			line = strings.Replace(line, inner, string(change(v)), 1)
 		}
 		out.WriteString(line)
 	}
 	return out.String()
+}
+
+// escaped replaces secrets in strings of JSON that are written with escapes: there are more ways to do that than can be looked for.
+func (r *Redactor) escaped(v rawjson.Value) rawjson.Value {
+	var out []byte
+	copied := 0
+	for t := range v.Tokens() {
+		quoted := v[t.Start:t.End]
+		if t.Kind != rawjson.Scalar && t.Kind != rawjson.Name || bytes.IndexByte(quoted, '\\') < 0 {
+			continue
+		}
+		text, isText := rawjson.Value(quoted).Text()
+		if !isText {
+			continue
+		}
+		if shown := r.Text(text); shown != text {
+			out = rawjson.AppendQuoted(append(out, v[copied:t.Start]...), shown)
+			copied = t.End
+		}
+	}
+	return append(out, v[copied:]...)
 }
 
 // learnAll learns what goes by the name of a secret in what was sent to log in.

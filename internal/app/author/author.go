@@ -75,8 +75,7 @@ func Choose(cfg *config.Config, name event.Provider) (*Subject, error) {
 	}
 	for _, kind := range app.Kinds() {
 		if _, configured := p.Sources[kind.Name]; configured {
-			return nil, fmt.Errorf("provider %s is collected by %s: this is for services that are asked by HTTP (%s)", name, kind.Name,
-				app.HTTPKinds())
+			return nil, fmt.Errorf("provider %s is collected by %s: this is for the kind %s", name, kind.Name, app.HTTPKinds())
 		}
 	}
 	return nil, fmt.Errorf("provider %s has no event service", name)

@@ -174,6 +174,11 @@ func (s *Subject) Faults(ctx context.Context, c *cassette.Cassette, replay *Repl
 			}
 		}
 	}
+	if alike := m.alike(); len(alike) > 0 {
+		return &Tests{Kinds: []Tested{{Fault: "none", Places: 1, All: 1, Failed: []Failure{{
+			What: "records that differ have the same event.id: only the first of them is an event", Lost: alike,
+		}}}}}, nil
+	}
 	control := t.scenario(ctx, nil)
 	if f := t.judge(control, nil); f != nil {
 		f.What = "without any fault"
@@ -266,7 +271,7 @@ func (t *tester) places(k *kind, control *outcome) []*fault {
 	default:
 		for _, p := range t.model.sorted() {
 			for _, u := range p.units {
-				if !u.leaf.split.Fixed && slices.ContainsFunc(u.reads, func(r httppoll.Reads) bool { return slices.Contains(t.want, r.ID) }) {
+				if !u.leaf.split.Fixed && slices.ContainsFunc(u.reads, func(r httppoll.Content) bool { return slices.Contains(t.want, r.ID) }) {
 					all = append(all, &fault{kind: k, run: u.run, unit: u})
 				}
 			}

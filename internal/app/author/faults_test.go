@@ -2,6 +2,8 @@ package author_test
 
 import (
 	"bytes"
+	"os"
+	"strings"
 	"testing"
 	"time"
 
@@ -76,5 +78,45 @@ func TestFaultsOfFurtherRequests(t *testing.T) {
 				t.Errorf("only %d places", k.All)
 			}
 		}
+	}
+}
+
+// What loses or repeats events when something goes wrong is found, and what it is.
+func TestCarelessConfigurations(t *testing.T) {
+	for name, test := range map[string]struct {
+		paging, from, to string // what of the configuration is replaced
+		descending       bool
+		fault, want      string
+	}{
+		"an error is taken for the end": {
+			"token", "event: {id", "retry: {on: {5xx: empty}}\n      event: {id", true, "500", "lost         e-015",
+		},
+		"a login that is refused is taken for the end": {
+			"next_url", "event: {id", "retry: {on: {'401': empty}}\n      event: {id", true, "401", "lost         e-015",
+		},
+		"one identity for all": {"none", "id: rec.id", "id: rec.kind", false, "none", "lost         server."},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			service := authortest.New(25, time.Now().Add(-time.Hour))
+			service.Auth, service.Paging, service.Descending = "basic", test.paging, test.descending
+			cfg, path := recorded(t, service, 1)
+			text, err := os.ReadFile(cfg)
+			if err != nil {
+				t.Fatal(err)
+			}
+			careless := strings.Replace(strings.Replace(string(text), test.from, test.to, 1), "overlap: 1m", "overlap: 1s", 1)
+			if err := os.WriteFile(cfg, []byte(careless), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			var out bytes.Buffer
+			tests := faults(t, cfg, path, 0)
+			if err := tests.Write(&out); err != nil {
+				t.Fatal(err)
+			}
+			if tests.OK() || !strings.Contains(out.String(), "\n"+test.fault+", request") || !strings.Contains(out.String(), test.want) {
+				t.Errorf("the fault %s is survived, or does not lose what it should (%s):\n%s", test.fault, test.want, out.String())
+			}
+		})
 	}
 }

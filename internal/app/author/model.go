@@ -32,6 +32,8 @@ type part struct {
 	units  []*unit  // in the order in which they showed
 	known  map[string]*unit
 	latest map[event.ID]*unit
+	bodies map[*chain]map[event.ID]string
+	alike  []event.ID // that records have which differ, in one reading of all pages
 }
 
 // chain is the pages that were read from one first page on.
@@ -58,7 +60,7 @@ type leaf struct {
 // unit is a record as it stands in pages, or what several are taken out of.
 type unit struct {
 	bytes  []byte
-	reads  []httppoll.Reads
+	reads  []httppoll.Content
 	run    int // in which it showed first
 	until  int // in which something else was in its place, with some of the same records; 0 if never
 	leaf   *leaf
@@ -112,7 +114,7 @@ func newModel(s *Subject, reader *httppoll.Source, pages []heard, interactions [
 		}
 		p := m.parts[h.asked.Partition]
 		if p == nil {
-			p = &part{known: map[string]*unit{}, latest: map[event.ID]*unit{}}
+			p = &part{known: map[string]*unit{}, latest: map[event.ID]*unit{}, bodies: map[*chain]map[event.ID]string{}}
 			m.parts[h.asked.Partition] = p
 		}
 		if h.asked.Page == 0 || len(p.chains) == 0 {
@@ -125,6 +127,17 @@ func newModel(s *Subject, reader *httppoll.Source, pages []heard, interactions [
 		p.add(p.chains[len(p.chains)-1], l)
 	}
 	return m, nil
+}
+
+// alike are the identities that records have which differ.
+func (m *model) alike() []string {
+	var all []string
+	for _, p := range m.sorted() {
+		for _, id := range p.alike {
+			all = append(all, string(id))
+		}
+	}
+	return all
 }
 
 // sorted are the partitions in the order of their names.
@@ -172,11 +185,21 @@ func (m *model) leaf(h heard, x *vcr.Response) (*leaf, error) {
 // add puts a page behind those of a chain. What showed before is the same record again.
 func (p *part) add(c *chain, l *leaf) {
 	l.chain, l.index = c, len(c.pages)
+	if p.bodies[c] == nil {
+		p.bodies[c] = map[event.ID]string{}
+	}
 	c.pages = append(c.pages, l)
 	for i, u := range l.units {
 		var ids []string
 		for _, r := range u.reads {
 			ids = append(ids, string(r.ID))
+		}
+		for _, r := range u.reads {
+			if body, again := p.bodies[c][r.ID]; again && !r.Left && body != string(r.Body) && !slices.Contains(p.alike, r.ID) {
+				p.alike = append(p.alike, r.ID)
+			} else if !again {
+				p.bodies[c][r.ID] = string(r.Body)
+			}
 		}
 		key := strings.Join(ids, "\n")
 		if len(ids) == 0 {
@@ -523,7 +546,7 @@ func (sh sheet) body() []byte {
 
 // promises tells whether the configuration promises that a record is found though it shows in a later run than f.run: that it is
 // not older than the overlap behind what the cursor passed without it.
-func (m *model) promises(f *fault, r httppoll.Reads, start time.Time) bool {
+func (m *model) promises(f *fault, r httppoll.Content, start time.Time) bool {
 	c := m.config.Cursor
 	var newest time.Time
 	var highest *int64
