@@ -23,6 +23,9 @@ func (c Clock) complete() Clock {
 	}
 	if c.Pause == nil {
 		c.Pause = func(ctx context.Context, d time.Duration) error {
+			if d <= 0 {
+				return context.Cause(ctx)
+			}
 			timer := time.NewTimer(d)
 			defer timer.Stop()
 			select {

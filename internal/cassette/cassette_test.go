@@ -133,7 +133,9 @@ func TestRedaction(t *testing.T) {
 
 // Other tools read what is saved here, and what they recorded is read here.
 func TestOthersCassettes(t *testing.T) {
-	handler := func(w http.ResponseWriter, req *http.Request) { fmt.Fprint(w, `["of ", "`+req.URL.Query().Get("n")+`"]`) }
+	handler := func(w http.ResponseWriter, req *http.Request) {
+		fmt.Fprint(w, `["of ", "`+req.URL.Query().Get("n")+`"]`)
+	}
 	c := record(t, handler, redactor(t), func(through http.RoundTripper, url string) { ask(t, through, "GET", url+"/?n=1", "") })
 	path, _ := saved(t, c)
 	theirs, err := vcr.Load(strings.TrimSuffix(path, ".yaml"))
@@ -268,7 +270,7 @@ func TestLoading(t *testing.T) {
 
 // A conversation that is too large to keep ends as one that is.
 func TestTooMuch(t *testing.T) {
-	rec := &cassette.Recorder{Login: isLogin, Next: endless{}}
+	rec := &cassette.Recorder{Login: isLogin, Next: endless{}, Max: 100_000}
 	if _, err := try(t.Context(), rec, "GET", "https://s/e", ""); !errors.Is(err, cassette.ErrTooMuch) {
 		t.Errorf("it ends with %v", err)
 	}

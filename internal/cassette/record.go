@@ -2,6 +2,7 @@ package cassette
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"io"
 	"net/http"
@@ -11,11 +12,11 @@ import (
 	vcr "gopkg.in/dnaeon/go-vcr.v4/pkg/cassette"
 )
 
-// maxRecorded bounds the answers of a conversation.
-const maxRecorded = 64 << 20
+// MaxRecorded bounds the answers of a conversation where nothing else is said.
+const MaxRecorded = 64 << 20
 
 // ErrTooMuch is what a conversation is that nobody wants to keep beside a configuration.
-var ErrTooMuch = errors.New("the answers have more than 64 MiB, which is too much to keep: begin later (cursor.start), or ask for less")
+var ErrTooMuch = errors.New("the answers are too much to keep: begin later (cursor.start), or ask for less")
 
 // Recorder takes down what is asked and answered. It is safe for concurrent use.
 type Recorder struct {
@@ -23,6 +24,8 @@ type Recorder struct {
 	Next http.RoundTripper
 	// Login tells whether a request only proves who we are.
 	Login func(*http.Request) bool
+	// Max bounds the bytes of all answers; 0 is MaxRecorded.
+	Max int64
 
 	mu    sync.Mutex
 	all   []*exchange
@@ -69,7 +72,7 @@ func (h *heard) Read(p []byte) (int, error) {
 	r := h.recorder
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.bytes += int64(n); r.bytes > maxRecorded {
+	if r.bytes += int64(n); r.bytes > cmp.Or(r.Max, MaxRecorded) {
 		return 0, ErrTooMuch
 	}
 	h.Write(p[:n])

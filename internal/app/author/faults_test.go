@@ -35,6 +35,9 @@ func faults(t *testing.T, cfg, path string, places int) *author.Tests {
 func TestFaultsAreSurvived(t *testing.T) {
 	for _, paging := range []string{"none", "page", "offset", "token", "next_url", "link_header", "marker"} {
 		for _, descending := range []bool{false, true} {
+			if descending && paging != "token" && paging != "page" {
+				continue
+			}
 			name := paging
 			if descending {
 				name += " descending"
@@ -110,7 +113,7 @@ func TestCarelessConfigurations(t *testing.T) {
 				t.Fatal(err)
 			}
 			var out bytes.Buffer
-			tests := faults(t, cfg, path, 0)
+			tests := faults(t, cfg, path, 3)
 			if err := tests.Write(&out); err != nil {
 				t.Fatal(err)
 			}
