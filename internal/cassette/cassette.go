@@ -70,7 +70,8 @@ func Load(path string) (_ *Cassette, err error) {
 	}
 	switch {
 	case c.Version != vcr.CassetteFormatVersion:
-		return nil, fmt.Errorf("%s is no cassette of go-vcr of the format %d (its version is %d)", path, vcr.CassetteFormatVersion, c.Version)
+		const want = vcr.CassetteFormatVersion
+		return nil, fmt.Errorf("%s is no cassette of go-vcr of the format %d (its version is %d)", path, want, c.Version)
 	case len(c.Interactions) == 0:
 		return nil, fmt.Errorf("%s has no interactions", path)
 	}

@@ -280,7 +280,7 @@ func TestTooMuch(t *testing.T) {
 type endless struct{}
 
 func (endless) RoundTrip(req *http.Request) (*http.Response, error) {
-	return &http.Response{StatusCode: 200, Header: http.Header{}, Body: io.NopCloser(endless{}), Request: req}, nil
+	return &http.Response{StatusCode: http.StatusOK, Header: http.Header{}, Body: io.NopCloser(endless{}), Request: req}, nil
 }
 
 func (endless) Read(p []byte) (int, error) { return len(p), nil }

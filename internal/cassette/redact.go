@@ -53,8 +53,10 @@ func NewRedactor(plain ...string) (*Redactor, error) {
 	return r, nil
 }
 
-// Param tells the name of a parameter of the query that has a secret, Prefix what may stand before one in a header.
-func (r *Redactor) Param(name string)    { r.params[name] = true }
+// Param tells the name of a parameter of the query that has a secret.
+func (r *Redactor) Param(name string) { r.params[name] = true }
+
+// Prefix tells what may stand before a secret in a header.
 func (r *Redactor) Prefix(prefix string) { r.prefixes = append(r.prefixes, prefix) }
 
 // Learn tells a secret.
@@ -321,7 +323,7 @@ func (r *Redactor) escaped(v rawjson.Value) rawjson.Value {
 		if t.Kind != rawjson.Scalar && t.Kind != rawjson.Name || bytes.IndexByte(quoted, '\\') < 0 {
 			continue
 		}
-		text, isText := rawjson.Value(quoted).Text()
+		text, isText := quoted.Text()
 		if !isText {
 			continue
 		}

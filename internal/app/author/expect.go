@@ -76,7 +76,8 @@ func Differences(path string, events []Event) ([]string, error) {
 			continue
 		}
 		for _, name := range changed(was[id], is[id]) {
-			found = append(found, fmt.Sprintf("changed: %s: %s is %s, expected is %s", id, name, excerpt(is[id][name]), excerpt(was[id][name])))
+			got, wanted := excerpt(is[id][name]), excerpt(was[id][name])
+			found = append(found, fmt.Sprintf("changed: %s: %s is %s, expected is %s", id, name, got, wanted))
 		}
 	}
 	for _, id := range order(have) {

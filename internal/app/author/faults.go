@@ -2,107 +2,15 @@ package author
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"net/http"
-	"reflect"
 	"slices"
 	"time"
 
-	"stackstream/collectors"
 	"stackstream/collectors/httppoll"
 	"stackstream/event"
-	"stackstream/internal/app"
 	"stackstream/internal/cassette"
 	"stackstream/internal/mapping"
-	"stackstream/internal/records"
 )
-
-// The faults.
-const (
-	faultTwice     = "page twice"
-	faultDoubled   = "record on two pages"
-	faultCut       = "answer cut short"
-	faultHTML      = "login page with 200"
-	fault500       = "500"
-	faultDown      = "connection lost, six times"
-	fault429       = "429, Retry-After in seconds"
-	fault429Long   = "429 four times, Retry-After"
-	fault429Date   = "429, Retry-After as a date"
-	fault401       = "401"
-	faultBack      = "leads back"
-	faultKilled    = "killed"
-	faultReordered = "reordered"
-	faultLate      = "late record"
-)
-
-// kind is a kind of fault.
-type kind struct {
-	name string
-	// request says that it happens to requests.
-	request bool
-	times   int
-	// fits tells whether it may happen to a request.
-	fits func(c httppoll.Config, a asking) bool
-	// why, if not empty, is why it is not injected at all.
-	why func(c httppoll.Config) string
-}
-
-func kinds() []*kind {
-	any := func(httppoll.Config, asking) bool { return true }
-	further := func(_ httppoll.Config, a asking) bool { return a.page && a.asked.Page > 0 && len(a.before.units) > 0 }
-	paged := func(c httppoll.Config) string {
-		if c.Pagination.Type == httppoll.PageNone {
-			return "pagination.type is none"
-		}
-		return ""
-	}
-	return []*kind{
-		{name: faultTwice, request: true, fits: further, why: paged},
-		{name: faultDoubled, request: true, why: paged, fits: func(c httppoll.Config, a asking) bool {
-			return further(c, a) && !a.sheet.like.split.Fixed
-		}},
-		{name: faultBack, request: true, why: leadsBack, fits: func(c httppoll.Config, a asking) bool {
-			return a.page && a.asked.Page > 0 && len(a.chain.pages) > 1 && !a.chain.pages[0].split.Fixed && a.sheet.like.index > 0
-		}},
-		{name: faultCut, request: true, fits: func(_ httppoll.Config, a asking) bool {
-			return !a.login && (!a.page || len(a.sheet.like.body) > 1)
-		}},
-		{name: faultHTML, request: true, fits: func(_ httppoll.Config, a asking) bool { return !a.login }},
-		{name: fault500, request: true, fits: any},
-		{name: faultDown, request: true, times: 6, fits: any},
-		{name: fault429, request: true, fits: any},
-		{name: fault429Long, request: true, times: 4, fits: any},
-		{name: fault429Date, request: true, fits: any},
-		{name: fault401, request: true, fits: func(_ httppoll.Config, a asking) bool { return !a.login }, why: func(c httppoll.Config) string {
-			if reflect.ValueOf(c.Auth).IsZero() {
-				return "auth is not set"
-			}
-			return ""
-		}},
-		{name: faultKilled, request: true, fits: any},
-		{name: faultReordered, why: func(c httppoll.Config) string {
-			if c.Cursor.Order == "ascending" {
-				return "not promised: cursor.order is ascending"
-			}
-			return ""
-		}},
-		{name: faultLate, why: func(c httppoll.Config) string {
-			if c.Request.Decode == records.JSON && c.Records.Shape == records.One {
-				return "the answer is the record"
-			}
-			return ""
-		}},
-	}
-}
-
-func leadsBack(c httppoll.Config) string {
-	switch c.Pagination.Type {
-	case httppoll.PageToken, httppoll.PageURL, httppoll.PageLink:
-		return ""
-	}
-	return "pagination.type is " + c.Pagination.Type + ": no page says what follows"
-}
 
 // Tests is what came of all faults.
 type Tests struct {
@@ -271,7 +179,8 @@ func (t *tester) places(k *kind, control *outcome) []*fault {
 	default:
 		for _, p := range t.model.sorted() {
 			for _, u := range p.units {
-				if !u.leaf.split.Fixed && slices.ContainsFunc(u.reads, func(r httppoll.Content) bool { return slices.Contains(t.want, r.ID) }) {
+				is := slices.ContainsFunc(u.reads, func(r httppoll.Content) bool { return slices.Contains(t.want, r.ID) })
+				if is && !u.leaf.split.Fixed {
 					all = append(all, &fault{kind: k, run: u.run, unit: u})
 				}
 			}
@@ -304,105 +213,10 @@ func (t *tester) clocks() []time.Time {
 	return all
 }
 
-// outcome is what came of a scenario.
-type outcome struct {
-	events []event.StoredRaw
-	log    []asking
-	err    error
-}
-
-func (o *outcome) has(id event.ID) bool {
-	return slices.ContainsFunc(o.events, func(e event.StoredRaw) bool { return e.ID == id })
-}
-
-// patience is how often a run is tried again until the source is taken for one that does not recover.
-const patience = 12
-
-// scenario plays all runs, and one more, with a fault, until each has succeeded.
-func (t *tester) scenario(ctx context.Context, f *fault) *outcome {
-	clocks := t.clocks()
-	now := &clock{now: clocks[0]}
-	svc := &service{
-		model: t.model, clock: now, told: clocks, before: t.replay.before, fault: f, sessions: map[string]*session{}, served: map[string]sheet{},
-		others: &cassette.Player{Cassette: t.cassette, Login: isLogin, Ignore: t.proofParameters(), Again: true},
-		world:  world{hidden: map[*unit]bool{}, late: map[*unit]bool{}},
-	}
-	l := &ledger{}
-	out := &outcome{}
-	var source *httppoll.Source
-	for run := range len(clocks) + 1 {
-		last := run == len(clocks)
-		svc.world.run = max(svc.world.run, min(run, len(clocks)-1))
-		if last {
-			now.reach(now.Now().Add(t.Config.Schedule.Every))
-		} else {
-			now.reach(clocks[run])
-		}
-		if f != nil && f.unit != nil {
-			svc.world.hidden[f.unit], svc.world.late[f.unit] = run <= f.run, run > f.run
-		}
-		svc.world.reversed = f != nil && f.kind.name == faultReordered && run == f.run
-		if source, out.err = t.recover(ctx, svc, source, l); out.err != nil {
-			break
-		}
-	}
-	out.events, out.log = l.all(), svc.log
-	return out
-}
-
-// recover polls until a run succeeds, as the poller and the collector do: what may pass is tried again by the same source, all
-// else by a new one, after what the service asked for, or growing pauses.
-func (t *tester) recover(ctx context.Context, svc *service, source *httppoll.Source, l *ledger) (*httppoll.Source, error) {
-	pause := time.Second
-	var failed error
-	for try, waits := 0, 0; try < patience && waits < patience*100; try++ {
-		if source == nil {
-			svc.report(false, "")
-			var err error
-			if source, err = t.model.reader.Anew(httppoll.Options{
-				Version: t.Version, Format: app.HTTPFormat(string(t.Kind), t.Provider), Report: svc.report,
-				Transport: func(http.RoundTripper) http.RoundTripper { return svc },
-				Clock:     httppoll.Clock{Now: svc.clock.Now, Pause: svc.clock.Pause},
-			}); err != nil {
-				return nil, err
-			}
-		}
-		runCtx, cancel := context.WithCancel(ctx)
-		svc.kill = cancel
-		failed = t.poll(runCtx, source, l)
-		cancel()
-		if failed == nil && !svc.waits() {
-			return source, nil
-		}
-		if failed == nil { // the rest is read when its time has come
-			failed, try, waits = errNotAll, try-1, waits+1
-			_ = svc.clock.Pause(ctx, max(t.Config.Schedule.Every, time.Minute))
-			continue
-		}
-		if err := ctx.Err(); err != nil {
-			return nil, err
-		}
-		wait := pause
-		var asked *collectors.RetryAfter
-		if errors.As(failed, &asked) {
-			wait = max(wait, asked.After)
-		}
-		if !errors.Is(failed, event.Unavailable) || wait > 30*time.Second {
-			source = nil
-		}
-		pause = min(2*pause, time.Minute)
-		_ = svc.clock.Pause(ctx, wait)
-	}
-	return nil, fmt.Errorf("does not recover: %w", failed)
-}
-
-var errNotAll = errors.New("not all was read")
-
 // judge compares what came with what should have; nil if it is the same.
 func (t *tester) judge(o *outcome, f *fault) *Failure {
 	out := &Failure{}
 	count := map[event.ID]int{}
-	var got []event.ID
 	for _, e := range o.events {
 		switch {
 		case !slices.Contains(t.want, e.ID):
@@ -413,7 +227,6 @@ func (t *tester) judge(o *outcome, f *fault) *Failure {
 		if count[e.ID]++; count[e.ID] == 2 {
 			out.Twice = append(out.Twice, string(e.ID))
 		}
-		got = append(got, e.ID)
 	}
 	for _, id := range t.want {
 		if count[id] == 0 {

@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"stackstream/collectors/httppoll"
-	"stackstream/event"
 	"stackstream/internal/app/show"
 )
 
@@ -33,7 +32,7 @@ func (r *Replay) Write(w io.Writer) error {
 			rows = append(rows, []string{"  " + strconv.Itoa(q.Place), strconv.Itoa(q.Status), what, q.Method + " " + show.Clean(q.URL)})
 		}
 		for _, m := range run.Moves {
-			rows = append(rows, []string{"  cursor", "", count(m.Events, "event"), show.Clean(standing(event.Cursor(m.Cursor)))})
+			rows = append(rows, []string{"  cursor", "", count(m.Events, "event"), show.Clean(standing(m.Cursor))})
 		}
 		if err := show.Table(w, rows); err != nil {
 			return err
@@ -66,7 +65,7 @@ func (r *Replay) Write(w io.Writer) error {
 }
 
 // standing says where a cursor stands, for people.
-func standing(c event.Cursor) string {
+func standing(c []byte) string {
 	var s struct {
 		Parts map[string]map[string]any `json:"parts"`
 	}

@@ -67,7 +67,8 @@ func (s *Subject) Record(ctx context.Context, runs int, said func(run int, r Rec
 
 // limited is poll within max_run.
 func (s *Subject) limited(ctx context.Context, source *httppoll.Source, l *ledger) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, s.Config.Schedule.MaxRun, fmt.Errorf("took longer than %s (schedule.max_run)", s.Config.Schedule.MaxRun))
+	most := s.Config.Schedule.MaxRun
+	ctx, cancel := context.WithTimeoutCause(ctx, most, fmt.Errorf("it took longer than %s (schedule.max_run)", most))
 	defer cancel()
 	return s.poll(ctx, source, l)
 }

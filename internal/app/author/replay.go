@@ -120,7 +120,7 @@ func (s *Subject) Replay(ctx context.Context, c *cassette.Cassette, at time.Time
 			written := len(l.commits)
 			err := s.poll(ctx, source, l)
 			for _, commit := range l.commits[written:] {
-				polled.Moves = append(polled.Moves, Move{commit.events, json.RawMessage(commit.cursor)})
+				polled.Moves = append(polled.Moves, Move{commit.events, commit.cursor})
 			}
 			if err != nil {
 				if m := player.Missing(); m != nil {

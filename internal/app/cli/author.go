@@ -293,7 +293,7 @@ type testResult struct {
 	Failed []string `json:"failed"`
 }
 
-func (r testResult) ok() bool { return len(r.Failed) == 0 && (r.Tests == nil || r.Tests.OK()) }
+func (r testResult) ok() bool { return len(r.Failed) == 0 && (r.Tests == nil || r.OK()) }
 
 func (r testResult) write(w io.Writer) error {
 	if err := r.Replay.Write(w); err != nil {
