@@ -207,7 +207,9 @@ func (p Program) testCommand() *cobra.Command {
 		Use:   "test FILE --cassette CASSETTE",
 		Short: "Play a recorded conversation back, as it was and with faults",
 		Long: `test plays back what "record" has recorded, asking nobody: it shows the requests, the moves of the cursor
-and the events. Neither secrets nor the network are needed.`,
+and the events. Then it plays it again and again, each time with one fault at one request (a page twice, an
+answer cut short, 429, 500, 401, a late record, …), and says which events were lost or came twice. Neither
+secrets nor the network are needed. docs/authoring.md says what that proves.`,
 		Example: `  stackstream test my-service.yaml --cassette my-service.cassette.yaml
   stackstream test my-service.yaml --cassette my-service.cassette.yaml --expect events.json`,
 		Args: fileArg(&file),
