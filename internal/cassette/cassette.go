@@ -15,6 +15,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -45,6 +46,8 @@ type Run struct {
 	Clock time.Time `yaml:"clock"`
 	// Requests is how many it took.
 	Requests int `yaml:"requests"`
+	// Unfinished says that it ended early, because the service wanted a pause or failed; the next one goes on.
+	Unfinished bool `yaml:"unfinished,omitempty"`
 }
 
 // ErrExists is what Save returns where there is a file already.
@@ -130,18 +133,12 @@ func WriteFile(path string, data []byte, force bool) (err error) {
 	return os.Rename(f.Name(), path)
 }
 
-// Clocks are the times that the runs went by; where nobody kept them it is one, which the service told first.
-func (c *Cassette) Clocks() []time.Time {
-	var all []time.Time
-	if c.Recorded != nil {
-		for _, run := range c.Recorded.Runs {
-			all = append(all, run.Clock)
-		}
+// Runs are those that are known of; where nobody kept them it is one, by the time that the service told first.
+func (c *Cassette) Runs() []Run {
+	if c.Recorded != nil && len(c.Recorded.Runs) > 0 {
+		return slices.Clone(c.Recorded.Runs)
 	}
-	if len(all) == 0 {
-		all = append(all, Told(c.Interactions[0]))
-	}
-	return all
+	return []Run{{Clock: Told(c.Interactions[0])}}
 }
 
 // Told is the time that the service told with an answer; a fixed one where it told none.

@@ -123,6 +123,35 @@ func (s *Subject) poll(ctx context.Context, source *httppoll.Source, l *ledger) 
 	return err
 }
 
+// waiting is told by a source, as its Report, that it goes on later.
+type waiting struct {
+	mu   sync.Mutex
+	what string
+}
+
+func (w *waiting) report(trouble bool, what string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.what = what; !trouble {
+		w.what = ""
+	}
+}
+
+// again is how long to wait until a run is tried again that ended with err, or, where that is nil, that said that it goes on
+// later; false where it is over, or where trying again would be of no use.
+func (w *waiting) again(err error, pause time.Duration) (why string, wait time.Duration, ok bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	var asked *collectors.RetryAfter
+	switch {
+	case errors.As(err, &asked):
+		return err.Error(), max(pause, asked.After), true
+	case err != nil:
+		return err.Error(), pause, errors.Is(err, event.Unavailable)
+	}
+	return w.what, pause, w.what != ""
+}
+
 // ledger is the stream RAW in memory, of one source.
 type ledger struct {
 	mu      sync.Mutex

@@ -21,7 +21,13 @@ func isLogin(req *http.Request) bool {
 type Recorded struct {
 	Clock            time.Time
 	Requests, Events int
+	// Why it is not over, and in what time it goes on.
+	Why string
+	In  time.Duration
 }
+
+// recordTries is how often a run is begun that ends early.
+const recordTries = 6
 
 // Record polls the service so many times, as far apart as the configuration says, and returns the conversation without the
 // secrets. said is told of each run.
@@ -31,36 +37,46 @@ func (s *Subject) Record(ctx context.Context, runs int, said func(run int, r Rec
 		return nil, err
 	}
 	recorder := &cassette.Recorder{Login: isLogin}
-	now := &recordClock{}
+	now, waits := &recordClock{}, &waiting{}
 	source, err := s.open(httppoll.Options{
 		Transport: func(next http.RoundTripper) http.RoundTripper {
 			recorder.Next = next
 			return keeping{recorder, redactor, now}
 		},
-		Clock: httppoll.Clock{Now: now.Now},
+		Clock: httppoll.Clock{Now: now.Now}, Report: waits.report,
 	})
 	if err != nil {
 		return nil, err
 	}
 	l := &ledger{}
 	var all []cassette.Run
-	for run := range runs {
-		if run > 0 {
-			if err := wait(ctx, s.Config.Schedule.Every); err != nil {
-				return nil, err
-			}
-		}
+	for run, try := 0, 1; run < runs; try++ {
 		now.begin()
+		number := run + 1
 		asked, had := recorder.Requests(), len(l.all())
-		if err := s.limited(ctx, source, l); err != nil {
-			return nil, fmt.Errorf("run %d: %w", run+1, err)
+		err := s.limited(ctx, source, l)
+		r := Recorded{Clock: now.began, Requests: recorder.Requests() - asked, Events: len(l.all()) - had, In: s.Config.Schedule.Every}
+		why, in, again := waits.again(err, time.Second<<try)
+		switch {
+		case ctx.Err() != nil:
+			return nil, context.Cause(ctx)
+		case again && try < recordTries:
+			r.Why, r.In = redactor.Text(why), in
+		case err != nil || again:
+			return nil, fmt.Errorf("run %d: %s", number, redactor.Text(why))
+		default:
+			run, try = run+1, 0
 		}
 		if err := s.learn(redactor); err != nil { // its file may have been replaced
 			return nil, err
 		}
-		r := Recorded{Clock: now.began, Requests: recorder.Requests() - asked, Events: len(l.all()) - had}
-		all = append(all, cassette.Run{Clock: r.Clock, Requests: r.Requests})
-		said(run+1, r)
+		all = append(all, cassette.Run{Clock: r.Clock, Requests: r.Requests, Unfinished: again})
+		said(number, r)
+		if run < runs {
+			if err := wait(ctx, r.In); err != nil {
+				return nil, err
+			}
+		}
 	}
 	return recorder.Cassette(string(s.Kind), all, redactor), nil
 }

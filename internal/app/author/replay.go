@@ -81,7 +81,7 @@ func (s *Subject) Replay(ctx context.Context, c *cassette.Cassette, at time.Time
 	out := &Replay{Odd: map[string]int{}}
 	now := &clock{}
 	player := &cassette.Player{Cassette: c, Login: isLogin, Ignore: s.proofParameters()}
-	l := &ledger{}
+	l, waits := &ledger{}, &waiting{}
 	var polled *Polled
 	player.Played = func(i int, req *http.Request) {
 		a, asks := httppoll.AskedOf(req.Context())
@@ -100,6 +100,7 @@ func (s *Subject) Replay(ctx context.Context, c *cassette.Cassette, at time.Time
 	source, err := s.open(httppoll.Options{
 		Transport: func(http.RoundTripper) http.RoundTripper { return player },
 		Clock:     httppoll.Clock{Now: now.Now, Pause: now.Pause},
+		Report:    waits.report,
 		Hooks: httppoll.Hooks{Odd: func(what string, n int) {
 			mu.Lock()
 			defer mu.Unlock()
@@ -109,37 +110,36 @@ func (s *Subject) Replay(ctx context.Context, c *cassette.Cassette, at time.Time
 	if err != nil {
 		return nil, err
 	}
-	clocks := c.Clocks()
+	runs := c.Runs()
 	if !at.IsZero() {
-		clocks[0] = at.UTC()
+		runs[0].Clock = at.UTC()
 	}
-	for {
-		for _, clock := range clocks {
-			now.reach(clock)
-			polled = &Polled{Clock: now.Now()}
-			written := len(l.commits)
-			err := s.poll(ctx, source, l)
-			for _, commit := range l.commits[written:] {
-				polled.Moves = append(polled.Moves, Move{commit.events, commit.cursor})
-			}
-			if err != nil {
-				if m := player.Missing(); m != nil {
-					err = m
-				}
-				polled.Error = err.Error()
-			}
-			out.Runs = append(out.Runs, *polled)
-			if err != nil {
-				err = fmt.Errorf("run %d: %w", len(out.Runs), err)
-				return s.finish(out, c, player, source, l), err
-			}
+	for i := 0; i < len(runs); i++ {
+		now.reach(runs[i].Clock)
+		polled = &Polled{Clock: now.Now()}
+		written := len(l.commits)
+		err := s.poll(ctx, source, l)
+		for _, commit := range l.commits[written:] {
+			polled.Moves = append(polled.Moves, Move{commit.events, commit.cursor})
 		}
-		// What another tool recorded does not say where a run ends: each run takes what it takes.
+		if m := player.Missing(); m != nil && err != nil {
+			err = m
+		}
+		why, wait, again := waits.again(err, time.Second)
+		polled.Error = why
+		out.Runs = append(out.Runs, *polled)
+		// What another tool recorded does not say where a run ends: each takes what it takes, while there is something left.
 		left := player.Left()
-		if c.Recorded != nil || left < 0 || len(polled.Requests) == 0 {
-			break
+		again = again && player.Missing() == nil && (runs[i].Unfinished || c.Recorded == nil && left >= 0)
+		switch {
+		case err != nil && !again:
+			return s.finish(out, c, player, source, l), fmt.Errorf("run %d: %w", len(out.Runs), err)
+		case c.Recorded != nil || left < 0 || len(polled.Requests) == 0 && !again:
+		case again:
+			runs = append(runs, cassette.Run{Clock: now.Now().Add(wait)})
+		default:
+			runs = append(runs, cassette.Run{Clock: cassette.Told(c.Interactions[left])})
 		}
-		clocks = []time.Time{cassette.Told(c.Interactions[left])}
 	}
 	return s.finish(out, c, player, source, l), nil
 }

@@ -2,12 +2,10 @@ package author
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net/http"
 	"time"
 
-	"stackstream/collectors"
 	"stackstream/collectors/httppoll"
 	"stackstream/event"
 	"stackstream/internal/app"
@@ -61,13 +59,13 @@ func (t *tester) scenario(ctx context.Context, f *fault) *outcome {
 // else by a new one, after what the service asked for, or growing pauses.
 func (t *tester) recover(ctx context.Context, svc *service, source *httppoll.Source, l *ledger) (*httppoll.Source, error) {
 	pause := time.Second
-	var failed error
+	said, failed := "", error(nil)
 	for try, waits := 0, 0; try < patience && waits < patience*100; try++ {
 		if source == nil {
-			svc.report(false, "")
+			svc.waits.report(false, "")
 			var err error
 			if source, err = t.model.reader.Anew(httppoll.Options{
-				Version: t.Version, Format: app.HTTPFormat(string(t.Kind), t.Provider), Report: svc.report,
+				Version: t.Version, Format: app.HTTPFormat(string(t.Kind), t.Provider), Report: svc.waits.report,
 				Transport: func(http.RoundTripper) http.RoundTripper { return svc },
 				Clock:     httppoll.Clock{Now: svc.clock.Now, Pause: svc.clock.Pause},
 			}); err != nil {
@@ -78,29 +76,22 @@ func (t *tester) recover(ctx context.Context, svc *service, source *httppoll.Sou
 		svc.kill = cancel
 		failed = t.poll(runCtx, source, l)
 		cancel()
-		if failed == nil && !svc.waits() {
+		why, wait, again := svc.waits.again(failed, pause)
+		said = why
+		switch {
+		case ctx.Err() != nil:
+			return nil, context.Cause(ctx)
+		case failed == nil && !again:
 			return source, nil
-		}
-		if failed == nil { // the rest is read when its time has come
-			failed, try, waits = errNotAll, try-1, waits+1
+		case failed == nil: // the rest is read when its time has come
+			try, waits = try-1, waits+1
 			_ = svc.clock.Pause(ctx, max(t.Config.Schedule.Every, time.Minute))
 			continue
-		}
-		if err := ctx.Err(); err != nil {
-			return nil, err
-		}
-		wait := pause
-		var asked *collectors.RetryAfter
-		if errors.As(failed, &asked) {
-			wait = max(wait, asked.After)
-		}
-		if !errors.Is(failed, event.Unavailable) || wait > 30*time.Second {
+		case !again || wait > 30*time.Second:
 			source = nil
 		}
 		pause = min(2*pause, time.Minute)
 		_ = svc.clock.Pause(ctx, wait)
 	}
-	return nil, fmt.Errorf("does not recover: %w", failed)
+	return nil, fmt.Errorf("does not recover: %s", said)
 }
-
-var errNotAll = errors.New("not all was read")

@@ -22,6 +22,7 @@ type service struct {
 	clock  *clock
 	told   []time.Time // the times of the runs
 	kill   func()      // the process that asks
+	waits  waiting
 	before func(run int) int
 
 	mu       sync.Mutex
@@ -30,7 +31,6 @@ type service struct {
 	sessions map[string]*session
 	served   map[string]sheet // last, by partition
 	log      []asking
-	trouble  bool
 	expired  bool // whoever asks has to log in again
 }
 
@@ -53,19 +53,6 @@ type fault struct {
 
 	run  int   // for those of a run
 	unit *unit // for those of a record
-}
-
-// report is told by the source, waits what it said last: that it goes on later.
-func (s *service) report(trouble bool, what string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.trouble = trouble && what != ""
-}
-
-func (s *service) waits() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.trouble
 }
 
 func (f *fault) hits(i int) bool {

@@ -94,8 +94,12 @@ secrets, for "test" to play back. It writes into no stream. The file is a casset
 				return replaces(err)
 			}
 			c, err := s.Record(cmd.Context(), int(runs), func(run int, r author.Recorded) {
-				fmt.Fprintf(p.Stderr, "run %d, by %s: %s, %s\n", run, r.Clock.Format(time.RFC3339), count(r.Requests, "request"),
-					count(r.Events, "event"))
+				more := ""
+				if r.Why != "" {
+					more = fmt.Sprintf("; it goes on in %s: %s", r.In.Round(time.Second), show.Clean(r.Why))
+				}
+				fmt.Fprintf(p.Stderr, "run %d, by %s: %s, %s%s\n", run, r.Clock.Format(time.RFC3339), count(r.Requests, "request"),
+					count(r.Events, "event"), more)
 			})
 			if err != nil {
 				return err
