@@ -8,6 +8,7 @@ package cassette
 
 import (
 	"bytes"
+	"compress/gzip"
 	"errors"
 	"fmt"
 	"io"
@@ -82,8 +83,32 @@ func Load(path string) (_ *Cassette, err error) {
 		if x == nil || x.Request.URL == "" {
 			return nil, fmt.Errorf("%s: interaction %d has no request", path, i)
 		}
+		if err := unpack(&x.Response); err != nil {
+			return nil, fmt.Errorf("%s: interaction %d: %w", path, i, err)
+		}
 	}
 	return c, nil
+}
+
+// unpack makes an answer as a client has it: a recorder that stands behind the client's unpacking keeps what was packed.
+func unpack(r *vcr.Response) error {
+	if !strings.EqualFold(r.Headers.Get("Content-Encoding"), "gzip") || !strings.HasPrefix(r.Body, "\x1f\x8b") {
+		return nil
+	}
+	packed, err := gzip.NewReader(strings.NewReader(r.Body))
+	if err != nil {
+		return fmt.Errorf("unpack the answer: %w", err)
+	}
+	body, err := io.ReadAll(io.LimitReader(packed, maxFile+1))
+	if err == nil && len(body) > maxFile {
+		err = fmt.Errorf("it has more than %d MiB", maxFile>>20)
+	}
+	if err != nil {
+		return fmt.Errorf("unpack the answer: %w", err)
+	}
+	r.Body, r.Uncompressed = string(body), true
+	r.Headers.Del("Content-Encoding")
+	return nil
 }
 
 // Save writes the cassette whole or not at all. Without force it replaces no file.

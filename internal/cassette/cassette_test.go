@@ -222,6 +222,11 @@ func TestPackedAnswers(t *testing.T) {
 	_ = w.Close()
 	c := conversation("https://s/e", "", packed.String())
 	c.Interactions[0].Response.Headers = http.Header{"Content-Encoding": {"gzip"}}
+	path, _ := saved(t, c)
+	c, err := cassette.Load(path)
+	if err != nil {
+		t.Fatal(err)
+	}
 	if got := ask(t, &cassette.Player{Cassette: c, Login: isLogin}, "GET", "https://s/e", ""); got != "200 [1, 2]" {
 		t.Errorf("it plays %q", got)
 	}

@@ -1,11 +1,8 @@
 package cassette
 
 import (
-	"bytes"
-	"compress/gzip"
 	"encoding/json"
 	"fmt"
-	"io"
 	"maps"
 	"net/http"
 	"net/url"
@@ -105,7 +102,7 @@ func (p *Player) RoundTrip(req *http.Request) (*http.Response, error) {
 	if p.Played != nil {
 		p.Played(i, req)
 	}
-	return unpacked(answer(req, &p.Cassette.Interactions[i].Response))
+	return answer(req, &p.Cassette.Interactions[i].Response), nil
 }
 
 func (p *Player) find(req *http.Request, body string) int {
@@ -229,26 +226,4 @@ func excerpt(s string) string {
 		return s[:200] + "…"
 	}
 	return s
-}
-
-// unpacked is an answer as a client has it. A recorder that stands behind one's unpacking keeps what was packed.
-func unpacked(resp *http.Response) (*http.Response, error) {
-	if !strings.EqualFold(resp.Header.Get("Content-Encoding"), "gzip") {
-		return resp, nil
-	}
-	packed, err := io.ReadAll(resp.Body)
-	if err != nil {
-		return nil, err
-	}
-	if !bytes.HasPrefix(packed, []byte{0x1f, 0x8b}) {
-		resp.Body = io.NopCloser(bytes.NewReader(packed))
-		return resp, nil
-	}
-	r, err := gzip.NewReader(bytes.NewReader(packed))
-	if err != nil {
-		return nil, fmt.Errorf("unpack the answer: %w", err)
-	}
-	resp.Header.Del("Content-Encoding")
-	resp.Body, resp.ContentLength, resp.Uncompressed = io.NopCloser(r), -1, true
-	return resp, nil
 }

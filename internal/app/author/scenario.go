@@ -17,6 +17,8 @@ type outcome struct {
 	events []event.StoredRaw
 	log    []asking
 	err    error
+	// injected says that the fault happened.
+	injected bool
 }
 
 // patience is how often a run is tried again until the source is taken for one that does not recover.
@@ -52,6 +54,7 @@ func (t *tester) scenario(ctx context.Context, f *fault) *outcome {
 		}
 	}
 	out.events, out.log = l.all(), svc.log
+	out.injected = f == nil || !f.kind.request || svc.injected
 	return out
 }
 

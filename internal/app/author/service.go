@@ -31,6 +31,7 @@ type service struct {
 	sessions map[string]*session
 	served   map[string]sheet // last, by partition
 	log      []asking
+	injected bool // the fault was
 	expired  bool // whoever asks has to log in again
 }
 
@@ -76,6 +77,7 @@ func (s *service) RoundTrip(req *http.Request) (*http.Response, error) {
 	if s.fault.hits(i) {
 		word = s.fault.kind.name
 	}
+	s.injected = s.injected || word != ""
 	switch word {
 	case faultKilled:
 		s.kill()
@@ -118,7 +120,7 @@ func (s *service) RoundTrip(req *http.Request) (*http.Response, error) {
 	entry := &s.log[i]
 	entry.before, entry.sheet, entry.chain = s.served[a.Partition], sh, s.sessions[a.Partition].chain
 	if word != "" && !s.fault.kind.fits(s.model.config, *entry) {
-		s.fault.at, word = i+1, "" // what is asked depends on what was answered: it happens to the next one that it may
+		s.fault.at, word, s.injected = i+1, "", false // what is asked depends on what was answered: it happens to the next one that it may
 	}
 	sh = distort(word, sh, entry)
 	s.served[a.Partition] = sh
