@@ -62,7 +62,7 @@ func (t *tester) scenario(ctx context.Context, f *fault) *outcome {
 // else by a new one, after what the service asked for, or growing pauses.
 func (t *tester) recover(ctx context.Context, svc *service, source *httppoll.Source, l *ledger) (*httppoll.Source, error) {
 	pause := time.Second
-	said, failed := "", error(nil)
+	said := ""
 	for try, waits := 0, 0; try < patience && waits < patience*100; try++ {
 		if source == nil {
 			svc.waits.report(false, "")
@@ -77,7 +77,7 @@ func (t *tester) recover(ctx context.Context, svc *service, source *httppoll.Sou
 		}
 		runCtx, cancel := context.WithCancel(ctx)
 		svc.kill = cancel
-		failed = t.poll(runCtx, source, l)
+		failed := t.poll(runCtx, source, l)
 		cancel()
 		why, wait, again := svc.waits.again(failed, pause)
 		said = why
