@@ -146,3 +146,41 @@ func TestANewerEventStopsTheReader(t *testing.T) {
 		}
 	}
 }
+
+// The cursor of a cloud where nothing happens never expires and stays the first message of the stream, whatever is dropped
+// behind it.
+func TestWhatTheStreamDroppedBehindAnOldCursorIsAGap(t *testing.T) {
+	for name, again := range map[string]func(last event.StreamSeq) subscribe.Options{
+		"the durable knows its position": func(event.StreamSeq) subscribe.Options { return subscribe.Options{Durable: "d"} },
+		"the program knows it":           func(last event.StreamSeq) subscribe.Options { return subscribe.Options{Durable: "d", After: last} },
+		"the durable is new":             func(last event.StreamSeq) subscribe.Options { return subscribe.Options{Durable: "e", After: last} },
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newStand(t)
+			if _, err := s.js.Publish(within(t), "ingest.cursor.normalized.quiet", []byte("{}")); err != nil {
+				t.Fatal(err)
+			}
+			s.events("p", 3)
+			nc := dial(t, s.server.URL())
+			l := newLog()
+			p := start(t, nc, subscribe.Options{Durable: "d"}, l.handle)
+			l.wait(t, 3)
+			s.acked("d")
+			p.stopped()
+			s.events("p", 3)
+			seventh := s.publish("p", message("p", "t", 7))
+			err := s.stream().Purge(within(t), natsjs.WithPurgeSubject("events.normalized.p"), natsjs.WithPurgeSequence(uint64(seventh)))
+			if err != nil {
+				t.Fatal(err)
+			}
+			p = start(t, nc, again(l.all()[2].Sequence), l.handle)
+			var gap *subscribe.GapError
+			if err := p.ended(); !errors.As(err, &gap) {
+				t.Fatalf("error is %v, want a GapError", err)
+			}
+			if diff := cmp.Diff(subscribe.Gap{Provider: "p", To: 6, Before: seventh}, gap.Gap); diff != "" {
+				t.Errorf("gap differs (-want +got):\n%s", diff)
+			}
+		})
+	}
+}

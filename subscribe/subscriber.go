@@ -103,6 +103,8 @@ type reader struct {
 
 	next    event.StreamSeq // everything below is handled; 0 until the durable's position is known
 	numbers numbers
+	// unproven: the first message is to tell whether the stream still has the last one that was handled.
+	unproven bool
 	// suspect is the sequence of a message that was seen behind a gap. Seen again after reading anew, the gap is real.
 	suspect event.StreamSeq
 	acks    acks
@@ -208,6 +210,9 @@ func (r *reader) session(ctx context.Context) error {
 		if m.delivery != delivery {
 			return errDiscontinuity
 		}
+		if r.unproven {
+			r.recall(&m)
+		}
 		if m.sequence >= r.next {
 			if err := r.take(ctx, &m); err != nil {
 				return err
@@ -224,9 +229,9 @@ func (r *reader) open(ctx context.Context) (natsjs.MessagesContext, error) {
 		return nil, err
 	}
 	first := r.next == 0
-	want := r.next
+	want, begin := r.next, r.next
 	if first && r.opts.After > 0 {
-		want = r.opts.After + 1
+		want, begin = r.opts.After+1, r.opts.After
 	}
 	state, err := r.durable.stream(ctx)
 	if err != nil {
@@ -235,7 +240,7 @@ func (r *reader) open(ctx context.Context) (natsjs.MessagesContext, error) {
 	if err := r.within(want, state); err != nil {
 		return nil, err
 	}
-	cons, created, err := r.durable.find(ctx, want)
+	cons, created, err := r.durable.find(ctx, begin)
 	if err != nil {
 		return nil, err
 	}
@@ -256,11 +261,10 @@ func (r *reader) open(ctx context.Context) (natsjs.MessagesContext, error) {
 		}
 	}
 	if first {
-		// A consumer's position moves along with the beginning of its stream: one that stands before the first message
-		// may have been moved. A position that the program stored is its own.
-		r.numbers.uncertain = (!created || r.opts.After > 0) && want > 1 && uint64(want) <= state.FirstSeq
+		// A position that the program stored is its own.
+		r.unproven = (!created || r.opts.After > 0) && want > 1
 	}
-	if _, err := r.durable.reset(ctx, want); err != nil {
+	if err := r.place(ctx, want, state); err != nil {
 		return nil, err
 	}
 	r.acks = newAcks(&cons.CachedInfo().Config)
@@ -273,6 +277,32 @@ func (r *reader) open(ctx context.Context) (natsjs.MessagesContext, error) {
 	}
 	r.next = want
 	return messages, nil
+}
+
+// place moves the durable to want, or to the message before it, where that is to tell whether something was dropped since.
+func (r *reader) place(ctx context.Context, want event.StreamSeq, state natsjs.StreamState) error {
+	if r.unproven {
+		_, err := r.durable.reset(ctx, want-1)
+		if event.KindOf(err) != event.Invalid {
+			return err
+		}
+		// The durable stands where it was made to begin: nothing was handled yet. Its position moves along with the
+		// beginning of the stream: one that stands before the first message may have been moved.
+		r.unproven, r.numbers.uncertain = false, uint64(want) <= state.FirstSeq
+	}
+	_, err := r.durable.reset(ctx, want)
+	return err
+}
+
+// recall looks whether the first message is the last one that was handled. If the stream has that, it has all behind it: the
+// oldest go first. Else there is no telling, for the stream's own first message may be a cursor, and those never expire.
+func (r *reader) recall(m *message) {
+	r.unproven = false
+	if m.sequence < r.next {
+		r.numbers.take(m)
+	} else {
+		r.numbers.uncertain = true
+	}
 }
 
 // errShort: the stream ends before what was handled.
