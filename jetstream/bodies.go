@@ -30,6 +30,8 @@ const (
 	// with each one.
 	bodyFirst = 10 * time.Second
 	bodyRate  = 1 << 20
+	// bodyGone is for how long a body has to be missing until that is believed.
+	bodyGone = 30 * time.Second
 	// bodyChunk is the size of the messages that a body is stored in.
 	bodyChunk = 256 << 10
 )
@@ -99,10 +101,7 @@ func (b *Bodies) put(ctx context.Context, ref event.BodyRef, body []byte) error 
 	if err != nil {
 		return &event.Error{Kind: event.Invalid, Err: err}
 	}
-	name := base64.URLEncoding.EncodeToString([]byte(ref.Object))
-	return b.send(ctx, &nats.Msg{
-		Subject: "$O." + event.BucketBodies + ".M." + name, Header: nats.Header{headerRollup: {"sub"}}, Data: meta,
-	})
+	return b.send(ctx, &nats.Msg{Subject: bodySubject(ref), Header: nats.Header{headerRollup: {"sub"}}, Data: meta})
 }
 
 // send publishes one message of an object and waits until it is durable. Where that is not known it is told as unavailable: an
@@ -127,6 +126,11 @@ func (b *Bodies) purge(ctx context.Context, id string) {
 	}
 }
 
+// bodySubject is where the message is that names an object.
+func bodySubject(ref event.BodyRef) string {
+	return "$O." + event.BucketBodies + ".M." + base64.URLEncoding.EncodeToString([]byte(ref.Object))
+}
+
 func chunkSubject(id string) string { return "$O." + event.BucketBodies + ".C." + id }
 
 func bodyDigest(body []byte) string {
@@ -136,20 +140,31 @@ func bodyDigest(body []byte) string {
 }
 
 // GetBody returns the object's content, checked against its name and size. event.Expired: it is gone, or is not what its
-// name says, and will not be again. A replica answers, which may lag; with more than one that verdict has to stand for a
-// while.
+// name says, and will not be again. A replica answers, which may lag, for as long as it is cut off from the leader; with more
+// than one that verdict has to stand for bodyGone, and what the leader lists is not gone.
 func (b *Bodies) GetBody(ctx context.Context, ref event.BodyRef) (body []byte, err error) {
 	op := "read body " + ref.Object
+	var gone time.Time
 	err = tries(ctx, ref.Size, func(ctx context.Context) error {
 		store, ctx, release, err := b.open(ctx, op)
 		if err != nil {
 			return err
 		}
 		defer release()
-		body, err = getBody(ctx, store, op, ref)
+		body, err = getBody(ctx, store, b.listed, op, ref, &gone)
 		return err
 	})
 	return body, err
+}
+
+// listed asks the leader whether it has an object, and tells whether it is the only one that can answer.
+func (b *Bodies) listed(ctx context.Context, ref event.BodyRef) (listed, alone bool, err error) {
+	subject := bodySubject(ref)
+	info, err := b.c.streamInfo(ctx, "OBJ_"+event.BucketBodies, subject)
+	if err != nil {
+		return false, false, err
+	}
+	return info.State.Subjects[subject] > 0, info.Cluster == nil || len(info.Cluster.Replicas) == 0, nil
 }
 
 // tries calls try until it does not run out of time, each time with twice as much, bodyTimeout at the last.
@@ -165,40 +180,43 @@ func tries(ctx context.Context, size int64, try func(ctx context.Context) error)
 	}
 }
 
-func getBody(ctx context.Context, store natsjs.ObjectStore, op string, ref event.BodyRef) ([]byte, error) {
+// getBody reads a body, again while it only seems to be gone. gone is since when it does, over all tries.
+func getBody(ctx context.Context, store natsjs.ObjectStore, listed func(context.Context, event.BodyRef) (bool, bool, error),
+	op string, ref event.BodyRef, gone *time.Time) ([]byte, error) {
 	pause := backoff.NewExponentialBackOff(backoff.WithInitialInterval(10*time.Millisecond),
 		backoff.WithMaxInterval(250*time.Millisecond), backoff.WithMaxElapsedTime(0))
-	for began := time.Now(); ; {
+	for {
 		body, err := readBody(ctx, store, op, ref)
-		if event.KindOf(err) != event.Expired || time.Since(began) > settle {
+		if event.KindOf(err) != event.Expired {
 			return body, err
 		}
-		status, failed := store.Status(ctx)
-		if failed != nil {
-			return nil, readError(ctx, op, failed)
-		}
-		if !replicated(status) {
+		has, alone, failed := listed(ctx, ref)
+		switch {
+		case failed != nil:
+			return nil, failed
+		case alone:
+			return nil, err
+		case has && errors.Is(err, natsjs.ErrObjectNotFound), gone.IsZero():
+			*gone = time.Now()
+		case time.Since(*gone) > bodyGone:
 			return nil, err
 		}
 		select {
 		case <-time.After(pause.NextBackOff()):
 		case <-ctx.Done():
-			return nil, readError(ctx, op, ctx.Err())
+			return nil, unavailable(op, fmt.Errorf("a replica does not have it: %w", ctx.Err()))
 		}
 	}
 }
 
-// replicated tells whether more than one server may answer.
-func replicated(status natsjs.ObjectStoreStatus) bool {
-	of, ok := status.(*natsjs.ObjectBucketStatus)
-	return !ok || of.StreamInfo().Cluster != nil && len(of.StreamInfo().Cluster.Replicas) > 0
-}
-
 // readBody is one try at GetBody.
 func readBody(ctx context.Context, store natsjs.ObjectStore, op string, ref event.BodyRef) ([]byte, error) {
-	info, err := store.GetInfo(ctx, ref.Object)
+	info, err := store.GetInfo(ctx, ref.Object, natsjs.GetObjectInfoShowDeleted())
 	if err != nil {
 		return nil, bodyError(ctx, op, err)
+	}
+	if info.Deleted {
+		return nil, &event.Error{Kind: event.Expired, Op: op, Err: errors.New("the object was deleted")}
 	}
 	body, err := store.GetBytes(ctx, ref.Object)
 	if err == nil && event.NewBodyRef(body) == ref {

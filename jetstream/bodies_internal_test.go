@@ -34,7 +34,10 @@ func (s *laggingStore) GetBytes(context.Context, string, ...natsjs.GetObjectOpt)
 	return s.body, nil
 }
 
-func (s *laggingStore) Status(context.Context) (natsjs.ObjectStoreStatus, error) { return nil, nil }
+// listed is what the leader says: it has the object, unless nobody ever will.
+func (s *laggingStore) listed(context.Context, event.BodyRef) (listed, alone bool, err error) {
+	return time.Until(s.there) < time.Hour, false, nil
+}
 
 // A body that a replica does not have yet must not become a dead letter.
 func TestABodyThatAReplicaLacksIsNotLost(t *testing.T) {
@@ -45,14 +48,16 @@ func TestABodyThatAReplicaLacksIsNotLost(t *testing.T) {
 		want  event.Kind
 	}{
 		"it lags":           {after: time.Second},
-		"it has a part":     {after: time.Second, torn: true},
-		"it is really gone": {after: time.Hour, want: event.Expired},
-		"it is really torn": {after: time.Hour, torn: true, want: event.Expired},
+		"it has a part":     {after: 10 * time.Second, torn: true},
+		"it is cut off":     {after: time.Minute},
+		"it is really gone": {after: 2 * time.Hour, want: event.Expired},
+		"it is really torn": {after: 2 * time.Hour, torn: true, want: event.Expired},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				store := &laggingStore{body: body, there: time.Now().Add(test.after), torn: test.torn}
-				got, err := getBody(t.Context(), store, "read body", event.NewBodyRef(body))
+				var gone time.Time
+				got, err := getBody(t.Context(), store, store.listed, "read body", event.NewBodyRef(body), &gone)
 				if event.KindOf(err) != test.want || test.want == 0 && !bytes.Equal(got, body) {
 					t.Errorf("got %q (%v), want kind %v", got, err, test.want)
 				}

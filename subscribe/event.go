@@ -138,8 +138,9 @@ type bodies struct{ js natsjs.JetStream }
 // over a slow network.
 const bodyTimeout = 2 * time.Minute
 
-// bodySettles is how long an object may be missing before it counts as gone: a replica answers, which may lag.
-const bodySettles = 2 * time.Second
+// bodySettles is how long an object may be missing before it counts as gone, where a replica answers: it lags for as long as it
+// is cut off from the leader.
+const bodySettles = 30 * time.Second
 
 // get returns the object's content, checked against its name. A missing one is event.Expired.
 func (b *bodies) get(ctx context.Context, ref event.BodyRef) ([]byte, error) {
@@ -168,9 +169,19 @@ func readBody(ctx context.Context, store natsjs.ObjectStore, name string) ([]byt
 		backoff.WithMaxInterval(250*time.Millisecond), backoff.WithMaxElapsedTime(bodySettles))
 	return backoff.RetryWithData(func() ([]byte, error) {
 		body, err := store.GetBytes(ctx, name)
-		if err != nil && !errors.Is(err, natsjs.ErrObjectNotFound) {
+		if err != nil && (!errors.Is(err, natsjs.ErrObjectNotFound) || alone(ctx, store)) {
 			err = backoff.Permanent(err)
 		}
 		return body, err
 	}, backoff.WithContext(pause, ctx))
+}
+
+// alone tells whether there is only one server that can answer.
+func alone(ctx context.Context, store natsjs.ObjectStore) bool {
+	status, err := store.Status(ctx)
+	if err != nil {
+		return false
+	}
+	bucket, ok := status.(*natsjs.ObjectBucketStatus)
+	return ok && (bucket.StreamInfo().Cluster == nil || len(bucket.StreamInfo().Cluster.Replicas) == 0)
 }

@@ -23,9 +23,11 @@ func (s laggingStore) GetBytes(context.Context, string, ...natsjs.GetObjectOpt) 
 	return []byte("body"), nil
 }
 
+func (s laggingStore) Status(context.Context) (natsjs.ObjectStoreStatus, error) { return nil, nil }
+
 func TestABodyThatAReplicaLacksIsNotGone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		got, err := readBody(t.Context(), laggingStore{there: time.Now().Add(time.Second)}, "sha256-0")
+		got, err := readBody(t.Context(), laggingStore{there: time.Now().Add(20 * time.Second)}, "sha256-0")
 		if err != nil || string(got) != "body" {
 			t.Errorf("got %q (%v)", got, err)
 		}
