@@ -77,6 +77,7 @@ type recollection struct {
 	foreigners int
 
 	consumer  natsjs.Consumer
+	shownBy   *string // the leader that showed upTo before the consumer was made, nil if it did not
 	delivered uint64
 	left      uint64 // how many the server has that were not read yet, as far as it has said
 	empty     int    // requests in a row that brought nothing
@@ -108,6 +109,14 @@ func (r *recollection) run(ctx context.Context) error {
 
 // consume makes a consumer that goes on where the last one ended.
 func (r *recollection) consume(ctx context.Context) error {
+	stream, err := infoOf(ctx, r.stream)
+	if err != nil {
+		return err
+	}
+	if r.shownBy = nil; event.StreamSeq(stream.State.LastSeq) >= r.upTo {
+		leader := leaderOf(stream)
+		r.shownBy = &leader
+	}
 	ctx, cancel := context.WithTimeout(ctx, readTimeout)
 	defer cancel()
 	consumer, err := r.stream.CreateConsumer(ctx, natsjs.ConsumerConfig{
@@ -139,16 +148,18 @@ func (r *recollection) readLeader(ctx context.Context) (done bool, err error) {
 		if err != nil {
 			return false, err
 		}
+		leader := leaderOf(stream)
 		if stream.Cluster != nil && consumer.Cluster != nil && len(stream.Cluster.Replicas) > 0 {
-			if leader := stream.Cluster.Leader; leader == "" || consumer.Cluster.Leader != leader {
+			if leader == "" || consumer.Cluster.Leader != leader {
 				return false, nil
 			}
 		}
-		// The consumer was asked after the stream, on the same server: what it has left is all that the stream showed.
 		r.left = consumer.NumPending + consumer.Delivered.Consumer - r.delivered
 		shown := event.StreamSeq(stream.State.LastSeq) >= r.upTo
 		if r.left == 0 && shown {
-			return true, nil
+			// A consumer knows all that the stream had when it was made. Of what is stored later it is told by and by: one that
+			// is older than that does not count.
+			return r.shownBy != nil && *r.shownBy == leader, nil
 		}
 		if err := r.read(ctx); err != nil {
 			return false, err
@@ -164,6 +175,14 @@ func (r *recollection) readLeader(ctx context.Context) (done bool, err error) {
 			}
 		}
 	}
+}
+
+// leaderOf is the server that leads a stream, "" if none does, or if there is one server only.
+func leaderOf(stream *natsjs.StreamInfo) string {
+	if stream.Cluster == nil {
+		return ""
+	}
+	return stream.Cluster.Leader
 }
 
 func (r *recollection) ask(ctx context.Context) (*natsjs.ConsumerInfo, error) {

@@ -20,9 +20,10 @@ type trio struct {
 	events   int // that were committed
 	leads    func(since time.Duration) string
 	has      func(server string, since time.Duration) int
-	unknown  int // so many requests find nobody who answers
-	empty    int // so many requests bring nothing, though there is something
-	loses    int // so many messages of the next request are lost on their way
+	late     time.Duration // so much later a consumer is told of what its server stores
+	unknown  int           // so many requests find nobody who answers
+	empty    int           // so many requests bring nothing, though there is something
+	loses    int           // so many messages of the next request are lost on their way
 	born     time.Time
 	consumed int
 }
@@ -73,7 +74,9 @@ func (f trioStream) GetLastMsgForSubject(_ context.Context, subject string) (*na
 
 func (f trioStream) CreateConsumer(_ context.Context, c natsjs.ConsumerConfig) (natsjs.Consumer, error) {
 	f.consumed++
-	return &trioConsumer{trio: f.trio, server: string("bca"[f.consumed%3]), read: int(c.OptStartSeq) - 1, start: int(c.OptStartSeq) - 1}, nil
+	server := string("bca"[f.consumed%3])
+	start := int(c.OptStartSeq) - 1
+	return &trioConsumer{trio: f.trio, server: server, read: start, start: start, told: f.shown(server)}, nil
 }
 
 type trioConsumer struct {
@@ -81,11 +84,19 @@ type trioConsumer struct {
 	*trio
 	server      string
 	read, start int
+	told        int // what its server had when it was made
+}
+
+func (f *trioConsumer) knows() int {
+	if f.has == nil || f.late == 0 {
+		return f.shown(f.server)
+	}
+	return max(f.told, f.has(f.server, time.Since(f.born)-f.late))
 }
 
 func (f *trioConsumer) CachedInfo() *natsjs.ConsumerInfo {
 	return &natsjs.ConsumerInfo{
-		NumPending: uint64(max(f.shown(f.server)-f.read, 0)), Delivered: natsjs.SequenceInfo{Consumer: uint64(f.read - f.start)},
+		NumPending: uint64(max(f.knows()-f.read, 0)), Delivered: natsjs.SequenceInfo{Consumer: uint64(f.read - f.start)},
 		Cluster: &natsjs.ClusterInfo{Leader: f.server},
 	}
 }
@@ -111,7 +122,7 @@ func (f *trioConsumer) Fetch(n int, _ ...natsjs.FetchOpt) (natsjs.MessageBatch, 
 	}
 	for range n {
 		f.read++
-		batch.messages = append(batch.messages, trioMsg{n: f.read, delivery: f.read - f.start, pending: f.shown(f.server) - f.read})
+		batch.messages = append(batch.messages, trioMsg{n: f.read, delivery: f.read - f.start, pending: f.knows() - f.read})
 	}
 	return batch, nil
 }
@@ -178,6 +189,10 @@ func TestIdentitiesAreThoseOfTheLeader(t *testing.T) {
 		"the leader does not show it yet": {has: func(_ string, d time.Duration) int {
 			return map[bool]int{true: 3, false: 5}[d < 3*time.Second]
 		}},
+		"the consumer is told a moment later than the stream shows it": {
+			has:  func(_ string, d time.Duration) int { return map[bool]int{true: 3, false: 5}[d < 3*time.Second] },
+			late: 100 * time.Millisecond,
+		},
 		"the leader changes while it does not": {
 			leads: func(d time.Duration) string { return map[bool]string{true: "a", false: "c"}[d < time.Second] },
 			has: func(s string, d time.Duration) int {
