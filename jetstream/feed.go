@@ -44,10 +44,10 @@ func ConsumerName(p event.Provider) string { return "normalizer-" + string(p) }
 // Open places the provider's consumer behind the cursor. Whoever read through it before is thrown out, and finds out at
 // the next message.
 //
-// It refuses with event.Regressed when EVENTS_RAW is not the stream that the cursor speaks of, ends before it, or has a
-// source whose own cursor is behind what was normalized of it; and with event.Expired when the stream holds fewer events
-// of a source than were not normalized. A gap that does not show in these numbers ends the Reader with event.Expired at
-// the event behind it. event.Unavailable and event.Invalid: nothing is known of the data.
+// It refuses with event.Regressed when EVENTS_RAW is not the stream that the cursor speaks of, ends before it or before the
+// cursor of a source, or has a source whose own cursor is behind what was normalized of it; and with event.Expired when the
+// stream holds fewer events of a source than were not normalized. A gap that does not show in these numbers ends the Reader
+// with event.Expired at the event behind it. event.Unavailable and event.Invalid: nothing is known of the data.
 func (f *Feed) Open(ctx context.Context, p event.Provider, from event.NormalizedCursor) (*Reader, error) {
 	// The cursors come before the counts: what is collected in between can only make the stream look fuller.
 	cursors, err := (&Memory{raw: f.raw}).Cursors(ctx, p)
@@ -67,6 +67,13 @@ func (f *Feed) Open(ctx context.Context, p event.Provider, from event.Normalized
 	case last < from.RawSeq:
 		return nil, &event.Error{Kind: event.Regressed, Op: op, Last: last, Err: fmt.Errorf(
 			"%s ends at %d, the cursor is at %d", event.StreamRaw, last, from.RawSeq)}
+	}
+	for _, source := range slices.Sorted(maps.Keys(cursors)) {
+		// The counts come from a leader that does not show all there is, then.
+		if at := cursors[source].Sequence; at > event.StreamSeq(info.State.LastSeq) {
+			return nil, &event.Error{Kind: event.Regressed, Op: op, Last: event.StreamSeq(info.State.LastSeq), Err: fmt.Errorf(
+				"%s ends at %d, the cursor of source %s was there at %d", event.StreamRaw, info.State.LastSeq, source, at)}
+		}
 	}
 	if err := f.checkCollected(ctx, op, p, cursors, from); err != nil {
 		return nil, err
