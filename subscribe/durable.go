@@ -60,7 +60,7 @@ func (d *durable) find(ctx context.Context, begin event.StreamSeq) (cons natsjs.
 func (d *durable) config(ctx context.Context, begin event.StreamSeq) (natsjs.ConsumerConfig, error) {
 	cfg := natsjs.ConsumerConfig{
 		Durable: d.name, FilterSubjects: d.subjects, AckPolicy: natsjs.AckAllPolicy, AckWait: ackWait,
-		MaxAckPending: maxUnacked, MaxDeliver: -1, DeliverPolicy: natsjs.DeliverAllPolicy,
+		MaxAckPending: maxUnacked, MaxDeliver: -1, DeliverPolicy: natsjs.DeliverByStartSequencePolicy,
 	}
 	if begin == 0 {
 		begin = d.opts.StartSeq
@@ -69,17 +69,20 @@ func (d *durable) config(ctx context.Context, begin event.StreamSeq) (natsjs.Con
 	case begin > 0:
 	case !d.opts.StartTime.IsZero():
 		cfg.DeliverPolicy, cfg.OptStartTime = natsjs.DeliverByStartTimePolicy, &d.opts.StartTime
-	case d.opts.New:
-		// Not the policy "new": a consumer with that can't be set back to a sequence.
+		return cfg, nil
+	default:
+		// Not the policies "new", with which a consumer can't be set back to a sequence, and "all", with which nothing tells
+		// that it stands where it was made to begin.
 		state, err := d.stream(ctx)
 		if err != nil {
 			return cfg, err
 		}
-		begin = event.StreamSeq(state.LastSeq + 1)
+		begin = max(event.StreamSeq(state.FirstSeq), 1)
+		if d.opts.New {
+			begin = event.StreamSeq(state.LastSeq + 1)
+		}
 	}
-	if begin > 0 {
-		cfg.DeliverPolicy, cfg.OptStartSeq = natsjs.DeliverByStartSequencePolicy, uint64(begin)
-	}
+	cfg.OptStartSeq = uint64(begin)
 	return cfg, nil
 }
 

@@ -1,6 +1,7 @@
 package subscribe_test
 
 import (
+	"context"
 	"errors"
 	"slices"
 	"testing"
@@ -96,6 +97,27 @@ func TestANewDurableOnAnOldStreamHasNoGap(t *testing.T) {
 	fourth := s.publish("p", message("p", "t", 4))
 	if err := s.stream().Purge(within(t), natsjs.WithPurgeSequence(uint64(fourth))); err != nil {
 		t.Fatal(err)
+	}
+	l := newLog()
+	start(t, dial(t, s.server.URL()), subscribe.Options{Durable: "d"}, l.handle)
+	l.wait(t, 1)
+	if got := l.ids(); !slices.Equal(got, []string{"p-4"}) {
+		t.Errorf("handled %v", got)
+	}
+}
+
+// Nothing is missing where nothing was handled yet, however old the stream.
+func TestANewDurableThatHandledNothingHasNoGap(t *testing.T) {
+	s := newStand(t)
+	s.events("p", 3)
+	fourth := s.publish("p", message("p", "t", 4))
+	if err := s.stream().Purge(within(t), natsjs.WithPurgeSequence(uint64(fourth))); err != nil {
+		t.Fatal(err)
+	}
+	broken := errors.New("the database is down")
+	for range 2 {
+		p := start(t, dial(t, s.server.URL()), subscribe.Options{Durable: "d"}, func(context.Context, subscribe.Event) error { return broken })
+		mustBe(t, p.ended(), broken)
 	}
 	l := newLog()
 	start(t, dial(t, s.server.URL()), subscribe.Options{Durable: "d"}, l.handle)

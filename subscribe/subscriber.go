@@ -264,7 +264,7 @@ func (r *reader) open(ctx context.Context) (natsjs.MessagesContext, error) {
 		// A position that the program stored is its own.
 		r.unproven = (!created || r.opts.After > 0) && want > 1
 	}
-	if err := r.place(ctx, want, state); err != nil {
+	if err := r.place(ctx, want, cons.CachedInfo().Config.OptStartSeq, state.FirstSeq); err != nil {
 		return nil, err
 	}
 	r.acks = newAcks(&cons.CachedInfo().Config)
@@ -279,16 +279,17 @@ func (r *reader) open(ctx context.Context) (natsjs.MessagesContext, error) {
 	return messages, nil
 }
 
-// place moves the durable to want, or to the message before it, where that is to tell whether something was dropped since.
-func (r *reader) place(ctx context.Context, want event.StreamSeq, state natsjs.StreamState) error {
+// place moves the durable to want, or to the message before it, where that is to tell whether something was dropped since. made
+// is where the durable was made to begin, oldest the first sequence of the stream.
+func (r *reader) place(ctx context.Context, want event.StreamSeq, made, oldest uint64) error {
 	if r.unproven {
 		_, err := r.durable.reset(ctx, want-1)
 		if event.KindOf(err) != event.Invalid {
 			return err
 		}
-		// The durable stands where it was made to begin: nothing was handled yet. Its position moves along with the
-		// beginning of the stream: one that stands before the first message may have been moved.
-		r.unproven, r.numbers.uncertain = false, uint64(want) <= state.FirstSeq
+		// It can't be moved there: it stands where it was made to begin, and nothing was handled yet; or it was made to begin
+		// with a time, and stands at the beginning of the stream, which it may have been moved along with.
+		r.unproven, r.numbers.uncertain = false, uint64(want) < oldest || uint64(want) == oldest && oldest != made
 	}
 	_, err := r.durable.reset(ctx, want)
 	return err
