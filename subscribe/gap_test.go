@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 	"testing"
+	"time"
 
 	natsjs "github.com/nats-io/nats.go/jetstream"
 
@@ -102,6 +103,45 @@ func TestANewDurableOnAnOldStreamHasNoGap(t *testing.T) {
 	start(t, dial(t, s.server.URL()), subscribe.Options{Durable: "d"}, l.handle)
 	l.wait(t, 1)
 	if got := l.ids(); !slices.Equal(got, []string{"p-4"}) {
+		t.Errorf("handled %v", got)
+	}
+}
+
+// A durable that began with a time can't be moved before the first message from then on, which is another one once the stream
+// has dropped some.
+func TestADurableThatBeganWithATimeGoesOnBehindAGap(t *testing.T) {
+	s := newStand(t)
+	if _, err := s.js.Publish(within(t), "ingest.cursor.normalized.quiet", []byte("{}")); err != nil {
+		t.Fatal(err)
+	}
+	s.events("p", 1)
+	time.Sleep(20 * time.Millisecond)
+	opts := subscribe.Options{Durable: "d", StartTime: time.Now()}
+	s.events("p", 2)
+	nc := dial(t, s.server.URL())
+	l := newLog()
+	p := start(t, nc, opts, l.handle)
+	l.wait(t, 2)
+	s.acked("d")
+	p.stopped()
+	s.events("p", 3)
+	seventh := s.publish("p", message("p", "t", 7))
+	err := s.stream().Purge(within(t), natsjs.WithPurgeSubject("events.normalized.p"), natsjs.WithPurgeSequence(uint64(seventh)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var gap *subscribe.GapError
+	if err := start(t, nc, opts, l.handle).ended(); !errors.As(err, &gap) {
+		t.Fatalf("error is %v, want a GapError", err)
+	}
+	var gaps []subscribe.Gap
+	opts.OnGap = func(g subscribe.Gap) { gaps = append(gaps, g) }
+	start(t, nc, opts, l.handle)
+	l.wait(t, 3)
+	if diff := cmp.Diff([]subscribe.Gap{{Provider: "p", To: 6, Before: seventh}}, gaps); diff != "" {
+		t.Errorf("gaps differ (-want +got):\n%s", diff)
+	}
+	if got := l.ids(); !slices.Equal(got, []string{"p-2", "p-3", "p-7"}) {
 		t.Errorf("handled %v", got)
 	}
 }

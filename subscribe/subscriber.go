@@ -264,7 +264,7 @@ func (r *reader) open(ctx context.Context) (natsjs.MessagesContext, error) {
 		// A position that the program stored is its own.
 		r.unproven = (!created || r.opts.After > 0) && want > 1
 	}
-	if err := r.place(ctx, want, cons.CachedInfo().Config.OptStartSeq, state.FirstSeq); err != nil {
+	if err := r.place(ctx, want, cons.CachedInfo(), state.FirstSeq); err != nil {
 		return nil, err
 	}
 	r.acks = newAcks(&cons.CachedInfo().Config)
@@ -279,9 +279,9 @@ func (r *reader) open(ctx context.Context) (natsjs.MessagesContext, error) {
 	return messages, nil
 }
 
-// place moves the durable to want, or to the message before it, where that is to tell whether something was dropped since. made
-// is where the durable was made to begin, oldest the first sequence of the stream.
-func (r *reader) place(ctx context.Context, want event.StreamSeq, made, oldest uint64) error {
+// place moves the durable to want, or to the message before it, where that is to tell whether something was dropped since. oldest
+// is the first sequence of the stream.
+func (r *reader) place(ctx context.Context, want event.StreamSeq, at *natsjs.ConsumerInfo, oldest uint64) error {
 	if r.unproven {
 		_, err := r.durable.reset(ctx, want-1)
 		if event.KindOf(err) != event.Invalid {
@@ -289,9 +289,15 @@ func (r *reader) place(ctx context.Context, want event.StreamSeq, made, oldest u
 		}
 		// It can't be moved there: it stands where it was made to begin, and nothing was handled yet; or it was made to begin
 		// with a time, and stands at the beginning of the stream, which it may have been moved along with.
-		r.unproven, r.numbers.uncertain = false, uint64(want) < oldest || uint64(want) == oldest && oldest != made
+		r.unproven, r.numbers.uncertain = false, uint64(want) < oldest || uint64(want) == oldest && oldest != at.Config.OptStartSeq
 	}
 	_, err := r.durable.reset(ctx, want)
+	if event.KindOf(err) == event.Invalid && at.AckFloor.Stream < uint64(want) {
+		// It was made to begin with a time, and all that the stream has from then on comes later: it has dropped what was next.
+		// Behind what was acknowledged it may be moved all the same.
+		r.numbers.uncertain = true
+		_, err = r.durable.reset(ctx, 0)
+	}
 	return err
 }
 
