@@ -32,7 +32,7 @@ type Options struct {
 	New       bool            // with what is stored from now on
 
 	// After, if set, is the truth about what was handled: the Sequence of the last event whose effect is stored. The
-	// durable is moved behind it, whatever was acknowledged.
+	// durable is moved behind it, whatever was acknowledged. Store it only over a smaller one: see the package comment.
 	After event.StreamSeq
 
 	// OnGap is told about missing events, before the event that follows them; the Subscriber then goes on. Without it
