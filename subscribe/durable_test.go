@@ -64,6 +64,55 @@ func TestStopAndGoOn(t *testing.T) {
 	}
 }
 
+// The cursors between the events, of which only the last one stays, are none of a durable's business.
+func TestStopAndGoOnBetweenCursors(t *testing.T) {
+	s := newStand(t)
+	nc := dial(t, s.server.URL())
+	l := newLog()
+	var want []string
+	for range 3 {
+		for range 2 {
+			want = append(want, s.events("p", 2)...)
+			if _, err := s.js.Publish(within(t), "ingest.cursor.normalized.p", []byte("{}")); err != nil {
+				t.Fatal(err)
+			}
+		}
+		p := start(t, nc, subscribe.Options{Durable: "d"}, l.handle)
+		l.wait(t, len(want))
+		s.acked("d")
+		p.stopped()
+		if got := l.ids(); !slices.Equal(got, want) {
+			t.Fatalf("got %v, want %v", got, want)
+		}
+	}
+}
+
+// Who dies when the durable was placed at the last message that was handled, and before that was acknowledged again, has it
+// stand at the message before: a cursor, perhaps.
+func TestACrashWhileTheDurableIsPlaced(t *testing.T) {
+	s := newStand(t)
+	nc := dial(t, s.server.URL())
+	want := s.events("p", 2)
+	if _, err := s.js.Publish(within(t), "ingest.cursor.normalized.p", []byte("{}")); err != nil {
+		t.Fatal(err)
+	}
+	third := s.publish("p", message("p", "t", 3))
+	l := newLog()
+	p := start(t, nc, subscribe.Options{Durable: "d"}, l.handle)
+	l.wait(t, 3)
+	s.acked("d")
+	p.stopped()
+	if _, err := s.js.ResetConsumerToSequence(within(t), event.StreamNormalized, "d", uint64(third)); err != nil {
+		t.Fatal(err)
+	}
+	s.publish("p", message("p", "t", 4))
+	start(t, nc, subscribe.Options{Durable: "d"}, l.handle)
+	l.wait(t, 5)
+	if got, want := l.ids(), append(want, "p-3", "p-3", "p-4"); !slices.Equal(got, want) {
+		t.Errorf("got %v, want %v", got, want)
+	}
+}
+
 func TestAfterACrashUnacknowledgedEventsComeAgainInOrder(t *testing.T) {
 	s := newStand(t)
 	want := s.events("p", 40)

@@ -103,8 +103,9 @@ type reader struct {
 
 	next    event.StreamSeq // everything below is handled; 0 until the durable's position is known
 	numbers numbers
-	// unproven: the first message is to tell whether the stream still has the last one that was handled.
-	unproven bool
+	// unproven: the first message is to tell whether the stream still has the last one that was handled. moved: the durable may
+	// have been moved along with the beginning of the stream.
+	unproven, moved bool
 	// suspect is the sequence of a message that was seen behind a gap. Seen again after reading anew, the gap is real.
 	suspect event.StreamSeq
 	acks    acks
@@ -261,7 +262,6 @@ func (r *reader) open(ctx context.Context) (natsjs.MessagesContext, error) {
 		}
 	}
 	if first {
-		// A position that the program stored is its own.
 		r.unproven = (!created || r.opts.After > 0) && want > 1
 	}
 	if err := r.place(ctx, want, cons.CachedInfo(), state.FirstSeq); err != nil {
@@ -280,15 +280,17 @@ func (r *reader) open(ctx context.Context) (natsjs.MessagesContext, error) {
 }
 
 // place moves the durable to want, or to the message before it, where that is to tell whether something was dropped since. oldest
-// is the first sequence of the stream.
+// is the first sequence of the stream: a durable that stands before it may have been moved along with it. A position that the
+// program stored is its own.
 func (r *reader) place(ctx context.Context, want event.StreamSeq, at *natsjs.ConsumerInfo, oldest uint64) error {
 	if r.unproven {
+		r.moved = r.opts.After == 0 && uint64(want) <= oldest
 		_, err := r.durable.reset(ctx, want-1)
 		if event.KindOf(err) != event.Invalid {
 			return err
 		}
 		// It can't be moved there: it stands where it was made to begin, and nothing was handled yet; or it was made to begin
-		// with a time, and stands at the beginning of the stream, which it may have been moved along with.
+		// with a time, and stands at the beginning of the stream.
 		r.unproven, r.numbers.uncertain = false, uint64(want) < oldest || uint64(want) == oldest && oldest != at.Config.OptStartSeq
 	}
 	_, err := r.durable.reset(ctx, want)
@@ -301,15 +303,18 @@ func (r *reader) place(ctx context.Context, want event.StreamSeq, at *natsjs.Con
 	return err
 }
 
-// recall looks whether the first message is the last one that was handled. If the stream has that, it has all behind it: the
-// oldest go first. Else there is no telling, for the stream's own first message may be a cursor, and those never expire.
+// recall looks whether the first message is the last one that was handled, or the very next. If the stream has that, it has all
+// behind it: the oldest go first. Else there is no telling, for the stream's own first message may be a cursor, and those never
+// expire.
 func (r *reader) recall(m *message) {
 	r.unproven = false
-	if m.sequence < r.next {
-		r.numbers.take(m)
-	} else {
-		r.numbers.uncertain = true
+	if m.sequence >= r.next {
+		r.numbers.uncertain = m.sequence > r.next || r.moved
+		return
 	}
+	r.numbers.take(m)
+	r.acks.add(m)
+	r.acks.flush() // so that the durable stands where it did
 }
 
 // errShort: the stream ends before what was handled.
