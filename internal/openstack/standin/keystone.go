@@ -213,7 +213,11 @@ func (s *Service) catalogue(base string) []any {
 		return map[string]any{"id": name, "type": kind, "name": name, "endpoints": endpoints}
 	}
 	list := []any{entry("identity", "keystone", base+"/v3/")}
-	if !s.opts.NoEventService {
+	switch {
+	case s.opts.NoEventService:
+	case s.opts.Ceilometer:
+		list = append(list, entry("metering", "ceilometer", base))
+	default:
 		list = append(list, entry("event", "panko", base))
 	}
 	return list

@@ -30,7 +30,7 @@ func (s *Service) servePanko(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	id := r.Header.Get("X-Auth-Token")
-	if id == "" {
+	if id == "" && !s.opts.Ceilometer {
 		middlewareError(w, http.StatusForbidden, "Forbidden", "RBAC Authorization Failed")
 		return
 	}
@@ -41,6 +41,10 @@ func (s *Service) servePanko(w http.ResponseWriter, r *http.Request) {
 	}
 	path := strings.TrimSuffix(r.URL.Path, "/")
 	switch {
+	case s.opts.MovedTo != "" && path == "/v2/events":
+		w.Header().Set("Location", s.opts.MovedTo+r.URL.RequestURI())
+		w.Header().Set("Content-Type", "text/html; charset=UTF-8")
+		w.WriteHeader(http.StatusTemporaryRedirect)
 	case path == "/v2/events" && r.Method == http.MethodGet:
 		s.list(w, r, who, faults)
 	case path == "/v2/events":
@@ -49,7 +53,11 @@ func (s *Service) servePanko(w http.ResponseWriter, r *http.Request) {
 	case strings.HasPrefix(path, "/v2/events/") && r.Method == http.MethodGet:
 		s.show(w, strings.TrimPrefix(path, "/v2/events/"))
 	default:
-		middlewareError(w, http.StatusNotFound, "Not Found", nil)
+		var description any
+		if s.opts.Ceilometer {
+			description = ""
+		}
+		middlewareError(w, http.StatusNotFound, "Not Found", description)
 	}
 }
 
@@ -60,7 +68,7 @@ func (s *Service) list(w http.ResponseWriter, r *http.Request, who Account, faul
 		writeJSON(w, http.StatusNotAcceptable, map[string]any{"error_message": notAcceptable})
 		return
 	}
-	q, bad := parseQuery(r.URL.Query(), who)
+	q, bad := parseQuery(r.URL.Query(), who, s.opts.Ceilometer)
 	if bad != nil {
 		pankoError(w, bad)
 		return
@@ -79,6 +87,12 @@ func (s *Service) list(w http.ResponseWriter, r *http.Request, who Account, faul
 			behind = len(events)
 		}
 		events = events[behind:]
+	}
+	if s.opts.MaxLimit > 0 {
+		q.limit = min(q.limit, s.opts.MaxLimit)
+	}
+	if faults.Unordered {
+		s.shuffle(events)
 	}
 	events = events[:min(q.limit, len(events))]
 	if faults.ShortPages && len(events) > 1 {

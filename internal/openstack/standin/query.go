@@ -2,6 +2,7 @@ package standin
 
 import (
 	"fmt"
+	"maps"
 	"net/http"
 	"net/url"
 	"slices"
@@ -10,7 +11,7 @@ import (
 	"time"
 )
 
-// defaultLimit is how many events Panko shows when it is not asked for a number.
+// defaultLimit is how many events are shown when nobody asks for a number.
 const defaultLimit = 100
 
 // query is what a GET /v2/events asks for.
@@ -36,12 +37,14 @@ func fail(format string, args ...any) *refusal {
 	return &refusal{status: http.StatusInternalServerError, text: fmt.Sprintf(format, args...)}
 }
 
-func parseQuery(values url.Values, who Account) (query, *refusal) {
+// parseQuery reads a question. That of Ceilometer has no marker and no order, and knows nothing of tenants.
+func parseQuery(values url.Values, who Account, ceilometer bool) (query, *refusal) {
 	q := query{limit: defaultLimit, marker: values.Get("marker")}
-	for name := range values {
-		switch name {
-		case "q.field", "q.op", "q.value", "q.type", "limit", "marker", "sort":
-		case "q":
+	for _, name := range slices.Sorted(maps.Keys(values)) {
+		switch {
+		case name == "q.field", name == "q.op", name == "q.value", name == "q.type", name == "limit":
+		case !ceilometer && (name == "marker" || name == "sort"):
+		case name == "q":
 			return q, refuse("Invalid input for field/attribute q. Value: '%s'. unable to convert to ArrayType. "+
 				"Error: Base.__init__() takes 1 positional argument but 2 were given", values.Get("q"))
 		default:
@@ -54,6 +57,8 @@ func parseQuery(values url.Values, who Account) (query, *refusal) {
 		case err != nil:
 			return q, refuse("Invalid input for field/attribute limit. Value: '%s'. unable to convert to int. "+
 				"Error: invalid literal for int() with base 10: '%s'", text, text)
+		case ceilometer && n <= 0:
+			return q, refuse("Limit must be positive")
 		case n < 0:
 			return q, refuse("Invalid input for field/attribute limit. Value: '%s'. the limit should be a positive integer.", text)
 		case n > 0:
@@ -63,7 +68,7 @@ func parseQuery(values url.Values, who Account) (query, *refusal) {
 	if bad := q.parseSort(values["sort"]); bad != nil {
 		return q, bad
 	}
-	return q, q.parseFilters(values, who)
+	return q, q.parseFilters(values, who, ceilometer)
 }
 
 func (q *query) parseSort(sorts []string) *refusal {
@@ -89,7 +94,7 @@ func (q *query) parseSort(sorts []string) *refusal {
 }
 
 // parseFilters makes q.keep of the q.… arguments, which belong together by their position.
-func (q *query) parseFilters(values url.Values, who Account) *refusal {
+func (q *query) parseFilters(values url.Values, who Account, ceilometer bool) *refusal {
 	fields, ops, wanted, types := values["q.field"], values["q.op"], values["q.value"], values["q.type"]
 	if len(types) > 0 && len(types) != max(len(fields), len(wanted)) {
 		return fail("list index out of range")
@@ -109,7 +114,7 @@ func (q *query) parseFilters(values url.Values, who Account) *refusal {
 			return fail("(sqlite3.ProgrammingError) Error binding parameter 1: type 'UnsetType' is not supported")
 		case i >= len(wanted):
 			continue // a filter without a value is no filter
-		case f.field == "all_tenants" && who.admin():
+		case !ceilometer && f.field == "all_tenants" && who.admin():
 			everybody = slices.Contains([]string{"1", "t", "true", "on", "y", "yes"}, strings.ToLower(f.value))
 			continue
 		}

@@ -1,5 +1,6 @@
 // Package standin is an OpenStack on loopback that has the two services which the event collector talks to: Keystone,
-// version 3, and Panko, version 2. It speaks real HTTP and serves recorded events with fresh ids and times.
+// version 3, and Panko, version 2, or Ceilometer's older API in its place. It speaks real HTTP and serves recorded events with
+// fresh ids and times.
 //
 // It is strict where the real services are, so that a client which gets on with it gets on with them: a request without
 // a token is refused, a token expires, an operator or an argument that Panko does not know is an error with Panko's
@@ -23,8 +24,14 @@ type Options struct {
 	Accounts []Account
 	// Region of the catalogue's endpoints, RegionOne if empty.
 	Region string
-	// NoEventService leaves Panko out of the catalogue.
+	// NoEventService leaves Panko, or Ceilometer, out of the catalogue.
 	NoEventService bool
+	// Ceilometer has its own events API, as in the release Newton, in place of Panko's.
+	Ceilometer bool
+	// MovedTo is where Ceilometer sends everybody, because Panko is there.
+	MovedTo string
+	// MaxLimit, if not 0, is the most events that an answer has, whatever is asked for.
+	MaxLimit int
 	// TokenLife is how long a token is good, an hour if 0.
 	TokenLife time.Duration
 	// Seed makes ids and faults repeatable; 0 takes another each time.
@@ -46,6 +53,8 @@ type Faults struct {
 	Delay time.Duration
 	// ShortPages makes pages end early, though more events follow.
 	ShortPages bool
+	// Unordered makes a page any of the events that were asked for, in no order.
+	Unordered bool
 }
 
 // Service is the stand-in. It is an http.Handler and safe for concurrent use.
@@ -76,7 +85,11 @@ func New(opts Options) *Service {
 	if opts.Seed == 0 {
 		opts.Seed = rand.Uint64()
 	}
-	return &Service{opts: opts, templates: RecordedEvents(), random: rand.New(rand.NewPCG(opts.Seed, 1)), tokens: map[string]token{}}
+	templates := RecordedEvents()
+	if opts.Ceilometer {
+		templates = RecordedCeilometerEvents()
+	}
+	return &Service{opts: opts, templates: templates, random: rand.New(rand.NewPCG(opts.Seed, 1)), tokens: map[string]token{}}
 }
 
 // SetFaults replaces the faults.
@@ -93,7 +106,7 @@ func (s *Service) Intercept(look func(http.ResponseWriter, *http.Request) bool) 
 	s.intercept = look
 }
 
-// ServeHTTP is Keystone below /v3 and Panko below /v2.
+// ServeHTTP is Keystone below /v3, and Panko or Ceilometer below /v2.
 func (s *Service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.mu.Lock()
 	look := s.intercept
@@ -107,6 +120,13 @@ func (s *Service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	default:
 		s.servePanko(w, r)
 	}
+}
+
+// shuffle puts events in no order.
+func (s *Service) shuffle(events []Event) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.random.Shuffle(len(events), func(i, j int) { events[i], events[j] = events[j], events[i] })
 }
 
 // roll returns a random number from 0 to below 1.
