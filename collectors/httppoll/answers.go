@@ -15,7 +15,7 @@ type Answer struct {
 	// When is an expression of status, body and headers. Where it can't be evaluated (a member is missing) it is not true.
 	When string `yaml:"when"`
 	// Then is what they mean, in the words of retry.on.
-	Then string `yaml:"then" words:"retry,fail,empty,reset_cursor,refresh_auth"`
+	Then string `yaml:"then" words:"retry,fail,empty,restart,reset_cursor,refresh_auth"`
 	// Message is an expression for what is wrong, for people.
 	Message string `yaml:"message"`
 }

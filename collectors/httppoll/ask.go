@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"strconv"
 	"time"
 
 	"github.com/cenkalti/backoff/v4"
@@ -35,6 +36,8 @@ var (
 	errTooLarge = errors.New("the answer is larger than max_body")
 	// errReset is an answer that means by retry.on that the service no longer knows where we stood.
 	errReset = errors.New("the service no longer knows where we stood")
+	// errForgotten is one that means that it no longer knows the page that was read last.
+	errForgotten = errors.New("the service no longer knows the page before")
 )
 
 // answer is what the service said to one request.
@@ -47,6 +50,7 @@ type answer struct {
 	bytes  int64
 	// nothing: the service said that there is nothing, in place of an answer with no records.
 	nothing bool
+	items   []item // the records, read
 
 	variables expr.Vars
 }
@@ -77,6 +81,13 @@ func (w *walk) page(ctx context.Context) (*answer, error) {
 	return retrying(ctx, w, func() (*answer, error) {
 		began := time.Now()
 		a, err := w.ask(ctx)
+		for errors.Is(err, errTooLarge) && w.pager.shrink() {
+			w.retried("size")
+			a, err = w.ask(ctx)
+		}
+		if errors.Is(err, errTooLarge) && w.pager.full > 0 {
+			err = w.pager.tooMany(err)
+		}
 		if a != nil && w.opts.Hooks.Page != nil {
 			w.opts.Hooks.Page(len(a.page.Records), a.bytes, time.Since(began))
 		}
@@ -114,7 +125,9 @@ func retrying[T any](ctx context.Context, w *walk, ask func() (T, error)) (T, er
 }
 
 // mayPass tells whether it is worth asking for the same page again soon.
-func mayPass(err error) bool { return errors.Is(err, event.Unavailable) && !errors.Is(err, errReset) }
+func mayPass(err error) bool {
+	return errors.Is(err, event.Unavailable) && !errors.Is(err, errReset) && !errors.Is(err, errForgotten)
+}
 
 // ask is one request for a page and its answer.
 func (w *walk) ask(ctx context.Context) (*answer, error) {
@@ -172,6 +185,9 @@ func (s *Source) exchange(ctx context.Context, write func() (*http.Request, erro
 
 // request writes the request for the next page.
 func (w *walk) request(ctx context.Context) (*http.Request, error) {
+	if w.dialect != nil {
+		return w.dialectRequest(ctx)
+	}
 	vars := w.requestVars()
 	value, address := w.pager.value()
 	req, err := w.programs.request.write(w.asking(ctx), w.cfg.Request.Method, address, vars)
@@ -185,6 +201,7 @@ func (w *walk) request(ctx context.Context) (*http.Request, error) {
 	w.sendCursor(req, query)
 	if address == "" {
 		send(req, query, w.cfg.Pagination.Send, value)
+		send(req, query, w.cfg.Pagination.sendSize(), strconv.Itoa(w.pager.size))
 		req.URL.RawQuery = query.Encode()
 	}
 	if w.cfg.Cursor.Type == CursorNone && w.at.ETag != "" && w.pager.pages == 0 {
@@ -219,7 +236,7 @@ func (w *walk) sendCursor(req *http.Request, query url.Values) {
 		if c.Send.Until != "" {
 			until := c.Send
 			until.Name = c.Send.Until
-			send(req, query, until, form.Format(w.until))
+			send(req, query, until, form.Format(w.asksUntil()))
 		}
 	case CursorInteger:
 		if w.number != nil {
@@ -232,24 +249,33 @@ func (w *walk) sendCursor(req *http.Request, query url.Values) {
 
 // asksFrom is the time that is sent: before the lower bound by what makes sure that it is shown.
 func (w *walk) asksFrom() time.Time {
-	if w.from.IsZero() {
-		return w.from
+	at := w.pager.begin(w.from)
+	if at.IsZero() {
+		return at
 	}
-	at := w.from.Truncate(w.step())
+	at = at.Truncate(w.step())
 	if w.cfg.Cursor.Boundary == "exclusive" {
 		at = at.Add(-w.step())
 	}
 	return at
 }
 
+// asksUntil is the end of what is asked for.
+func (w *walk) asksUntil() time.Time {
+	switch {
+	case !w.pager.end.IsZero():
+		return w.pager.end
+	case w.until.IsZero():
+		return w.start
+	}
+	return w.until
+}
+
 // requestVars are what texts of a request may use.
 func (w *walk) requestVars() expr.Vars {
 	vars := expr.Vars{
-		"partition": w.partitionVar(w.part), "start": w.start, "from": w.asksFrom(), "until": w.until, "cursor": w.token,
-		"page": w.pager.token,
-	}
-	if w.until.IsZero() {
-		vars["until"] = w.start
+		"partition": w.partitionVar(w.part), "start": w.start, "from": w.asksFrom(), "until": w.asksUntil(), "cursor": w.token,
+		"page": w.pager.token, "page_size": strconv.Itoa(w.pager.size),
 	}
 	if w.number != nil {
 		vars["cursor"] = fmt.Sprint(*w.number)

@@ -152,6 +152,7 @@ const (
 	PageURL    = "next_url"
 	PageLink   = "link_header"
 	PageMarker = "marker"
+	PageTime   = "time"
 )
 
 // What ends a run, besides a page that leads nowhere.
@@ -164,13 +165,19 @@ const (
 type Pagination struct {
 	// Type is what leads to the next page: its number, the offset of its first record, a token or a URL in the answer, the header
 	// Link, or something of the last record, a marker. none: there is one page.
-	Type string `yaml:"type" words:"none,page,offset,token,next_url,link_header,marker"`
+	Type string `yaml:"type" words:"none,page,offset,token,next_url,link_header,marker,time"`
 	// Send is where page number, offset, token or marker goes.
 	Send Send `yaml:"send"`
 	// First is the number of the first page.
 	First int `yaml:"first"`
-	// Size is how many records a page has at most, as the request asks for; needed for stop: short_page.
+	// Size is how many records a page has at most, as the request asks for; needed for stop: short_page and for type: time.
 	Size int `yaml:"size"`
+	// SendSize is the name that takes Size; or a text of the request has it as {{ page_size }}. Then fewer records are asked for
+	// where an answer is larger than max_body.
+	SendSize string `yaml:"send_size"`
+	// MaxSize is the most records that may be asked for at once: with type: time a page that is full of one moment is asked for
+	// with a larger size.
+	MaxSize int `yaml:"max_size"`
 	// From is an expression for the token, URL or marker, of body, headers (in small letters) and last (the last record of the page).
 	From string `yaml:"from"`
 	// More is an expression that is true while there are further pages, of body, headers and last.
@@ -186,10 +193,11 @@ type Pagination struct {
 type Retry struct {
 	// Max is the longest pause that the service may ask for by Retry-After.
 	Max time.Duration `yaml:"max"`
-	// On says what a status ("410"), several ("429,503"), or a class ("5xx") means: retry, fail, empty (there is nothing),
-	// reset_cursor (begin again at cursor.start, and say so) or refresh_auth (prove anew who we are, and ask once more). Without it
-	// 408, 429 and 5xx are tried again, 401 is refresh_auth, and all else fails.
-	On map[string]string `yaml:"on" words:"retry,fail,empty,reset_cursor,refresh_auth"`
+	// On says what a status ("410"), several ("429,503"), or a class ("5xx") means: retry, fail, empty (there is nothing), restart
+	// (the page before is no longer known: read again from the cursor on, three times in a run), reset_cursor (begin again at
+	// cursor.start, and say so) or refresh_auth (prove anew who we are, and ask once more). Without it 408, 429 and 5xx are tried
+	// again, 401 is refresh_auth, and all else fails.
+	On map[string]string `yaml:"on" words:"retry,fail,empty,restart,reset_cursor,refresh_auth"`
 	// Answers says the same of answers whose status does not tell. It comes before On; the first one that is true decides.
 	Answers []Answer `yaml:"answers"`
 }
@@ -199,6 +207,7 @@ const (
 	actionRetry   = "retry"
 	actionFail    = "fail"
 	actionEmpty   = "empty"
+	actionRestart = "restart"
 	actionReset   = "reset_cursor"
 	actionRefresh = "refresh_auth"
 	actionKeep    = "keep" // of a detail
@@ -211,13 +220,17 @@ func Default() Config {
 		Request:    Request{Method: "GET", Decode: records.JSON, MaxBody: 32 << 20, HTTP: openstack.DefaultHTTP()},
 		Records:    Records{Shape: records.List, OnMissing: "error"},
 		Cursor:     Cursor{Type: CursorNone, Boundary: "inclusive", Order: "unordered", Send: Send{In: "query"}},
-		Pagination: Pagination{Type: PageNone, Send: Send{In: "query"}, First: 1, MaxPages: 1000},
+		Pagination: defaultPagination(),
 		Detail:     Detail{Method: "GET", Concurrency: 4},
 		Partitions: defaultPartitions(),
 		RateLimit:  RateLimit{Reset: Reset{As: "auto"}},
 		Retry:      Retry{Max: 15 * time.Minute},
 		Remember:   100_000,
 	}
+}
+
+func defaultPagination() Pagination {
+	return Pagination{Type: PageNone, Send: Send{In: "query"}, First: 1, MaxPages: 1000, MaxSize: 10_000}
 }
 
 // Start is where a first run begins.

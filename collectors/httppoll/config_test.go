@@ -30,7 +30,7 @@ func TestValidate(t *testing.T) {
 			[]string{"request.url: must name the host: no expression decides who is asked"}},
 		"a path that one decides": {func(c *Config) { c.Request.URL = "https://x/{{page}}" }, nil},
 		"a template": {func(c *Config) { c.Request.Query = map[string][]string{"a": {"{{start", "{{rec.x}}"}} },
-			[]string{"request.query.a: has {{ without }}", "request.query.a: {{rec.x}}: there is no rec here, only cursor, from, page, partition, start, until; the value of a partition is partition.NAME (column 1 of the expression)\nrec.x\n^"}},
+			[]string{"request.query.a: has {{ without }}", "request.query.a: {{rec.x}}: there is no rec here, only cursor, from, page, page_size, partition, start, until; the value of a partition is partition.NAME (column 1 of the expression)\nrec.x\n^"}},
 		"a body of GET": {func(c *Config) { c.Request.Body = "{}" }, []string{"request.body: is for the method POST"}},
 		"two ways to say who we are": {func(c *Config) {
 			c.Auth = Auth{Basic: &Basic{User: "a", Password: "x"}, Bearer: &Bearer{Token: "x"}}
@@ -62,7 +62,7 @@ func TestValidate(t *testing.T) {
 		"partitions": {func(c *Config) { c.Partitions.Values, c.Partitions.As = []string{"a", "a", ""}, "A" }, []string{
 			`partitions.as: "A" is no name of small letters, digits and _`, `partitions.values[1]: "a" is there twice`, "partitions.values[2]: is empty"}},
 		"statuses": {func(c *Config) { c.Retry.On = map[string]string{"4x": "ignore"} }, []string{
-			`retry.on.4x: is "ignore"; one of retry, fail, empty, reset_cursor, refresh_auth is meant`, `retry.on.4x: "4x" is no status like 410, nor a class like 5xx`}},
+			`retry.on.4x: is "ignore"; one of retry, fail, empty, restart, reset_cursor, refresh_auth is meant`, `retry.on.4x: "4x" is no status like 410, nor a class like 5xx`}},
 		"a session": {func(c *Config) {
 			c.Auth.Session = &Session{URL: "https://x/login?a=b", JSON: map[string]string{"a": "{{usr}}"}, Body: "x", Method: "GET", ExpiresIn: "body.x", Lifetime: 1}
 		}, []string{

@@ -52,7 +52,7 @@ func (c Config) doubtTime(ps *problems) {
 	if cur.Send.Name == "" && !strings.Contains(c.requestText(), "from") {
 		ps.add("cursor.send.name", "is missing, and no text of the request has {{ from }}: the service is asked for everything each time")
 	}
-	if cur.Order != "ascending" && cur.Window == 0 && cur.Start.text == "" {
+	if cur.Order != "ascending" && cur.Window == 0 && cur.Start.text == "" && c.Pagination.Type != PageTime {
 		ps.add("cursor.window", "is not set, nor is start: the first run reads all there is, and since records do not come in order "+
 			"it counts only when it is over: each restart meanwhile begins again; set a window, which needs send.until, or a start")
 	}

@@ -17,6 +17,9 @@ import (
 // outage is after how many partitions in a row that can't be reached, and none that can, the others are not tried any more.
 const outage = 3
 
+// restarts is how often a walk may begin again in a run because the service forgot the page that was read last.
+const restarts = 3
+
 // round is one run over all partitions. Batches are handed over one at a time, each with where all partitions stand: a partition
 // moves in that only together with its events.
 type round struct {
@@ -43,7 +46,7 @@ type round struct {
 
 // fetch is one run: all partitions.
 func (s *Source) fetch(ctx context.Context, from event.From, emit collectors.Emit) error {
-	at, err := decodeState(from.Cursor)
+	at, err := s.decode(from.Cursor)
 	if err != nil {
 		return err
 	}
@@ -118,6 +121,10 @@ func (r *round) take() (fresh bool) {
 		}
 		if r.begin(p, r.from, r.start) {
 			fresh = true
+		}
+		if r.dialect != nil {
+			// Nothing older was to be handed over again, whatever the cursor says.
+			p.From = later(p.From, r.from.Floor).UTC().Truncate(time.Microsecond)
 		}
 		if p.Gone.IsZero() {
 			continue
@@ -215,13 +222,22 @@ func (s *Source) newWalk(part string, p *position, start time.Time) *walk {
 
 // readPart reads a partition to its end.
 func (r *round) readPart(ctx context.Context, w *walk) error {
-	err := w.run(ctx)
-	if errors.Is(err, errReset) {
-		r.reset(w.at, r.start)
-		w.open, w.next = false, time.Time{}
-		err = w.run(ctx)
+	reset := false
+	for forgotten := 0; ; {
+		err := w.run(ctx)
+		switch {
+		case errors.Is(err, errForgotten) && forgotten < restarts:
+			forgotten++
+			r.retried("marker")
+		case errors.Is(err, errReset) && !reset:
+			reset = true
+			r.reset(w.at, r.start)
+			w.next = time.Time{}
+		default:
+			return err
+		}
+		w.open = false
 	}
-	return err
 }
 
 // done takes what became of a partition.
@@ -263,8 +279,8 @@ func (r *round) batch(ctx context.Context, part string, at *position, events []e
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
-	b, err := r.behind(part, at, len(events) > 0 || filtered > 0 || !watermark.IsZero())
-	if err != nil || b.Cursor == nil {
+	b, says, err := r.behind(part, at, len(events) > 0 || filtered > 0 || !watermark.IsZero())
+	if err != nil || !says {
 		return err
 	}
 	b.Events, b.Filtered, b.Watermark = events, filtered, watermark
@@ -276,25 +292,25 @@ func (r *round) batch(ctx context.Context, part string, at *position, events []e
 	return err
 }
 
-// behind is a batch that has where all partitions stand, one of them at a position; without a cursor if that says nothing new and
-// need not be said.
-func (r *round) behind(part string, at *position, needed bool) (b collectors.Batch, err error) {
+// behind is a batch that has where all partitions stand, one of them at a position. It says something if that is new, or needed
+// anyway.
+func (r *round) behind(part string, at *position, needed bool) (b collectors.Batch, says bool, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.over != nil {
-		return b, r.over
+		return b, false, r.over
 	}
 	if at != nil {
 		needed = needed || !at.same(r.at.Parts[part])
 		moved := at.clone()
 		r.at.Parts[part] = &moved
 		if !needed {
-			return b, nil
+			return b, false, nil
 		}
 	}
-	b.Cursor, err = r.at.encode()
+	b.Cursor, err = r.encode(r.at)
 	b.Floor = r.at.floor(r.start)
-	return b, err
+	return b, true, err
 }
 
 // join is both errors, or the one that there is.
@@ -325,8 +341,11 @@ func (s *Source) begin(p *position, from event.From, now time.Time) bool {
 			}
 			p.From = p.Newest.Add(-c.Overlap)
 		default:
-			p.From = c.Start.time(now)
+			if p.From = c.Start.time(now); p.From.Equal(now) {
+				p.Newest = now // nothing is known that is newer
+			}
 		}
+		p.From = p.From.UTC().Truncate(time.Microsecond)
 	case CursorInteger:
 		p.Number = c.Start.number
 	}

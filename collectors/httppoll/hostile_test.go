@@ -375,7 +375,7 @@ type stage struct {
 func (s *stage) add(at time.Time) event.ID { return event.ID(s.service.put(at).ID) }
 
 func TestConformance(t *testing.T) {
-	for _, paging := range []string{PageToken, PageMarker, PageNumber} {
+	for _, paging := range []string{PageToken, PageMarker, PageNumber, PageTime} {
 		t.Run(paging, func(t *testing.T) {
 			t.Parallel()
 			collectorstest.TestSource(t, func(t *testing.T) collectorstest.Harness {

@@ -46,7 +46,7 @@ func (s *Source) takeIn(resp *http.Response, decoder records.Decoder) (*answer, 
 		return nil, &event.Error{Kind: event.Unavailable, Op: opAsk, Err: fmt.Errorf("the answer: %w", err)}
 	}
 	if err != nil {
-		err = fmt.Errorf("%s answered %d: %w", openstack.Address(resp.Request.URL), resp.StatusCode, err)
+		err = fmt.Errorf("%s answered %d: %w%s", openstack.Address(resp.Request.URL), resp.StatusCode, err, s.hint(http.StatusOK))
 		return nil, &event.Error{Kind: event.Invalid, Op: opAsk, Err: err}
 	}
 	date, _ := http.ParseTime(resp.Header.Get("Date"))
@@ -59,6 +59,7 @@ func (s *Source) takeIn(resp *http.Response, decoder records.Decoder) (*answer, 
 func (w *walk) judge(resp reply) (*answer, error) {
 	status := resp.StatusCode
 	switch {
+	case w.dialect != nil && status != http.StatusOK: // nothing else was ever seen of it
 	case status == http.StatusNotModified && resp.Request.Header.Get("If-None-Match") != "":
 		return nil, nil
 	case status == http.StatusNoContent && !resp.told, resp.action == actionEmpty:
@@ -76,9 +77,16 @@ func (s *Source) refusal(resp reply) error {
 	if len(body) == 0 {
 		body, _ = io.ReadAll(io.LimitReader(resp.Body, openstack.MaxFault))
 	}
-	said := fmt.Errorf("%s answered %d: %s", openstack.Address(resp.Request.URL), status, openstack.Fault(status, body))
+	text := openstack.Fault(status, body)
+	if to, err := resp.Location(); err == nil && status/100 == 3 {
+		text = "it leads to " + openstack.Address(to)
+	}
+	said := fmt.Errorf("%s answered %d: %s%s", openstack.Address(resp.Request.URL), status, text, s.hint(status))
 	failed := func(kind event.Kind) error { return &event.Error{Kind: kind, Op: opAsk, Err: said} }
 	action := resp.action
+	if s.forgotten(status, text) {
+		action = actionRestart
+	}
 	if wait, ok := s.pace.refused(resp.Response, action == actionRetry, failed(event.Unavailable), s.now()); ok {
 		return &collectors.RetryAfter{After: wait, Err: failed(event.Unavailable)}
 	}
@@ -87,6 +95,8 @@ func (s *Source) refusal(resp reply) error {
 		return failed(event.Unavailable)
 	case actionReset:
 		return errors.Join(errReset, failed(event.Invalid))
+	case actionRestart:
+		return &event.Error{Kind: event.Unavailable, Op: opAsk, Err: fmt.Errorf("%w (%w)", said, errForgotten)}
 	}
 	return failed(event.Invalid)
 }

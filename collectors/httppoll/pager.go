@@ -1,11 +1,13 @@
 package httppoll
 
 import (
+	"cmp"
 	"fmt"
 	"net/http"
 	"net/url"
 	"strconv"
 	"strings"
+	"time"
 
 	"stackstream/event"
 	"stackstream/internal/expr"
@@ -21,6 +23,14 @@ type pager struct {
 	asked  map[string]bool
 	known  map[event.ID]bool // identities on the page before
 	pages  int
+
+	size    int    // of the next page, 0 where nobody says
+	sized   bool   // the service is told
+	limit   string // the setting that bounds it
+	bounded bool   // the service is told where a range ends
+	trusted bool   // records come in ascending order
+	step    time.Duration
+	timed
 }
 
 // restart begins again with the first page.
@@ -29,6 +39,7 @@ func (p *pager) restart() {
 	if p.cfg.Type == PageOffset {
 		p.number = 0
 	}
+	p.size, p.timed = p.cfg.Size, timed{}
 }
 
 // value is what Send sends with the next request, "" for nothing; address is the whole URL where the service gave one.
@@ -60,10 +71,18 @@ func (p *pager) next(a *answer, ids []event.ID) (done bool, err error) {
 	}
 	repeats := len(ids) > 0 && fresh == 0 && p.known != nil
 	p.known = page
-	done, err = p.follow(a, a.page.Listed)
+	asked := p.token
+	if p.cfg.Type == PageTime {
+		done, repeats = p.followTime(a, fresh), false
+	} else {
+		done, err = p.follow(a, a.page.Listed)
+	}
+	p.size = min(p.cfg.Size, 2*p.size)
 	switch {
 	case err != nil || done:
 		return done, err
+	case repeats && p.cfg.Type == PageMarker:
+		return false, wrongPaging("the page after marker %s has no event that was not on the one before it", asked)
 	case repeats:
 		return false, wrongPaging("page %d has no record that was not on the page before it", p.pages)
 	case p.pages >= p.cfg.MaxPages:
@@ -98,7 +117,7 @@ func (p *pager) follow(a *answer, n int) (done bool, err error) {
 			return true, nil
 		}
 	case stopShort:
-		if n < p.cfg.Size {
+		if n < p.size {
 			return true, nil
 		}
 	}
@@ -118,6 +137,16 @@ func (p *pager) follow(a *answer, n int) (done bool, err error) {
 	case PageLink:
 		p.token = nextLink(a.header)
 	default:
+		if p.from == nil {
+			p.token = ""
+			for _, r := range a.items {
+				p.token = cmp.Or(r.marker, p.token)
+			}
+			if p.token == "" && n < p.size {
+				return true, nil // no more can be asked for, and none was left out
+			}
+			break
+		}
 		val, err := p.from.Eval(a.vars())
 		if err != nil {
 			return false, wrongPaging("pagination.from: %w", err)
@@ -132,6 +161,8 @@ func (p *pager) follow(a *answer, n int) (done bool, err error) {
 // leads checks where the token leads that was just found.
 func (p *pager) leads(a *answer) (done bool, err error) {
 	switch {
+	case p.token == "" && p.cfg.Type == PageMarker && p.from == nil:
+		return false, wrongPaging("the events have no message_id, so that there is no way to ask for those behind them")
 	case p.token == "" && p.cfg.Type == PageMarker:
 		return false, wrongPaging("the last record of page %d has no marker, so that there is no way to ask for those behind it", p.pages)
 	case p.token == "" && p.more != nil:
@@ -149,7 +180,10 @@ func (p *pager) leads(a *answer) (done bool, err error) {
 		}
 		p.token = next.String()
 	}
-	if p.asked[p.token] {
+	switch {
+	case p.asked[p.token] && p.cfg.Type == PageMarker:
+		return false, wrongPaging("the page after marker %s ends with the same event as one before it", p.token)
+	case p.asked[p.token]:
 		return false, wrongPaging("page %d leads back to one that was read already", p.pages)
 	}
 	p.asked[p.token] = true

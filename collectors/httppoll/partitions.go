@@ -62,7 +62,7 @@ const minForget = 24 * time.Hour
 func defaultPartitions() Partitions {
 	return Partitions{
 		As: "partition", Request: PartitionRequest{Method: http.MethodGet}, Shape: records.List,
-		Pagination: Pagination{Type: PageNone, Send: Send{In: "query"}, First: 1, MaxPages: 1000},
+		Pagination: defaultPagination(),
 		Every:      10 * time.Minute, Forget: 30 * 24 * time.Hour, Concurrency: 1,
 	}
 }
@@ -112,6 +112,9 @@ func (c Partitions) validateList(ps *problems) {
 	}
 	ps.path("partitions.path", c.Path)
 	c.Pagination.validate(ps, "partitions.pagination")
+	if c.Pagination.Type == PageTime {
+		ps.add("partitions.pagination.type", "is time, which a list of partitions does not have")
+	}
 	if c.Value == "" {
 		ps.add("partitions.value", "is missing: an expression for the value, of rec, an element of the list")
 	}
@@ -147,7 +150,7 @@ func (s *Source) partitions(ctx context.Context, now time.Time) ([]string, error
 func (s *Source) readList(ctx context.Context) ([]string, error) {
 	c := s.cfg.Partitions
 	w := &walk{Source: s, ends: s.now(), free: true}
-	p := pager{cfg: c.Pagination, from: s.programs.list.from, more: s.programs.list.more}
+	p := pager{cfg: c.Pagination, from: s.programs.list.from, more: s.programs.list.more, sized: c.Pagination.SendSize != ""}
 	p.restart()
 	decoder := records.Decoder{Form: records.JSON, Path: steps(c.Path), Shape: c.Shape}
 	var all []string
@@ -192,6 +195,7 @@ func (s *Source) askList(ctx context.Context, p *pager, decoder records.Decoder)
 		if address == "" {
 			query := req.URL.Query()
 			send(req, query, s.cfg.Partitions.Pagination.Send, value)
+			send(req, query, s.cfg.Partitions.Pagination.sendSize(), strconv.Itoa(p.size))
 			req.URL.RawQuery = query.Encode()
 		}
 		return req, nil

@@ -114,7 +114,8 @@ func (p *position) advance(at, settled, now time.Time, overlap time.Duration) {
 		return
 	}
 	p.Newest, p.Moved = at.UTC(), now.UTC()
-	if from := p.Newest.Add(-overlap); from.After(p.From) {
+	// Services keep microseconds at most. The bound they are asked for and the one promised must be the same.
+	if from := p.Newest.Add(-overlap).Truncate(time.Microsecond); from.After(p.From) {
 		p.From = from
 	}
 }
@@ -125,7 +126,7 @@ func (p *position) rest(now time.Time, overlap, step time.Duration) {
 	if p.Moved.IsZero() || now.Sub(p.Moved) <= overlap+quietAfter {
 		return
 	}
-	if behind := p.Newest.Add(step); behind.After(p.From) {
+	if behind := p.Newest.Truncate(step).Add(step); behind.After(p.From) {
 		p.From = behind
 	}
 }

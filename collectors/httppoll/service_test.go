@@ -31,6 +31,7 @@ type service struct {
 	records []rec
 	n       int
 	size    int    // of a page
+	more    int    // how many times that, at most, may be asked for
 	order   string // ascending, descending, or anything else: as they came to be there
 	paging  string // of Pagination
 	strict  bool   // from is exclusive
@@ -43,7 +44,7 @@ type service struct {
 }
 
 func newService() *service {
-	return &service{size: 7, order: "ascending", paging: PageToken, form: timeform.RFC3339}
+	return &service{size: 7, more: 20, order: "ascending", paging: PageToken, form: timeform.RFC3339}
 }
 
 func (s *service) put(at time.Time) rec {
@@ -107,8 +108,12 @@ func (s *service) answer(w http.ResponseWriter, r *http.Request) {
 	defer s.mu.Unlock()
 	all := s.shown(r)
 	query := r.URL.Query()
-	start := 0
+	start, size := 0, s.size
 	switch s.paging {
+	case PageTime:
+		if limit, _ := strconv.Atoi(query.Get("limit")); limit > 0 {
+			size = min(limit, s.size*s.more)
+		}
 	case PageNumber:
 		n, _ := strconv.Atoi(query.Get("page"))
 		start = max(n-1, 0) * s.size
@@ -125,7 +130,7 @@ func (s *service) answer(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	start = min(start, len(all))
-	end := min(start+s.size, len(all))
+	end := min(start+size, len(all))
 	if s.paging == PageNone {
 		start, end = 0, len(all)
 	}
@@ -176,6 +181,11 @@ func configured(address string, s *service) Config {
 		c.Pagination.Send.Name = "at"
 	case PageToken:
 		c.Pagination.Send.Name, c.Pagination.From = "at", "body.?next"
+	case PageTime:
+		c.Pagination.Size, c.Pagination.SendSize, c.Pagination.MaxSize = s.size, "limit", s.size*s.more
+		if s.order != "ascending" {
+			c.Cursor.Send.Until = "until"
+		}
 	case PageURL:
 		c.Pagination.From = "body.?next"
 	case PageMarker:

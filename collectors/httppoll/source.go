@@ -39,7 +39,9 @@ type Hooks struct {
 	// Page is called for each page that was read: records in it, bytes, and how long it took.
 	Page func(records int, bytes int64, took time.Duration)
 	// Retry is called when something is asked for again: "error" after a failure, "token" when we had to prove anew who we are,
-	// "reset" when the service no longer knew the cursor, "wait" when it was waited for a quota.
+	// "reset" when the service no longer knew the cursor, "marker" when it no longer knew the page before, "wait" when it was waited
+	// for a quota, "size" for fewer records because they were too large, or for more because a page was full of one moment, "part" for
+	// less time because a page was full and its order is not promised.
 	Retry func(why string)
 	// Odd counts records that are not as they should be: "no-id" without identity, "no-cursor" without the field of the cursor or
 	// with what it can't be, "not-json", "disorder" older than one before it though the order is ascending, "too-early" from
@@ -66,6 +68,7 @@ type Source struct {
 	decoder  records.Decoder
 	field    []string // of the cursor
 	filter   *collectors.Filter
+	dialect  *Dialect // nil for what is described by settings alone
 	client   *http.Client
 	signer   signer
 	pace     *pace
@@ -104,17 +107,9 @@ func newSource(cfg Config, opts Options, client *http.Client) (*Source, error) {
 }
 
 func assemble(cfg Config, opts Options, client *http.Client, programs *programs) (*Source, error) {
-	filter, err := collectors.NewFilter(cfg.EventTypes)
-	if err != nil {
-		return nil, &event.Error{Kind: event.Invalid, Op: "read event_types", Err: err}
-	}
-	if opts.Report == nil {
-		opts.Report = func(bool, string) {}
-	}
 	opts.Clock = opts.Clock.complete()
 	s := &Source{
-		cfg: cfg, opts: opts, programs: programs, filter: filter, client: cfg.RateLimit.pacedClient(client, opts.Clock),
-		field: steps(cfg.Cursor.Field), pace: &pace{cfg: cfg.RateLimit, most: cfg.Retry.Max},
+		cfg: cfg, opts: opts, programs: programs, client: cfg.RateLimit.pacedClient(client, opts.Clock), field: steps(cfg.Cursor.Field),
 	}
 	s.decoder = records.Decoder{
 		Form: cfg.Request.Decode, Path: steps(cfg.Records.Path), Shape: cfg.Records.Shape, Optional: cfg.Records.OnMissing == "empty",
@@ -127,16 +122,31 @@ func assemble(cfg Config, opts Options, client *http.Client, programs *programs)
 		s.decoder.Comma = r
 	}
 	s.signer = cfg.Auth.signer(s.client, s.userAgent(), programs.session, opts.Clock.Now)
-	s.poller = collectors.Poller{
-		Every: cfg.Schedule.Every, Jitter: cfg.Schedule.Jitter, MaxRun: cfg.Schedule.MaxRun, Fetch: s.fetch,
+	return build(s)
+}
+
+// build adds what every source has.
+func build(s *Source) (*Source, error) {
+	filter, err := collectors.NewFilter(s.cfg.EventTypes)
+	if err != nil {
+		return nil, &event.Error{Kind: event.Invalid, Op: "read event_types", Err: err}
 	}
+	if s.opts.Report == nil {
+		s.opts.Report = func(bool, string) {}
+	}
+	s.filter, s.pace, s.poller = filter, &pace{cfg: s.cfg.RateLimit, most: s.cfg.Retry.Max}, s.cfg.Schedule.poller()
+	s.poller.Fetch = s.fetch
 	s.forget()
 	return s, nil
 }
 
+func (c Schedule) poller() collectors.Poller {
+	return collectors.Poller{Every: c.Every, Jitter: c.Jitter, MaxRun: c.MaxRun}
+}
+
 // Spec is what the loop needs to know of a source with this configuration.
 func (c Config) Spec() collectors.Spec {
-	poller := collectors.Poller{Every: c.Schedule.Every, Jitter: c.Schedule.Jitter, MaxRun: c.Schedule.MaxRun}
+	poller := c.Schedule.poller()
 	return collectors.Spec{Repeats: c.Remember, Quiet: poller.Quiet()}
 }
 
@@ -168,12 +178,20 @@ func (s *Source) Available(ctx context.Context) error {
 }
 
 func (s *Source) newPager() pager {
-	return pager{cfg: s.cfg.Pagination, from: s.programs.from, more: s.programs.more}
+	p := pager{
+		cfg: s.cfg.Pagination, from: s.programs.from, more: s.programs.more, step: s.cfg.Cursor.step(), sized: s.cfg.sendsSize(),
+		bounded: s.cfg.Cursor.Send.Until != "", trusted: s.cfg.Cursor.Order == "ascending", limit: "pagination.max_size",
+	}
+	if d := s.dialect; d != nil {
+		p.sized, p.bounded, p.limit = true, d.Until, d.MaxSize
+	}
+	return p
 }
 
-func (s *Source) userAgent() string {
-	return "stackstream/" + strings.ReplaceAll(s.opts.Version, " ", "-")
-}
+func (s *Source) userAgent() string { return UserAgent(s.opts.Version) }
+
+// UserAgent is what a version of stackstream says of itself.
+func UserAgent(version string) string { return "stackstream/" + strings.ReplaceAll(version, " ", "-") }
 
 func (s *Source) partitionVar(part string) map[string]string {
 	if part == "" {
@@ -189,12 +207,17 @@ type item struct {
 	number    *int64
 	left      bool // out, by records.filter
 	early     bool // from before what was asked for
+	again     bool // on the page before already, which is how pages by time go on
 	told      bool // handed over already in this run of the source, with its detail
 	vars      expr.Vars
+	marker    string // what a dialect knows the record by
 }
 
 // record reads one. What can't be read of it is counted, and it is handed over all the same; what it is worth is decided later.
 func (s *Source) record(body []byte, part string, received time.Time) item {
+	if s.dialect != nil {
+		return s.dialectRecord(body, received)
+	}
 	f := item{raw: event.Raw{
 		Received: received, Format: s.opts.Format, ContentType: "application/json",
 		// The page is one block of memory: an event must not keep all of it alive while it waits.

@@ -49,6 +49,7 @@ func (c Config) prepare() (*programs, []Problem) {
 		ps.add("remember", "must be from 0 to %d", maxRecall)
 	}
 	c.EventTypes.Problems(func(field, message string) { ps.add("event_types."+field, "%s", message) })
+	c.validateTimePages(&ps)
 	programs, mistakes := c.compile()
 	return programs, append(ps, mistakes...)
 }
@@ -168,6 +169,9 @@ func (c Cursor) validate(ps *problems) {
 }
 
 func (c Pagination) validate(ps *problems, at string) {
+	if c.SendSize != "" && c.Size <= 0 {
+		ps.add(at+".size", "is missing: the number that send_size sends")
+	}
 	if c.Stop == stopShort && c.Size <= 0 {
 		ps.add(at+".size", "is missing: stop: short_page has to know how many records a full page has")
 	}
@@ -191,6 +195,38 @@ func (c Pagination) validate(ps *problems, at string) {
 		ps.add(at+".from", "is for type: token, next_url or marker")
 	}
 }
+
+// validateTimePages checks what pagination.type: time needs.
+func (c Config) validateTimePages(ps *problems) {
+	page := c.Pagination
+	if page.Type != PageTime {
+		return
+	}
+	if c.Cursor.Type != CursorTime {
+		ps.add("pagination.type", "time asks for the next page by the time of the last record, and needs cursor.type: time")
+	} else if c.Cursor.Order != "ascending" && c.Cursor.Send.Until == "" {
+		ps.add("cursor.send.until", "is missing: where records come in no order a page that is full may have left out any, and less time "+
+			"is asked for then (or say cursor.order: ascending, if that is promised)")
+	}
+	if !c.sendsSize() {
+		ps.add("pagination.send_size", "is missing: the name that takes the size of a page, so that one that is full of one moment can be "+
+			"asked for with a larger size (or write {{page_size}} in a text of the request)")
+	}
+	switch {
+	case page.Size <= 0 && page.SendSize == "":
+		ps.add("pagination.size", "is missing: type: time has to know how many records a full page has")
+	case page.Size > 0 && page.MaxSize < page.Size:
+		ps.add("pagination.max_size", "must be at least size, %d", page.Size)
+	}
+}
+
+// sendsSize tells whether the service is told how many records a page may have.
+func (c Config) sendsSize() bool {
+	return c.Pagination.SendSize != "" || strings.Contains(c.requestText(), "page_size")
+}
+
+// sendSize is where the size of a page goes.
+func (c Pagination) sendSize() Send { return Send{In: c.Send.In, Name: c.SendSize} }
 
 var statuses = regexp.MustCompile(`^[1-5](xx|[0-9][0-9])$`)
 

@@ -127,14 +127,15 @@ func (w *walk) complete() {
 }
 
 // step is how far apart two times must be for the service to tell them apart.
-func (w *walk) step() time.Duration {
-	return max(time.Microsecond, w.cfg.Cursor.Send.form(w.cfg.Cursor).Step())
-}
+func (w *walk) step() time.Duration { return w.cfg.Cursor.step() }
+
+func (c Cursor) step() time.Duration { return max(time.Microsecond, c.Send.form(c).Step()) }
 
 // restart begins with the first page of a range.
 func (w *walk) restart() {
 	w.open = true
 	w.pager.restart()
+	w.pager.until = w.until
 	w.lower, w.number, w.token = w.at.From, w.at.Number, w.at.Token
 	w.reached, w.newest, w.highest, w.disorder, w.known = w.at.clone(), time.Time{}, nil, false, w.at.Newest
 }
@@ -161,6 +162,14 @@ func (w *walk) readOn(ctx context.Context) error {
 				w.reached.ETag = a.etag
 			}
 		}
+		w.items(a)
+		if why, err := w.pager.look(a); err != nil {
+			return err
+		} else if why != "" {
+			w.read++
+			w.retried(why)
+			continue
+		}
 		w.busy = true
 		ids, err := w.take(ctx, a)
 		if err != nil {
@@ -168,11 +177,12 @@ func (w *walk) readOn(ctx context.Context) error {
 		}
 		w.busy = false
 		w.read++
+		short := a.page.Listed < w.pager.size || w.pager.size == 0
 		done, err := w.pager.next(a, ids)
 		if err != nil {
 			return err
 		}
-		if done || w.beyond() {
+		if done || short && w.beyond() {
 			return nil
 		}
 	}
@@ -184,18 +194,32 @@ func (w *walk) beyond() bool {
 	return w.cfg.Cursor.Type == CursorTime && w.cfg.Cursor.Send.Until == "" && w.ascending() && w.newest.After(w.start)
 }
 
-func (w *walk) ascending() bool { return w.cfg.Cursor.Order == "ascending" && !w.disorder }
+// ascending tells whether everything up to the newest record was read. Pages by time are, in parts that have all there is.
+func (w *walk) ascending() bool {
+	return !w.disorder && (w.cfg.Cursor.Order == "ascending" || w.cfg.Pagination.Type == PageTime)
+}
+
+// items reads the records of an answer.
+func (w *walk) items(a *answer) {
+	received := w.now()
+	a.items = make([]item, len(a.page.Records))
+	for i, body := range a.page.Records {
+		r := w.record(body, w.part, received)
+		r.early = !r.raw.Time.IsZero() && r.raw.Time.Before(w.lower)
+		r.again = w.cfg.Pagination.Type == PageTime && w.pager.known[r.raw.ID]
+		a.items[i] = r
+	}
+}
 
 // take hands over the records of an answer, and returns the identities of all of them.
 func (w *walk) take(ctx context.Context, a *answer) ([]event.ID, error) {
-	received := w.now()
-	ids := make([]event.ID, 0, len(a.page.Records))
-	items := make([]item, 0, len(a.page.Records))
-	for _, body := range a.page.Records {
-		r := w.record(body, w.part, received)
+	ids := make([]event.ID, 0, len(a.items))
+	items := make([]item, 0, len(a.items))
+	for _, r := range a.items {
 		ids = append(ids, r.raw.ID)
-		r.early = !r.raw.Time.IsZero() && r.raw.Time.Before(w.lower)
-		items = append(items, r)
+		if !r.again {
+			items = append(items, r)
+		}
 	}
 	if err := w.details(ctx, items); err != nil {
 		return nil, err
@@ -227,7 +251,7 @@ func (w *walk) take(ctx context.Context, a *answer) ([]event.ID, error) {
 	} else if token != "" {
 		w.reached.Token = token
 	}
-	if w.disorder = w.disorder || disorder > 0 && w.cfg.Cursor.Order == "ascending"; w.ascending() {
+	if w.disorder = w.disorder || disorder > 0 && w.ascending(); w.ascending() {
 		etag := w.at.ETag
 		*w.at = w.reached.clone()
 		w.at.ETag = etag
@@ -246,7 +270,8 @@ func (w *walk) take(ctx context.Context, a *answer) ([]event.ID, error) {
 // no time promises not to come again, as long as the position does not pass them. Beyond that number an old one would be taken
 // for new.
 func (w *walk) remembered(items []item) error {
-	if !w.handed.same(w.at) {
+	// The records of a dialect have times; one without is taken for new when it is read back.
+	if w.dialect != nil || !w.handed.same(w.at) {
 		w.loose = 0
 		return nil
 	}

@@ -46,6 +46,8 @@ type Decoder struct {
 	Shape Shape // List if empty
 	// Key, if set, is the name under which each record of Values that is an object gets the name it has among them.
 	Key string
+	// Strict: null is no empty list, and every record is an object.
+	Strict bool
 	// Optional: an answer that does not have the path has no records.
 	Optional bool
 	// Expand leads, within a record, to a list whose elements become the records; the next path leads on from these. Parent, if
@@ -127,7 +129,7 @@ func (d Decoder) at(document []byte) ([][]byte, error) {
 	case err != nil:
 		return nil, err
 	}
-	if string(found) == "null" && d.Shape != One {
+	if string(found) == "null" && d.Shape != One && !d.Strict {
 		return nil, nil // how many services write an empty list
 	}
 	var all [][]byte
@@ -138,6 +140,11 @@ func (d Decoder) at(document []byte) ([][]byte, error) {
 		all, err = d.values(found)
 	default:
 		all, err = jsonscan.Elements(found)
+	}
+	for i, record := range all {
+		if d.Strict && err == nil && record[0] != '{' {
+			err = fmt.Errorf("record %d is no object but begins with %q", i, record[:min(len(record), 20)])
+		}
 	}
 	if err != nil && !errors.Is(err, ErrCut) {
 		err = fmt.Errorf("%s: %w", where, err)

@@ -16,6 +16,7 @@ import (
 	"stackstream/collectors/amqp"
 	"stackstream/collectors/httppoll"
 	"stackstream/collectors/panko"
+	"stackstream/collectors/telemetry"
 	"stackstream/event"
 	"stackstream/internal/app"
 	"stackstream/internal/app/config"
@@ -134,7 +135,7 @@ func TestClusterIsReadAsWritten(t *testing.T) {
 		"prod": {Events: "panko", Sources: map[string]any{"panko": &settings}},
 		"lab":  {Events: "none"},
 	}
-	if diff := cmp.Diff(want, cfg, cmp.AllowUnexported(panko.Start{})); diff != "" {
+	if diff := cmp.Diff(want, cfg, cmp.AllowUnexported(telemetry.Start{})); diff != "" {
 		t.Errorf("configuration (-want +got):\n%s", diff)
 	}
 }
@@ -258,7 +259,7 @@ func TestExampleShowsTheDefaults(t *testing.T) {
 	want.Providers = config.Providers{
 		"my-cloud": {Events: "auto", Sources: map[string]any{"amqp": &broker, "panko": &settings}},
 	}
-	if diff := cmp.Diff(want, got, cmp.AllowUnexported(panko.Start{})); diff != "" {
+	if diff := cmp.Diff(want, got, cmp.AllowUnexported(telemetry.Start{})); diff != "" {
 		t.Errorf("example (-default +example):\n%s", diff)
 	}
 }
