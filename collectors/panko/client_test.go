@@ -3,7 +3,6 @@ package panko
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -12,6 +11,8 @@ import (
 	"time"
 
 	"stackstream/collectors"
+	"stackstream/collectors/httppoll"
+	"stackstream/collectors/telemetry/telemetrytest"
 	"stackstream/event"
 	"stackstream/internal/openstack"
 	"stackstream/internal/openstack/standin"
@@ -60,7 +61,7 @@ func TestAvailable(t *testing.T) {
 			answer: func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusUnauthorized) }},
 		{name: "another service", kind: event.Invalid, want: "answered 404: 404 page not found (is this the events service? see endpoint)",
 			answer: http.NotFound},
-		{name: "a login page", kind: event.Invalid, want: "answered 200: the answer is no list of events",
+		{name: "a login page", kind: event.Invalid, want: "answered 200: the answer is no JSON but begins with \"<html>login</html>\" (is this the events service? see endpoint)",
 			answer: func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("<html>login</html>")) }},
 		{name: "down", kind: event.Unavailable, want: "answered 502: Bad Gateway",
 			answer: func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusBadGateway) }},
@@ -101,44 +102,14 @@ func TestAvailable(t *testing.T) {
 	}
 }
 
-// TestErrorsOfTheRecording reads every error that the real Panko gave.
 func TestErrorsOfTheRecording(t *testing.T) {
-	seen := 0
-	for _, x := range standin.Recorded() {
-		if x.Response.Status < 400 {
-			continue
+	telemetrytest.ErrorsOfTheRecording(t, standin.Options{}, standin.Recorded(), func(t *testing.T, h http.Handler, x standin.Exchange) error {
+		_, err := local(t, h, nil).Probe(t.Context())
+		if lost := strings.Contains(err.Error(), "no longer knows the page before"); lost != (x.Name == "marker unknown") {
+			t.Errorf("taken for a lost marker: %v", err)
 		}
-		seen++
-		t.Run(x.Name, func(t *testing.T) {
-			service := standin.New(standin.Options{})
-			service.Intercept(func(w http.ResponseWriter, r *http.Request) bool {
-				if r.URL.Path != "/v2/events" {
-					return false
-				}
-				w.WriteHeader(x.Response.Status)
-				_, _ = w.Write([]byte(x.Response.Body))
-				return true
-			})
-			_, err := local(t, service, nil).get(t.Context(), pageRequest{limit: 1})
-			want := event.Invalid
-			if x.Response.Status >= 500 {
-				want = event.Unavailable
-			}
-			if !errors.Is(err, want) || !strings.Contains(err.Error(), fmt.Sprintf("answered %d: ", x.Response.Status)) {
-				t.Errorf("error is %v, want the kind %v", err, want)
-			}
-			if strings.ContainsAny(err.Error(), "<>\n") || len(err.Error()) > 600 {
-				t.Errorf("the error is not readable: %v", err)
-			}
-			var gone markerLost
-			if errors.As(err, &gone) != (x.Name == "marker unknown") {
-				t.Errorf("taken for a lost marker: %v", err)
-			}
-		})
-	}
-	if seen < 15 {
-		t.Errorf("only %d errors were read", seen)
-	}
+		return err
+	})
 }
 
 func TestTokenIsRenewed(t *testing.T) {
@@ -151,11 +122,10 @@ func TestTokenIsRenewed(t *testing.T) {
 			}
 			return false
 		})
-		src := local(t, service, nil)
-		src.opts.Hooks.Retry = func(why string) { refused++ }
+		src := local(t, service, nil, httppoll.Hooks{Retry: func(string) { refused++ }})
 		ask := func() {
 			t.Helper()
-			if _, err := src.get(t.Context(), pageRequest{limit: 1}); err != nil {
+			if _, err := src.Probe(t.Context()); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -178,7 +148,7 @@ func TestTokenIsRenewed(t *testing.T) {
 func TestRetriesWithinARun(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		service := standin.New(standin.Options{})
-		numbered(t, service, 3)
+		telemetrytest.Numbered(t, service, 3)
 		fails := 3
 		service.Intercept(func(w http.ResponseWriter, r *http.Request) bool {
 			if r.URL.Path != "/v2/events" || fails == 0 {
@@ -189,13 +159,13 @@ func TestRetriesWithinARun(t *testing.T) {
 			return true
 		})
 		src := local(t, service, nil)
-		var out sink
-		if err := out.once(t, src); err != nil || len(out.ids()) != 3 {
-			t.Fatalf("three errors in a row: %v, %d events", err, len(out.ids()))
+		var out telemetrytest.Sink
+		if err := out.Once(t, src); err != nil || len(out.IDs()) != 3 {
+			t.Fatalf("three errors in a row: %v, %d events", err, len(out.IDs()))
 		}
 		fails = 1000
 		began := time.Now()
-		if err := out.once(t, src); !errors.Is(err, event.Unavailable) || fails != 1000-pageTries || time.Since(began) > time.Minute {
+		if err := out.Once(t, src); !errors.Is(err, event.Unavailable) || fails != 1000-4 || time.Since(began) > time.Minute {
 			t.Errorf("errors for good: %v after %d tries and %s", err, 1000-fails, time.Since(began))
 		}
 	})
@@ -215,7 +185,7 @@ func TestRetryAfterIsHonoured(t *testing.T) {
 		})
 		check := func() {
 			t.Helper()
-			_, err := local(t, service, nil).get(t.Context(), pageRequest{limit: 1})
+			_, err := local(t, service, nil).Probe(t.Context())
 			var asked *collectors.RetryAfter
 			if !errors.As(err, &asked) || asked.After != 77*time.Second || !errors.Is(err, event.Unavailable) {
 				t.Errorf("error is %v", err)

@@ -3,8 +3,8 @@ package panko
 import (
 	"strings"
 	"testing"
-	"time"
 
+	"stackstream/collectors/telemetry"
 	"stackstream/event"
 	"stackstream/internal/openstack"
 )
@@ -17,7 +17,7 @@ func TestValidate(t *testing.T) {
 		want   string // one line per problem
 	}{
 		{"good", func(*Config) {}, ""},
-		{"nothing", func(c *Config) { *c = Config{Interface: "public"} }, "" +
+		{"nothing", func(c *Config) { *c = Config{Config: telemetry.Config{Interface: "public"}} }, "" +
 			"auth.url: is missing: the address of Keystone, like https://host:5000/v3\n" +
 			"auth.user: is missing (or set user_id or application_credential)\n" +
 			"auth.password_file: is missing (or set password)\n" +
@@ -36,7 +36,7 @@ func TestValidate(t *testing.T) {
 		{"interface", func(c *Config) { c.Interface = "Public" }, `interface: is "Public"; one of public, internal, admin is meant (did you mean public?)`},
 		{"negative times", func(c *Config) { c.Jitter, c.Overlap = -1, -1 },
 			"jitter: must not be negative\noverlap: must be from 0 to 168h0m0s"},
-		{"two starts", func(c *Config) { c.SkipHistory, c.Start = true, StartNow() },
+		{"two starts", func(c *Config) { c.SkipHistory, c.Start = true, telemetry.StartNow() },
 			"skip_history: can't be set together with start: it means start: now"},
 		{"patterns", func(c *Config) { c.EventTypes.Include = []string{"", "/(/"} },
 			"event_types.include[0]: \"\": the pattern is empty\n" +
@@ -53,30 +53,6 @@ func TestValidate(t *testing.T) {
 				t.Errorf("found:\n%s\nwant:\n%s", got, tc.want)
 			}
 		})
-	}
-}
-
-func TestStart(t *testing.T) {
-	for text, want := range map[string]Start{
-		"beginning": {}, "now": StartNow(), "2026-01-02T15:04:05Z": StartAt(time.Date(2026, 1, 2, 15, 4, 5, 0, time.UTC)),
-		"2026-01-02T16:04:05+01:00": StartAt(time.Date(2026, 1, 2, 15, 4, 5, 0, time.UTC)),
-	} {
-		var s Start
-		if err := s.UnmarshalText([]byte(text)); err != nil || s != want {
-			t.Errorf("%q was read as %+v, %v", text, s, err)
-		}
-		back, err := s.MarshalText()
-		if err != nil {
-			t.Fatal(err)
-		}
-		var again Start
-		if err := again.UnmarshalText(back); err != nil || again != s {
-			t.Errorf("%q was written as %q and read as %+v", text, back, again)
-		}
-	}
-	var s Start
-	if err := s.UnmarshalText([]byte("yesterday")); err == nil {
-		t.Error("yesterday was taken for a time")
 	}
 }
 

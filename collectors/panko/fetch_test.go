@@ -12,84 +12,51 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
-
+	"stackstream/collectors/telemetry/telemetrytest"
 	"stackstream/event"
 	"stackstream/internal/openstack/standin"
 )
 
-// numbered puts n events a second apart that end a minute ago, and returns their ids.
-func numbered(t *testing.T, s *standin.Service, n int) []string {
-	t.Helper()
-	var ids []string
-	first := time.Now().Add(-time.Minute - time.Duration(n)*time.Second)
-	for i := range n {
-		id := fmt.Sprintf("e%04d", i)
-		s.Put(made(t, id, first.Add(time.Duration(i)*time.Second)))
-		ids = append(ids, id)
-	}
-	return ids
-}
-
-func wantIDs(t *testing.T, got, want []string) {
-	t.Helper()
-	if diff := cmp.Diff(want, got); diff != "" {
-		t.Errorf("events (-want +got):\n%s", diff)
-	}
-}
-
-// queries records what Panko is asked.
-func queries(s *standin.Service) *[]string {
-	var asked []string
-	s.Intercept(func(_ http.ResponseWriter, r *http.Request) bool {
-		if r.URL.Path == "/v2/events" {
-			asked = append(asked, r.URL.RawQuery)
-		}
-		return false
-	})
-	return &asked
-}
-
 func TestReadsPageByPage(t *testing.T) {
 	s := standin.New(standin.Options{})
-	want := numbered(t, s, 25)
-	asked := queries(s)
-	var out sink
-	if err := out.once(t, local(t, s, func(c *Config) { c.Limit = 10 })); err != nil {
+	want := telemetrytest.Numbered(t, s, 25)
+	asked := telemetrytest.Queries(s)
+	var out telemetrytest.Sink
+	if err := out.Once(t, local(t, s, func(c *Config) { c.Limit = 10 })); err != nil {
 		t.Fatal(err)
 	}
-	wantIDs(t, out.ids(), want)
+	telemetrytest.Want(t, out.IDs(), want)
 	plain := "sort=generated:asc&limit=10&q.field=all_tenants&q.op=eq&q.value=True"
-	wantIDs(t, *asked, []string{plain, plain + "&marker=e0009", plain + "&marker=e0019", plain + "&marker=e0024"})
+	telemetrytest.Want(t, *asked, []string{plain, plain + "&marker=e0009", plain + "&marker=e0019", plain + "&marker=e0024"})
 }
 
 func TestASecondRunReadsBackTheOverlap(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := standin.New(standin.Options{})
-		numbered(t, s, 25)
+		telemetrytest.Numbered(t, s, 25)
 		src := local(t, s, func(c *Config) { c.Overlap = 3 * time.Second; c.AllTenants = false })
-		var out sink
-		if err := out.once(t, src); err != nil {
+		var out telemetrytest.Sink
+		if err := out.Once(t, src); err != nil {
 			t.Fatal(err)
 		}
 		begin := time.Now()
 		time.Sleep(10 * time.Second)
-		out.batches = nil
-		asked := queries(s)
-		if err := out.once(t, src); err != nil {
+		out.Batches = nil
+		asked := telemetrytest.Queries(s)
+		if err := out.Once(t, src); err != nil {
 			t.Fatal(err)
 		}
-		wantIDs(t, out.ids(), []string{"e0021", "e0022", "e0023", "e0024"})
+		telemetrytest.Want(t, out.IDs(), []string{"e0021", "e0022", "e0023", "e0024"})
 		newest := begin.Add(-time.Minute - time.Second)
 		from := newest.Add(-3 * time.Second).UTC().Format("2006-01-02T15:04:05.000000")
 		if want := "&q.field=start_timestamp&q.op=ge&q.value=" + strings.ReplaceAll(from, ":", "%3A"); !strings.Contains((*asked)[0], want) {
 			t.Errorf("asked %s, want %s in it", (*asked)[0], want)
 		}
-		last := out.batches[len(out.batches)-1]
+		last := out.Batches[len(out.Batches)-1]
 		if want := time.Now().Add(-3 * time.Second); !last.Watermark.Equal(want) || len(last.Events) > 0 {
 			t.Errorf("the last batch has the watermark %s, want the run's beginning less the overlap, %s", last.Watermark, want)
 		}
-		for i, b := range out.batches {
+		for i, b := range out.Batches {
 			if !b.Floor.Equal(newest.Add(-3 * time.Second)) {
 				t.Errorf("batch %d has the floor %s", i, b.Floor)
 			}
@@ -100,7 +67,7 @@ func TestASecondRunReadsBackTheOverlap(t *testing.T) {
 func TestNoWatermarkBeforeTheEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := standin.New(standin.Options{})
-		numbered(t, s, 30)
+		telemetrytest.Numbered(t, s, 30)
 		s.Intercept(func(w http.ResponseWriter, r *http.Request) bool {
 			if r.URL.Query().Get("marker") == "e0019" {
 				http.Error(w, "gone for good", http.StatusBadRequest)
@@ -108,25 +75,25 @@ func TestNoWatermarkBeforeTheEnd(t *testing.T) {
 			}
 			return false
 		})
-		var out sink
-		err := out.once(t, local(t, s, func(c *Config) { c.Limit = 10 }))
+		var out telemetrytest.Sink
+		err := out.Once(t, local(t, s, func(c *Config) { c.Limit = 10 }))
 		if !errors.Is(err, event.Invalid) || !strings.Contains(err.Error(), "answered 400: gone for good") {
 			t.Errorf("error is %v", err)
 		}
-		for _, b := range out.batches {
+		for _, b := range out.Batches {
 			if !b.Watermark.IsZero() {
 				t.Errorf("a run that failed has a watermark: %s", b.Watermark)
 			}
 		}
-		if len(out.ids()) != 20 {
-			t.Errorf("%d events were handed over before the error", len(out.ids()))
+		if len(out.IDs()) != 20 {
+			t.Errorf("%d events were handed over before the error", len(out.IDs()))
 		}
 		s.Intercept(nil)
-		out.batches = nil
-		if err := out.once(t, local(t, s, nil)); err != nil {
+		out.Batches = nil
+		if err := out.Once(t, local(t, s, nil)); err != nil {
 			t.Fatal(err)
 		}
-		if ids := out.ids(); !slices.Contains(ids, "e0020") || ids[len(ids)-1] != "e0029" {
+		if ids := out.IDs(); !slices.Contains(ids, "e0020") || ids[len(ids)-1] != "e0029" {
 			t.Errorf("after the error it went on with %v", ids)
 		}
 	})
@@ -138,53 +105,53 @@ func TestEqualTimesAcrossPages(t *testing.T) {
 	var want []string
 	for i := range 23 {
 		id := fmt.Sprintf("same-%02d", i)
-		s.Put(made(t, id, at))
+		s.Put(telemetrytest.Made(t, id, at))
 		want = append(want, id)
 	}
-	var out sink
+	var out telemetrytest.Sink
 	src := local(t, s, func(c *Config) { c.Limit = 5; c.Overlap = 0 })
-	if err := out.once(t, src); err != nil {
+	if err := out.Once(t, src); err != nil {
 		t.Fatal(err)
 	}
-	wantIDs(t, out.ids(), want)
+	telemetrytest.Want(t, out.IDs(), want)
 	// One more of the same microsecond must be seen even without any overlap.
-	s.Put(made(t, "same-99", at))
-	if err := out.once(t, src); err != nil {
+	s.Put(telemetrytest.Made(t, "same-99", at))
+	if err := out.Once(t, src); err != nil {
 		t.Fatal(err)
 	}
-	if ids := out.ids(); ids[len(ids)-1] != "same-99" {
+	if ids := out.IDs(); ids[len(ids)-1] != "same-99" {
 		t.Errorf("last event is %s", ids[len(ids)-1])
 	}
 }
 
 func TestShortPagesAreNotTheEnd(t *testing.T) {
 	s := standin.New(standin.Options{Seed: 5})
-	want := numbered(t, s, 200)
+	want := telemetrytest.Numbered(t, s, 200)
 	s.SetFaults(standin.Faults{ShortPages: true})
-	var out sink
-	if err := out.once(t, local(t, s, func(c *Config) { c.Limit = 20 })); err != nil {
+	var out telemetrytest.Sink
+	if err := out.Once(t, local(t, s, func(c *Config) { c.Limit = 20 })); err != nil {
 		t.Fatal(err)
 	}
-	wantIDs(t, out.ids(), want)
+	telemetrytest.Want(t, out.IDs(), want)
 }
 
 func TestAnEventInTheFutureHidesNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := standin.New(standin.Options{})
 		src := local(t, s, nil)
-		s.Put(made(t, "future", time.Now().Add(24*time.Hour)))
-		var out sink
+		s.Put(telemetrytest.Made(t, "future", time.Now().Add(24*time.Hour)))
+		var out telemetrytest.Sink
 		for i := range 5 {
-			s.Put(made(t, "now"+strconv.Itoa(i), time.Now()))
+			s.Put(telemetrytest.Made(t, "now"+strconv.Itoa(i), time.Now()))
 			time.Sleep(20 * time.Second)
-			if err := out.once(t, src); err != nil {
+			if err := out.Once(t, src); err != nil {
 				t.Fatal(err)
 			}
-			if floor := out.from.Floor; time.Now().Add(-30 * time.Second).Before(floor) {
+			if floor := out.From.Floor; time.Now().Add(-30 * time.Second).Before(floor) {
 				t.Fatalf("floor %s", floor)
 			}
 		}
-		seen := out.ids()
+		seen := out.IDs()
 		for i := range 5 {
 			if !slices.Contains(seen, "now"+strconv.Itoa(i)) {
 				t.Errorf("event %d was hidden", i)
@@ -207,22 +174,21 @@ func TestEventsWithoutTimeAreHandedOver(t *testing.T) {
 		_, _ = w.Write([]byte(odd))
 		return true
 	})
-	var n counter
-	src := local(t, s, nil)
-	src.opts.Hooks = n.hooks()
-	var out sink
-	if err := out.once(t, src); err != nil {
+	var n telemetrytest.Counter
+	src := local(t, s, nil, n.Hooks())
+	var out telemetrytest.Sink
+	if err := out.Once(t, src); err != nil {
 		t.Fatal(err)
 	}
-	if len(out.events()) != 3 || n.get("no-time") != 2 || n.get("no-id") != 1 {
-		t.Errorf("handed over %v, counted %v", out.ids(), n.n)
+	if len(out.Events()) != 3 || n.Get("no-time") != 2 || n.Get("no-id") != 1 {
+		t.Errorf("handed over %v, counted %d and %d", out.IDs(), n.Get("no-time"), n.Get("no-id"))
 	}
-	var at cursor
-	if err := json.Unmarshal(out.from.Cursor, &at); err != nil {
+	var at struct{ Generated time.Time }
+	if err := json.Unmarshal(out.From.Cursor, &at); err != nil {
 		t.Fatal(err)
 	}
 	if want := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC); !at.Generated.Equal(want) {
-		t.Errorf("cursor is %s", out.from.Cursor)
+		t.Errorf("cursor is %s", out.From.Cursor)
 	}
 }
 
@@ -251,12 +217,12 @@ func TestPagingThatLeadsNowhereIsAnError(t *testing.T) {
 				calls++
 				return true
 			})
-			var out sink
-			err := out.once(t, local(t, s, func(c *Config) { c.Limit = 2 }))
+			var out telemetrytest.Sink
+			err := out.Once(t, local(t, s, func(c *Config) { c.Limit = 2 }))
 			if !errors.Is(err, event.Invalid) || !strings.Contains(err.Error(), tc.want) {
 				t.Errorf("error is %v, want %q", err, tc.want)
 			}
-			if len(out.events()) == 0 {
+			if len(out.Events()) == 0 {
 				t.Error("what was on the pages is not handed over")
 			}
 		})
@@ -265,7 +231,7 @@ func TestPagingThatLeadsNowhereIsAnError(t *testing.T) {
 
 func TestALostMarkerBeginsAgainAtTheCursor(t *testing.T) {
 	s := standin.New(standin.Options{})
-	want := numbered(t, s, 30)
+	want := telemetrytest.Numbered(t, s, 30)
 	removed := false
 	s.Intercept(func(_ http.ResponseWriter, r *http.Request) bool {
 		if r.URL.Query().Get("marker") == "e0019" && !removed {
@@ -274,17 +240,16 @@ func TestALostMarkerBeginsAgainAtTheCursor(t *testing.T) {
 		}
 		return false
 	})
-	var n counter
-	src := local(t, s, func(c *Config) { c.Limit = 10; c.Overlap = 2 * time.Second })
-	src.opts.Hooks = n.hooks()
-	var out sink
-	if err := out.once(t, src); err != nil {
+	var n telemetrytest.Counter
+	src := local(t, s, func(c *Config) { c.Limit = 10; c.Overlap = 2 * time.Second }, n.Hooks())
+	var out telemetrytest.Sink
+	if err := out.Once(t, src); err != nil {
 		t.Fatal(err)
 	}
-	got := slices.Compact(slices.Sorted(slices.Values(out.ids())))
-	wantIDs(t, got, want)
-	if n.get("marker") != 1 || len(out.ids()) != 32 {
-		t.Errorf("began again %d times and handed over %d events", n.get("marker"), len(out.ids()))
+	got := slices.Compact(slices.Sorted(slices.Values(out.IDs())))
+	telemetrytest.Want(t, got, want)
+	if n.Get("marker") != 1 || len(out.IDs()) != 32 {
+		t.Errorf("began again %d times and handed over %d events", n.Get("marker"), len(out.IDs()))
 	}
 }
 
@@ -302,15 +267,14 @@ func TestPagesThatAreTooLargeAreAskedForInParts(t *testing.T) {
 		s.Put(e)
 		want = append(want, id)
 	}
-	var n counter
-	src := local(t, s, func(c *Config) { c.MaxBody = 64 << 10 })
-	src.opts.Hooks = n.hooks()
-	var out sink
-	if err := out.once(t, src); err != nil {
+	var n telemetrytest.Counter
+	src := local(t, s, func(c *Config) { c.MaxBody = 64 << 10 }, n.Hooks())
+	var out telemetrytest.Sink
+	if err := out.Once(t, src); err != nil {
 		t.Fatal(err)
 	}
-	wantIDs(t, out.ids(), want)
-	if n.get("size") == 0 {
+	telemetrytest.Want(t, out.IDs(), want)
+	if n.Get("size") == 0 {
 		t.Error("no page was too large")
 	}
 	huge, err := standin.ParseEvent([]byte(`{"message_id": "huge", "generated": "` +
@@ -319,28 +283,28 @@ func TestPagesThatAreTooLargeAreAskedForInParts(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.Put(huge)
-	if err := out.once(t, src); !errors.Is(err, event.Invalid) || !strings.Contains(err.Error(), "larger than max_body") {
+	if err := out.Once(t, src); !errors.Is(err, event.Invalid) || !strings.Contains(err.Error(), "larger than max_body") {
 		t.Errorf("an event larger than max_body: %v", err)
 	}
 }
 
 func TestFilter(t *testing.T) {
 	s := standin.New(standin.Options{})
-	numbered(t, s, 10)
-	var out sink
-	err := out.once(t, local(t, s, func(c *Config) {
+	telemetrytest.Numbered(t, s, 10)
+	var out telemetrytest.Sink
+	err := out.Once(t, local(t, s, func(c *Config) {
 		c.EventTypes.Include, c.EventTypes.Exclude = []string{"test.e000*"}, []string{"/[02468]$/"}
 	}))
 	if err != nil {
 		t.Fatal(err)
 	}
-	wantIDs(t, out.ids(), []string{"e0001", "e0003", "e0005", "e0007", "e0009"})
+	telemetrytest.Want(t, out.IDs(), []string{"e0001", "e0003", "e0005", "e0007", "e0009"})
 	filtered := 0
-	for _, b := range out.batches {
+	for _, b := range out.Batches {
 		filtered += b.Filtered
 	}
-	var at cursor
-	if err := json.Unmarshal(out.from.Cursor, &at); err != nil || filtered != 5 {
+	var at struct{ Generated time.Time }
+	if err := json.Unmarshal(out.From.Cursor, &at); err != nil || filtered != 5 {
 		t.Errorf("%d events were counted as filtered (%v)", filtered, err)
 	}
 }
@@ -353,12 +317,12 @@ func TestARunEndsOnABusyCloud(t *testing.T) {
 			if r.URL.Path == "/v2/events" {
 				n++
 				time.Sleep(time.Millisecond)
-				s.Put(made(t, fmt.Sprintf("e%04d", n), time.Now())) // one more between any two pages
+				s.Put(telemetrytest.Made(t, fmt.Sprintf("e%04d", n), time.Now())) // one more between any two pages
 			}
 			return false
 		})
-		var out sink
-		if err := out.once(t, local(t, s, nil)); err != nil {
+		var out telemetrytest.Sink
+		if err := out.Once(t, local(t, s, nil)); err != nil {
 			t.Fatal(err)
 		}
 		if n > 3 {

@@ -9,19 +9,9 @@ import (
 	"testing/synctest"
 	"time"
 
+	"stackstream/collectors/telemetry/telemetrytest"
 	"stackstream/internal/openstack/standin"
 )
-
-// answer makes the service answer for Panko.
-func answer(s *standin.Service, f http.HandlerFunc) {
-	s.Intercept(func(w http.ResponseWriter, r *http.Request) bool {
-		if r.URL.Path != "/v2/events" {
-			return false
-		}
-		f(w, r)
-		return true
-	})
-}
 
 // listed writes events one second apart, with the given numbers.
 func listed(first time.Time, numbers ...int) []byte {
@@ -37,25 +27,24 @@ func TestWhatIsOlderThanAskedForIsLeftOut(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := standin.New(standin.Options{})
 		first := time.Now().Add(-time.Hour)
-		answer(s, func(w http.ResponseWriter, r *http.Request) {
+		telemetrytest.Answer(s, func(w http.ResponseWriter, r *http.Request) {
 			if r.URL.Query().Get("marker") != "" {
 				_, _ = w.Write([]byte("[]"))
 				return
 			}
 			_, _ = w.Write(listed(first, 0, 1, 100, 101)) // whatever the time that is asked for
 		})
-		var n counter
-		src := local(t, s, nil)
-		src.opts.Hooks = n.hooks()
-		var out sink
+		var n telemetrytest.Counter
+		src := local(t, s, nil, n.Hooks())
+		var out telemetrytest.Sink
 		for range 2 {
-			if err := out.once(t, src); err != nil {
+			if err := out.Once(t, src); err != nil {
 				t.Fatal(err)
 			}
 		}
-		wantIDs(t, out.ids(), []string{"e0000", "e0001", "e0100", "e0101", "e0100", "e0101"})
-		if n.get("too-early") != 2 {
-			t.Errorf("counted %v", n.n)
+		telemetrytest.Want(t, out.IDs(), []string{"e0000", "e0001", "e0100", "e0101", "e0100", "e0101"})
+		if n.Get("too-early") != 2 {
+			t.Errorf("counted %d", n.Get("too-early"))
 		}
 	})
 }
@@ -72,7 +61,7 @@ func TestPagesFromTheNewestOnLoseNothingWhenOneFails(t *testing.T) {
 			s := standin.New(standin.Options{})
 			first := time.Now().Add(-time.Hour)
 			down := true
-			answer(s, func(w http.ResponseWriter, r *http.Request) {
+			telemetrytest.Answer(s, func(w http.ResponseWriter, r *http.Request) {
 				marker := r.URL.Query().Get("marker")
 				if down && marker == "e0300" {
 					http.Error(w, "no", http.StatusBadRequest)
@@ -84,27 +73,26 @@ func TestPagesFromTheNewestOnLoseNothingWhenOneFails(t *testing.T) {
 				})
 				_, _ = w.Write(listed(first, shown...))
 			})
-			var n counter
-			src := local(t, s, func(c *Config) { c.AllTenants = false })
-			src.opts.Hooks = n.hooks()
-			var out sink
-			if err := out.once(t, src); err == nil {
+			var n telemetrytest.Counter
+			src := local(t, s, func(c *Config) { c.AllTenants = false }, n.Hooks())
+			var out telemetrytest.Sink
+			if err := out.Once(t, src); err == nil {
 				t.Fatal("the page that failed is no error")
 			}
 			down = false
-			if err := out.once(t, src); err != nil {
+			if err := out.Once(t, src); err != nil {
 				t.Fatal(err)
 			}
 			for _, id := range []string{"e0100", "e0200", "e0300", "e0400"} {
-				if !slices.Contains(out.ids(), id) {
-					t.Errorf("%s is lost; handed over were %v", id, out.ids())
+				if !slices.Contains(out.IDs(), id) {
+					t.Errorf("%s is lost; handed over were %v", id, out.IDs())
 				}
 			}
-			if n.get("disorder") == 0 {
+			if n.Get("disorder") == 0 {
 				t.Error("nobody is told")
 			}
-			if want := first.Add(400*time.Second - 30*time.Second); !out.from.Floor.Equal(want.Truncate(time.Microsecond)) {
-				t.Errorf("after all was read the floor is %s, want %s", out.from.Floor, want)
+			if want := first.Add(400*time.Second - 30*time.Second); !out.From.Floor.Equal(want.Truncate(time.Microsecond)) {
+				t.Errorf("after all was read the floor is %s, want %s", out.From.Floor, want)
 			}
 		})
 	}
@@ -114,14 +102,14 @@ func TestPagesOutOfOrderAreReadToTheEnd(t *testing.T) {
 	s := standin.New(standin.Options{})
 	pages := map[string][]int{"": {400, 300, 5000}, "e5000": {200}} // the last of the first page lies in the future
 	first := time.Now().Add(-time.Hour)
-	answer(s, func(w http.ResponseWriter, r *http.Request) {
+	telemetrytest.Answer(s, func(w http.ResponseWriter, r *http.Request) {
 		_, _ = w.Write(listed(first, pages[r.URL.Query().Get("marker")]...))
 	})
-	var out sink
-	if err := out.once(t, local(t, s, nil)); err != nil {
+	var out telemetrytest.Sink
+	if err := out.Once(t, local(t, s, nil)); err != nil {
 		t.Fatal(err)
 	}
-	wantIDs(t, out.ids(), []string{"e0400", "e0300", "e5000", "e0200"})
+	telemetrytest.Want(t, out.IDs(), []string{"e0400", "e0300", "e5000", "e0200"})
 }
 
 // RAW forgets events in the end. What it may have forgotten must not come again from a cloud that has nothing new.
@@ -129,34 +117,34 @@ func TestALongQuietCloudDoesNotShowItsLastEventsAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := standin.New(standin.Options{})
 		src := local(t, s, nil)
-		s.Put(made(t, "a", time.Now()), made(t, "b", time.Now().Add(10*time.Second)))
+		s.Put(telemetrytest.Made(t, "a", time.Now()), telemetrytest.Made(t, "b", time.Now().Add(10*time.Second)))
 		newest := time.Now().Add(10 * time.Second)
-		var out sink
+		var out telemetrytest.Sink
 		once := func(want ...string) {
 			t.Helper()
-			out.batches = nil
-			if err := out.once(t, src); err != nil {
+			out.Batches = nil
+			if err := out.Once(t, src); err != nil {
 				t.Fatal(err)
 			}
-			wantIDs(t, out.ids(), want)
+			telemetrytest.Want(t, out.IDs(), want)
 		}
 		time.Sleep(20 * time.Second)
 		once("a", "b")
 		time.Sleep(23 * time.Hour)
-		s.Put(made(t, "late", newest.Add(-time.Second)))
+		s.Put(telemetrytest.Made(t, "late", newest.Add(-time.Second)))
 		once("a", "late", "b")
 		time.Sleep(2 * time.Hour)
 		once("a", "late", "b") // the run that finds that a day has passed
 		once()
-		if !out.from.Floor.After(newest) {
-			t.Errorf("the floor is %s, so that RAW has to remember what was at %s", out.from.Floor, newest)
+		if !out.From.Floor.After(newest) {
+			t.Errorf("the floor is %s, so that RAW has to remember what was at %s", out.From.Floor, newest)
 		}
 		// What was held up somewhere, and is newer than all that was seen, still comes.
-		s.Put(made(t, "held up", newest.Add(time.Minute)))
+		s.Put(telemetrytest.Made(t, "held up", newest.Add(time.Minute)))
 		once("held up")
-		s.Put(made(t, "held up longer", newest.Add(time.Minute-time.Second)))
+		s.Put(telemetrytest.Made(t, "held up longer", newest.Add(time.Minute-time.Second)))
 		once("held up longer", "held up")
-		s.Put(made(t, "new", time.Now()))
+		s.Put(telemetrytest.Made(t, "new", time.Now()))
 		time.Sleep(time.Second)
 		once("held up longer", "held up", "new")
 		once("new")
@@ -166,17 +154,17 @@ func TestALongQuietCloudDoesNotShowItsLastEventsAgain(t *testing.T) {
 func TestFilteredEventsAreCountedOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := standin.New(standin.Options{})
-		numbered(t, s, 10)
+		telemetrytest.Numbered(t, s, 10)
 		src := local(t, s, func(c *Config) { c.EventTypes.Exclude, c.Limit = []string{"*"}, 4 })
-		var out sink
+		var out telemetrytest.Sink
 		for range 5 {
-			if err := out.once(t, src); err != nil {
+			if err := out.Once(t, src); err != nil {
 				t.Fatal(err)
 			}
 			time.Sleep(10 * time.Second)
 		}
 		filtered := 0
-		for _, b := range out.batches {
+		for _, b := range out.Batches {
 			filtered += b.Filtered
 		}
 		if filtered != 10 {
@@ -201,16 +189,16 @@ func TestTheEarlierClockCounts(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				s := standin.New(standin.Options{})
 				now := time.Now().UTC()
-				s.Put(made(t, "a", now.Add(-time.Hour)), made(t, "b", now.Add(-5*time.Minute)))
+				s.Put(telemetrytest.Made(t, "a", now.Add(-time.Hour)), telemetrytest.Made(t, "b", now.Add(-5*time.Minute)))
 				s.Intercept(func(w http.ResponseWriter, _ *http.Request) bool {
 					w.Header().Set("Date", tc.date(now))
 					return false
 				})
-				var out sink
-				if err := out.once(t, local(t, s, nil)); err != nil {
+				var out telemetrytest.Sink
+				if err := out.Once(t, local(t, s, nil)); err != nil {
 					t.Fatal(err)
 				}
-				last := out.batches[len(out.batches)-1]
+				last := out.Batches[len(out.Batches)-1]
 				if want := now.Add(tc.want - 30*time.Second); !last.Watermark.Equal(want) {
 					t.Errorf("the watermark is %s, want %s", last.Watermark, want)
 				}

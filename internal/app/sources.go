@@ -10,6 +10,7 @@ import (
 
 	"stackstream/collectors"
 	"stackstream/collectors/amqp"
+	"stackstream/collectors/ceilometer"
 	"stackstream/collectors/httppoll"
 	"stackstream/collectors/none"
 	"stackstream/collectors/panko"
@@ -62,6 +63,15 @@ func sourceKinds() []SourceKind {
 		},
 		{
 			Kind: config.Kind{
+				Name:     ceilometer.Kind,
+				About:    "events of an OpenStack cloud, from the API that Ceilometer had before Panko",
+				Settings: func() any { c := ceilometer.Default(); return &c },
+				Problems: func(s any) []config.Problem { return config.Problems(s.(*ceilometer.Config).Validate()) },
+			},
+			Candidate: ceilometerCandidate,
+		},
+		{
+			Kind: config.Kind{
 				Name:     httppoll.Kind,
 				About:    "events of any service that hands them out over HTTP",
 				Settings: func() any { c := httppoll.Default(); return &c },
@@ -88,13 +98,11 @@ func amqpCandidate(p event.Provider, settings any, env SourceEnv) collectors.Can
 	})
 }
 
-func pankoCandidate(p event.Provider, settings any, env SourceEnv) collectors.Candidate {
-	cfg := *settings.(*panko.Config)
-	return collectors.Candidate{Kind: panko.Kind, Shards: []collectors.Shard{{
-		Name: panko.Kind,
-		Spec: cfg.Spec(),
-		New: func(collectors.Report) (collectors.Source, error) {
-			s, err := panko.New(cfg, panko.Options{Version: env.Version, Hooks: env.Metrics.Panko(p, panko.Kind)})
+// single is a kind of one source.
+func single[S collectors.Source](name event.Source, spec collectors.Spec, build func(collectors.Report) (S, error)) collectors.Candidate {
+	return collectors.Candidate{Kind: string(name), Shards: []collectors.Shard{{Name: name, Spec: spec,
+		New: func(report collectors.Report) (collectors.Source, error) {
+			s, err := build(report)
 			if err != nil {
 				return nil, err
 			}
@@ -103,21 +111,27 @@ func pankoCandidate(p event.Provider, settings any, env SourceEnv) collectors.Ca
 	}}}
 }
 
+func pankoCandidate(p event.Provider, settings any, env SourceEnv) collectors.Candidate {
+	cfg := *settings.(*panko.Config)
+	return single(panko.Kind, cfg.Spec(), func(report collectors.Report) (*panko.Source, error) {
+		return panko.New(cfg, panko.Options{Version: env.Version, Hooks: env.Metrics.HTTP(p, panko.Kind), Report: report})
+	})
+}
+
+func ceilometerCandidate(p event.Provider, settings any, env SourceEnv) collectors.Candidate {
+	cfg := *settings.(*ceilometer.Config)
+	return single(ceilometer.Kind, cfg.Spec(), func(report collectors.Report) (*ceilometer.Source, error) {
+		return ceilometer.New(cfg, ceilometer.Options{Version: env.Version, Hooks: env.Metrics.HTTP(p, ceilometer.Kind), Report: report})
+	})
+}
+
 func httpCandidate(p event.Provider, settings any, env SourceEnv) collectors.Candidate {
 	cfg := *settings.(*httppoll.Config)
-	return collectors.Candidate{Kind: httppoll.Kind, Shards: []collectors.Shard{{
-		Name: httppoll.Kind,
-		Spec: cfg.Spec(),
-		New: func(report collectors.Report) (collectors.Source, error) {
-			s, err := httppoll.New(cfg, httppoll.Options{
-				Version: env.Version, Format: httpevent.Format(p), Hooks: env.Metrics.HTTP(p, httppoll.Kind), Report: report,
-			})
-			if err != nil {
-				return nil, err
-			}
-			return s, nil
-		},
-	}}}
+	return single(httppoll.Kind, cfg.Spec(), func(report collectors.Report) (*httppoll.Source, error) {
+		return httppoll.New(cfg, httppoll.Options{
+			Version: env.Version, Format: httpevent.Format(p), Hooks: env.Metrics.HTTP(p, httppoll.Kind), Report: report,
+		})
+	})
 }
 
 // candidates are the configured sources of a provider, in order of priority.

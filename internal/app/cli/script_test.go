@@ -54,8 +54,9 @@ const patience = 60 * time.Second
 // TestScripts runs the scripts in testdata. They read as documentation of the commands. Besides testscript's own
 // commands they know:
 //
-//	cloud [EVENTS [RATE]]    a stand-in for an OpenStack cloud with so many events and so many more a second; its
-//	                         it is at $CLOUD, its Keystone at $KEYSTONE
+//	cloud [EVENTS [RATE]]    a stand-in for an OpenStack cloud with so many events and so many more a second; it is at
+//	                         $CLOUD, its Keystone at $KEYSTONE. "cloud ceilometer …" has Ceilometer's API in place of Panko's,
+//	                         "cloud moved" sends whoever asks Ceilometer on to Panko
 //	service [COUNT [PAGING [descending]]]
 //	                         a stand-in for an event service at $SERVICE that knows one by what is in the file token, with so
 //	                         many events (25), a second apart, in pages of 10 (marker)
@@ -100,6 +101,13 @@ type (
 
 func startCloud(ts *testscript.TestScript, neg bool, args []string) {
 	options := standin.Options{}
+	if len(args) > 0 && (args[0] == "ceilometer" || args[0] == "moved") {
+		options.Ceilometer = true
+		if args[0] == "moved" {
+			options.MovedTo = "http://panko.example.org:8977"
+		}
+		args = args[1:]
+	}
 	if len(args) > 0 {
 		n, err := strconv.Atoi(args[0])
 		ts.Check(err)

@@ -6,7 +6,6 @@ import (
 
 	"stackstream/collectors"
 	"stackstream/collectors/httppoll"
-	"stackstream/collectors/panko"
 	"stackstream/event"
 	"stackstream/internal/app/admin"
 	"stackstream/jetstream"
@@ -43,29 +42,13 @@ func (m *Metrics) Collectors() collectors.Hooks {
 	}
 }
 
-// Panko is what a Panko source reports to. A nil Metrics listens to nothing.
-func (m *Metrics) Panko(p event.Provider, s event.Source) panko.Hooks {
-	return panko.Hooks(m.polling(p, s))
-}
-
-// HTTP is what an HTTP event service reports to. A nil Metrics listens to nothing.
+// HTTP is what a source reports to that is asked page by page. A nil Metrics listens to nothing.
 func (m *Metrics) HTTP(p event.Provider, s event.Source) httppoll.Hooks {
-	return httppoll.Hooks(m.polling(p, s))
-}
-
-// polling are the hooks of every source that is asked page by page.
-type polling struct {
-	Page  func(records int, bytes int64, took time.Duration)
-	Retry func(why string)
-	Odd   func(what string, n int)
-}
-
-func (m *Metrics) polling(p event.Provider, s event.Source) polling {
 	if m == nil {
-		return polling{}
+		return httppoll.Hooks{}
 	}
 	labels := []string{string(p), string(s)}
-	return polling{
+	return httppoll.Hooks{
 		Page: func(_ int, _ int64, took time.Duration) {
 			m.pages.WithLabelValues(labels...).Inc()
 			m.pageTook.WithLabelValues(labels...).Observe(took.Seconds())

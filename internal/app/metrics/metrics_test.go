@@ -66,7 +66,7 @@ func TestHooksAreCounted(t *testing.T) {
 	w.Waiting(nil)
 	m.NATS().Reconnected()
 	m.NATS().Connected(nil)
-	m.Panko("prod", "panko").Odd("no-id", 4)
+	m.HTTP("prod", "panko").Odd("no-id", 4)
 	m.Watermarks([]event.Watermark{{
 		Provider: "prod", Source: "panko", Collected: 9, Normalized: 7, LagEvents: 2, Lag: time.Second, NormalizedTime: watermark,
 	}}, "panko")

@@ -1,17 +1,35 @@
-package panko
+package telemetry
 
 import (
 	"bytes"
 	"encoding/json"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 
-	"stackstream/event"
+	"stackstream/collectors/httppoll"
 	"stackstream/internal/openstack/standin"
+	"stackstream/internal/records"
 )
+
+// element is one event of a page.
+type element struct {
+	body []byte
+	httppoll.Reading
+}
+
+// decodePage takes an answer apart as the engine does.
+func decodePage(body []byte) ([]element, error) {
+	page, err := records.Decoder{Form: records.JSON, Strict: true}.Decode(body)
+	var out []element
+	for _, record := range page.Records {
+		out = append(out, element{record, Read(record)})
+	}
+	return out, err
+}
 
 func TestDecodesTheRecordedPages(t *testing.T) {
 	pages := 0
@@ -21,9 +39,9 @@ func TestDecodesTheRecordedPages(t *testing.T) {
 			continue
 		}
 		t.Run(x.Name, func(t *testing.T) {
-			elements, odd, err := decodePage([]byte(x.Response.Body), time.Now())
-			if err != nil || odd != (oddities{}) {
-				t.Fatalf("decode: %v, %+v", err, odd)
+			elements, err := decodePage([]byte(x.Response.Body))
+			if err != nil {
+				t.Fatalf("decode: %v", err)
 			}
 			var want []json.RawMessage
 			if err := json.Unmarshal([]byte(x.Response.Body), &want); err != nil || len(want) != len(elements) {
@@ -34,8 +52,7 @@ func TestDecodesTheRecordedPages(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				if !bytes.Equal(e.raw.Body, want[i]) || string(e.raw.ID) != known.ID || e.raw.Hashed ||
-					!e.raw.Time.Equal(known.Generated) || e.eventType != known.Type || e.raw.Format != Format {
+				if !bytes.Equal(e.body, want[i]) || e.ID != known.ID || !e.Time.Equal(known.Generated) || e.Type != known.Type || e.Odd != nil {
 					t.Errorf("element %d decoded as %+v", i, e)
 				}
 			}
@@ -51,44 +68,40 @@ func TestDecodesOddElements(t *testing.T) {
 	at := time.Date(2026, 1, 2, 3, 4, 5, 123456000, time.UTC)
 	for _, tc := range []struct {
 		name, body string
-		id         string // empty: hashed
+		id         string
 		at         time.Time
 		eventType  string
-		odd        oddities
+		odd        []string
 	}{
-		{"plain", `{"message_id":"a","event_type":"x","generated":"2026-01-02T03:04:05.123456"}`, "a", at, "x", oddities{}},
+		{"plain", `{"message_id":"a","event_type":"x","generated":"2026-01-02T03:04:05.123456"}`, "a", at, "x", nil},
 		{"NaN and Infinity", `{"message_id":"a","raw":{"v":NaN,"w":[-Infinity,Infinity,-1]},"event_type":"x","generated":"2026-01-02T03:04:05.123456"}`,
-			"a", at, "x", oddities{}},
+			"a", at, "x", nil},
 		{"their names in a text", `{"message_id":"NaN \" Infinity","v":NaN,"generated":"2026-01-02T03:04:05.123456"}`,
-			`NaN " Infinity`, at, "", oddities{}},
-		{"brackets in a text", `{"message_id":"}]\\","generated":"2026-01-02T03:04:05.123456"}`, `}]\`, at, "", oddities{}},
-		{"no message_id", `{"generated":"2026-01-02T03:04:05.123456"}`, "", at, "", oddities{noID: 1}},
-		{"message_id is no text", `{"message_id":7,"generated":"2026-01-02T03:04:05.123456"}`, "", at, "", oddities{noID: 1}},
-		{"no generated", `{"message_id":"a"}`, "a", time.Time{}, "", oddities{noTime: 1}},
-		{"generated is garbage", `{"message_id":"a","generated":"yesterday"}`, "a", time.Time{}, "", oddities{noTime: 1}},
-		{"generated is null", `{"message_id":"a","generated":null}`, "a", time.Time{}, "", oddities{noTime: 1}},
-		{"no JSON at all", `{message_id: a}`, "", time.Time{}, "", oddities{noID: 1, noTime: 1, notJSON: 1}},
+			`NaN " Infinity`, at, "", nil},
+		{"brackets in a text", `{"message_id":"}]\\","generated":"2026-01-02T03:04:05.123456"}`, `}]\`, at, "", nil},
+		{"no message_id", `{"generated":"2026-01-02T03:04:05.123456"}`, "", at, "", []string{"no-id"}},
+		{"message_id is no text", `{"message_id":7,"generated":"2026-01-02T03:04:05.123456"}`, "", at, "", []string{"no-id"}},
+		{"no generated", `{"message_id":"a"}`, "a", time.Time{}, "", []string{"no-time"}},
+		{"generated is garbage", `{"message_id":"a","generated":"yesterday"}`, "a", time.Time{}, "", []string{"no-time"}},
+		{"generated is null", `{"message_id":"a","generated":null}`, "a", time.Time{}, "", []string{"no-time"}},
+		{"no JSON at all", `{message_id: a}`, "", time.Time{}, "", []string{"not-json", "no-id", "no-time"}},
 		{"fields of the same name further down", `{"raw":{"message_id":"b"},"message_id":"a","generated":"2026-01-02T03:04:05.123456"}`,
-			"a", at, "", oddities{}},
+			"a", at, "", nil},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			elements, odd, err := decodePage([]byte(" [ "+tc.body+" ]\n"), time.Now())
+			elements, err := decodePage([]byte(" [ " + tc.body + " ]\n"))
 			if err != nil || len(elements) != 1 {
 				t.Fatalf("%d elements, %v", len(elements), err)
 			}
 			e := elements[0]
-			want := event.ID(tc.id)
-			if tc.id == "" {
-				want = event.HashID([]byte(tc.body))
-			}
-			if e.raw.ID != want || e.raw.Hashed != (tc.id == "") || !e.raw.Time.Equal(tc.at) || e.eventType != tc.eventType {
+			if e.ID != tc.id || !e.Time.Equal(tc.at) || e.Type != tc.eventType {
 				t.Errorf("decoded as %+v", e)
 			}
-			if string(e.raw.Body) != tc.body {
-				t.Errorf("body is %s, want %s", e.raw.Body, tc.body)
+			if string(e.body) != tc.body {
+				t.Errorf("body is %s, want %s", e.body, tc.body)
 			}
-			if odd != tc.odd {
-				t.Errorf("counted %+v, want %+v", odd, tc.odd)
+			if !slices.Equal(e.Odd, tc.odd) {
+				t.Errorf("counted %v, want %v", e.Odd, tc.odd)
 			}
 		})
 	}
@@ -96,14 +109,15 @@ func TestDecodesOddElements(t *testing.T) {
 
 func TestRefusesWhatIsNoPage(t *testing.T) {
 	for _, tc := range []struct{ name, body, want string }{
-		{"nothing", "", "the answer is empty"},
-		{"an object", `{"error": {"code": 500}}`, `no list of events but begins with "{\"error\": {\"code\": 5"`},
-		{"HTML", "<html><body>login</body></html>", `no list of events but begins with "<html><body>login</b"`},
-		{"a list of texts", `["a"]`, `element 0 of the list is no event but begins with "\"a\"]"`},
-		{"a list with null", `[{}, null]`, `element 1 of the list is no event but begins with "null]"`},
-		{"a comma too many", `[{},]`, `element 1 of the list is no event but begins with "]"`},
-		{"no comma", `[{} {}]`, `after element 0 of the list comes "{}]"`},
-		{"something behind", `[{}] []`, `after the list comes "[]"`},
+		{"null", "null", "it is no list"},
+		{"nothing", "", "it is empty"},
+		{"an object", `{"error": {"code": 500}}`, `it is no list but begins with "{\"error\": {\"code\": 5"`},
+		{"HTML", "<html><body>login</body></html>", `the answer is no JSON but begins with "<html><body>login</b"`},
+		{"a list of texts", `["a"]`, `record 0 is no object but begins with "\"a\""`},
+		{"a list with null", `[{}, null]`, `record 1 is no object but begins with "null"`},
+		{"a comma too many", `[{},]`, `where a value should be stands "]"`},
+		{"no comma", `[{} {}]`, `behind a value comes "{}]"`},
+		{"something behind", `[{}] []`, `behind its end comes "[]"`},
 		{"cut in an element", `[{"a": "b`, "cut off"},
 		{"cut after an element", `[{}`, "cut off"},
 		{"cut after a comma", `[{},`, "cut off"},
@@ -111,7 +125,7 @@ func TestRefusesWhatIsNoPage(t *testing.T) {
 		{"cut in an escape", `[{"a\`, "cut off"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			_, _, err := decodePage([]byte(tc.body), time.Now())
+			_, err := decodePage([]byte(tc.body))
 			if err == nil || !strings.Contains(err.Error(), tc.want) {
 				t.Errorf("error is %v, want %q", err, tc.want)
 			}
@@ -132,7 +146,7 @@ func FuzzDecodePage(f *testing.F) {
 	f.Add([]byte(`[{"message_id":"a","generated":"2026-01-02 03:04:05+00:00","v":NaN}, {}]`))
 	f.Add([]byte(`[{"a":"\\\"]}"},{"b":[{}]}`))
 	f.Fuzz(func(t *testing.T, body []byte) {
-		elements, _, err := decodePage(body, time.Time{})
+		elements, err := decodePage(body)
 		var list []json.RawMessage
 		if json.Unmarshal(body, &list) != nil || list == nil {
 			return
@@ -150,10 +164,7 @@ func FuzzDecodePage(f *testing.F) {
 		}
 		var got []json.RawMessage
 		for _, e := range elements {
-			got = append(got, e.raw.Body)
-			if e.raw.ID == "" {
-				t.Fatal("an event has no identity")
-			}
+			got = append(got, e.body)
 		}
 		if diff := cmp.Diff(len(list), len(got)); diff != "" {
 			t.Fatal(diff)
@@ -164,4 +175,28 @@ func FuzzDecodePage(f *testing.F) {
 			}
 		}
 	})
+}
+
+func TestStart(t *testing.T) {
+	for text, want := range map[string]Start{
+		"beginning": {}, "now": StartNow(), "2026-01-02T15:04:05Z": StartAt(time.Date(2026, 1, 2, 15, 4, 5, 0, time.UTC)),
+		"2026-01-02T16:04:05+01:00": StartAt(time.Date(2026, 1, 2, 15, 4, 5, 0, time.UTC)),
+	} {
+		var s Start
+		if err := s.UnmarshalText([]byte(text)); err != nil || s != want {
+			t.Errorf("%q was read as %+v, %v", text, s, err)
+		}
+		back, err := s.MarshalText()
+		if err != nil {
+			t.Fatal(err)
+		}
+		var again Start
+		if err := again.UnmarshalText(back); err != nil || again != s {
+			t.Errorf("%q was written as %q and read as %+v", text, back, again)
+		}
+	}
+	var s Start
+	if err := s.UnmarshalText([]byte("yesterday")); err == nil {
+		t.Error("yesterday was taken for a time")
+	}
 }

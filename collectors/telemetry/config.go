@@ -1,4 +1,4 @@
-package panko
+package telemetry
 
 import (
 	"errors"
@@ -11,7 +11,7 @@ import (
 	"stackstream/internal/setting"
 )
 
-// Config is the configuration of the source.
+// Config is the configuration that both services have.
 type Config struct {
 	Auth openstack.Auth `yaml:"auth"`
 
@@ -39,8 +39,6 @@ type Config struct {
 	Limit int `yaml:"limit"`
 	// MaxBody is the most that an answer may have; where a page is larger, fewer events are asked for.
 	MaxBody int64 `yaml:"max_body,size"`
-	// AllTenants asks for the events of all projects, which Panko shows to administrators only.
-	AllTenants bool `yaml:"all_tenants"`
 
 	// Start is where a first run begins when no event of the provider was ever collected: beginning, now, or a time such as
 	// 2026-01-02T15:04:05Z.
@@ -52,23 +50,26 @@ type Config struct {
 }
 
 // Default has the settings used where the configuration names none.
-func Default() Config {
+func Default(serviceType string) Config {
 	return Config{
-		ServiceType: "event", Interface: "public", HTTP: openstack.DefaultHTTP(),
+		ServiceType: serviceType, Interface: "public", HTTP: openstack.DefaultHTTP(),
 		Every: 10 * time.Second, Jitter: time.Second, MaxRun: 5 * time.Minute,
-		Overlap: 30 * time.Second, Limit: 500, MaxBody: 64 << 20, AllTenants: true,
+		Overlap: 30 * time.Second, Limit: 500, MaxBody: 64 << 20,
 	}
 }
 
+// MaxLimit bounds the number of events asked for at once.
+const MaxLimit = 10_000
+
 const (
-	maxLimit   = 10_000
 	minMaxBody = 64 << 10
 	maxMaxBody = 1 << 30
 	maxOverlap = 7 * 24 * time.Hour
 )
 
-// Validate returns every mistake that shows without reading a file or asking anybody.
-func (c Config) Validate() []openstack.Problem {
+// Validate returns every mistake that shows without reading a file or asking anybody. usual is the type that the service has in
+// most catalogues.
+func (c Config) Validate(usual string) []openstack.Problem {
 	var found []openstack.Problem
 	add := func(field, format string, args ...any) {
 		found = append(found, openstack.Problem{Field: field, Msg: fmt.Sprintf(format, args...)})
@@ -87,7 +88,7 @@ func (c Config) Validate() []openstack.Problem {
 			add("endpoint", "is the address of the service, without /v2/events")
 		}
 	} else if c.ServiceType == "" {
-		add("service_type", "is empty: the type that the service has in the catalogue, usually event")
+		add("service_type", "is empty: the type that the service has in the catalogue, usually %s", usual)
 	}
 	for _, p := range setting.Check(c) {
 		add(p.Field, "%s", p.Msg)
@@ -104,8 +105,8 @@ func (c Config) Validate() []openstack.Problem {
 	if c.Overlap < 0 || c.Overlap > maxOverlap {
 		add("overlap", "must be from 0 to %s", maxOverlap)
 	}
-	if c.Limit < 1 || c.Limit > maxLimit {
-		add("limit", "must be from 1 to %d", maxLimit)
+	if c.Limit < 1 || c.Limit > MaxLimit {
+		add("limit", "must be from 1 to %d", MaxLimit)
 	}
 	if c.MaxBody < minMaxBody || c.MaxBody > maxMaxBody {
 		add("max_body", "must be from 64KiB to 1GiB")
@@ -117,7 +118,21 @@ func (c Config) Validate() []openstack.Problem {
 	return found
 }
 
-// Start is where a first run begins: at the beginning of what Panko has (the zero Start), now, or at a time.
+// Spec is what the loop needs to know of a source with this configuration.
+func (c Config) Spec() collectors.Spec {
+	poller := collectors.Poller{Every: c.Every, Jitter: c.Jitter, MaxRun: c.MaxRun}
+	return collectors.Spec{Quiet: poller.Quiet()}
+}
+
+// start is where a first run begins.
+func (c Config) start() Start {
+	if c.SkipHistory {
+		return StartNow()
+	}
+	return c.Start
+}
+
+// Start is where a first run begins: at the beginning of what the service has (the zero Start), now, or at a time.
 type Start struct {
 	now bool
 	at  time.Time

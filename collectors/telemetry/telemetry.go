@@ -1,0 +1,174 @@
+// Package telemetry is what the two events APIs of OpenStack's telemetry have in common, Panko's and Ceilometer's older one: where
+// the service is found, what is asked of GET /v2/events, what an event is, and what an error means to an operator. How one may ask
+// for pages, and what may be promised of them, is package httppoll's.
+//
+// An event's body is the element of the list, byte for byte. An answer that is cut short, is no list of objects, or belongs to
+// another service is an error and never taken for the end. An object that is no proper event is handed over all the same; what it
+// is worth is decided later.
+package telemetry
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"math"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"stackstream/collectors"
+	"stackstream/collectors/httppoll"
+	"stackstream/event"
+	"stackstream/internal/openstack"
+	"stackstream/internal/rawjson"
+	"stackstream/internal/timeform"
+)
+
+// Format is what the bodies of the events are.
+const Format = "ceilometer"
+
+// Options are what the process gives to a source, besides its configuration.
+type Options struct {
+	Version string // of stackstream, for the User-Agent
+	// Hooks is how what happens becomes metrics. What Odd counts is "no-id" an event without message_id, "no-time" one whose
+	// generated is missing or no time, "not-json" one that is no JSON, "disorder" one that is older than one before it, "too-early"
+	// one from before the time that was asked for, which is left out.
+	Hooks  httppoll.Hooks
+	Report collectors.Report
+}
+
+// API is one of the two.
+type API struct {
+	Kind string
+	// Query writes what is asked for.
+	Query func(httppoll.Ask) string
+	// Order is how events come, as cursor.order says it.
+	Order string
+	// Paging is how the next page is asked for: a marker, or the time of the last event.
+	Paging string
+	// MaxSize bounds the events asked for at once, by the setting that MaxSizeSetting names.
+	MaxSize        int
+	MaxSizeSetting string
+	// Until tells that a query may have an end.
+	Until bool
+	// Hints are more of Dialect.Hints, and Forgotten is that of Dialect.
+	Hints     map[int]string
+	Forgotten func(status int, text string) bool
+}
+
+// Source is one service. Available may be called while Run runs.
+type Source struct {
+	*httppoll.Source
+	Session *openstack.Session
+
+	cfg Config
+	api API
+}
+
+// New makes a source of a valid configuration, which asks by client. It talks to nobody.
+func New(cfg Config, api API, opts Options, client *http.Client) (*Source, error) {
+	s := &Source{cfg: cfg, api: api, Session: openstack.NewSession(cfg.Auth, client, httppoll.UserAgent(opts.Version))}
+	hints := map[int]string{
+		http.StatusOK:       " (is this the events service? see endpoint)",
+		http.StatusNotFound: " (is this the events service? see endpoint)",
+		http.StatusUnauthorized: ": a token that Keystone has just given is not accepted (does auth.url belong to the same cloud? " +
+			"see endpoint)",
+		http.StatusForbidden: ": the account may not read events (give it a role that may, see auth)",
+	}
+	for status, hint := range api.Hints {
+		hints[status] = hint
+	}
+	engine, err := cfg.engine(api)
+	if err != nil {
+		return nil, err
+	}
+	s.Source, err = httppoll.NewDialect(engine, httppoll.Dialect{
+		Kind: api.Kind, Session: s.Session, Client: client, URL: s.url, Read: Read, Until: api.Until, MaxSize: api.MaxSizeSetting,
+		Hints: hints, Forgotten: api.Forgotten,
+	}, httppoll.Options{Version: opts.Version, Format: Format, Hooks: opts.Hooks, Report: opts.Report})
+	return s, err
+}
+
+// form is how a time is sent: without a zone, which means UTC. These services keep microseconds.
+const form timeform.Form = "2006-01-02T15:04:05.000000"
+
+// engine is the configuration of package httppoll that comes to the same.
+func (c Config) engine(api API) (httppoll.Config, error) {
+	e := httppoll.Default()
+	e.Schedule = httppoll.Schedule{Every: c.Every, Jitter: c.Jitter, MaxRun: c.MaxRun}
+	e.Request.MaxBody = c.MaxBody
+	e.Cursor = httppoll.Cursor{
+		Type: httppoll.CursorTime, Boundary: "inclusive", Order: api.Order, Overlap: c.Overlap, Send: httppoll.Send{Format: form},
+	}
+	e.Pagination.Type, e.Pagination.Size, e.Pagination.MaxSize, e.Pagination.MaxPages = api.Paging, c.Limit, api.MaxSize, math.MaxInt
+	e.EventTypes = c.EventTypes
+	e.Remember = 0 // the time of an event tells whether it may come again
+	start, err := c.start().MarshalText()
+	if err == nil {
+		err = e.Cursor.Start.UnmarshalText(start)
+	}
+	return e, err
+}
+
+// url is where a page is asked for.
+func (s *Source) url(ctx context.Context, ask httppoll.Ask) (string, error) {
+	token, err := s.Session.Token(ctx)
+	if err != nil {
+		return "", err
+	}
+	base := s.cfg.Endpoint
+	if base == "" {
+		base, err = token.Endpoint(openstack.Location{Service: s.cfg.ServiceType, Region: s.cfg.Region, Interface: s.cfg.Interface})
+		if err != nil {
+			return "", err
+		}
+		if msg := openstack.CheckURL(base); msg != "" {
+			return "", &event.Error{Kind: event.Invalid, Op: "find the " + s.cfg.ServiceType + " service",
+				Err: errors.New("its address in the catalogue " + msg + " (set endpoint)")}
+		}
+	}
+	return strings.TrimSuffix(strings.TrimRight(base, "/"), "/v2") + "/v2/events?" + s.api.Query(ask), nil
+}
+
+// Filter is one condition of a query. None has a q.type: these services want it with all of them or with none. The operator must
+// be given, and the value too: without it the filter is left out without a word.
+func Filter(field, op, value string) string {
+	return "q.field=" + field + "&q.op=" + op + "&q.value=" + url.QueryEscape(value)
+}
+
+// Read reads the fields of an event that are needed here.
+func Read(body []byte) (r httppoll.Reading) {
+	var fields struct {
+		MessageID text `json:"message_id"`
+		EventType text `json:"event_type"`
+		Generated text `json:"generated"`
+	}
+	if err := json.Unmarshal(body, &fields); err != nil {
+		mended, err := rawjson.Parse(body) // Python writes NaN
+		if err != nil || json.Unmarshal(mended, &fields) != nil {
+			r.Odd = append(r.Odd, "not-json")
+		}
+	}
+	r.ID, r.Type = string(fields.MessageID), string(fields.EventType)
+	if r.ID == "" {
+		r.Odd = append(r.Odd, "no-id")
+	}
+	at, err := event.ParseTimestamp(string(fields.Generated))
+	if err != nil {
+		r.Odd = append(r.Odd, "no-time")
+	} else {
+		r.Time = at.Time()
+	}
+	return r
+}
+
+// text takes a JSON string, and nothing where something else stands.
+type text string
+
+func (t *text) UnmarshalJSON(b []byte) error {
+	var s string
+	if json.Unmarshal(b, &s) == nil {
+		*t = text(s)
+	}
+	return nil
+}
