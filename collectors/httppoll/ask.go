@@ -58,7 +58,7 @@ type answer struct {
 // vars are what expressions about an answer may use.
 func (a *answer) vars() expr.Vars {
 	if a.variables == nil {
-		a.variables = expr.Vars{"headers": headersOf(a.header), "body": parsed(a.page.Document), "last": rawjson.Value("null")}
+		a.variables = expr.Vars{"headers": headersOf(a.header), "links": linksOf(a.header, a.url), "body": parsed(a.page.Document), "last": rawjson.Value("null")}
 		if a.page.Listed > 0 {
 			a.variables["last"] = parsed(a.page.Last)
 		}
@@ -190,6 +190,12 @@ func (w *walk) request(ctx context.Context) (*http.Request, error) {
 	}
 	vars := w.requestVars()
 	value, address := w.pager.value()
+	if address == "" {
+		var err error
+		if address, err = w.resume(); err != nil {
+			return nil, err
+		}
+	}
 	req, err := w.programs.request.write(w.asking(ctx), w.cfg.Request.Method, address, vars)
 	if err != nil {
 		return nil, err

@@ -109,7 +109,8 @@ type Cursor struct {
 	// Format says how a time is written: rfc3339 (the default), unix, unix_ms, unix_us, unix_ns, http, date, or a layout of the
 	// moment 2006-01-02 15:04:05. Several are tried in order. Local times name their zone: 2006-01-02 15:04:05 in Europe/Berlin.
 	Format timeform.Forms `yaml:"format"`
-	// Token is an expression for the next token, of body, headers (in small letters) and last (the last record).
+	// Token is an expression for the next token, of body, headers (in small letters), links (the addresses of headers named Link by
+	// their relation: links.next) and last (the last record).
 	Token string `yaml:"token"`
 	// Start is where a first run begins: beginning, now, now-24h, a time such as 2026-01-02T15:04:05Z, or a number.
 	Start Start `yaml:"start"`
@@ -126,15 +127,15 @@ type Cursor struct {
 	// Settle is how old a record must be until the cursor may pass it: services that are not consistent at once show the
 	// newest in any order.
 	Settle time.Duration `yaml:"settle"`
-	// Window is how much time is asked for at once; 0: all. It needs Send.Until.
+	// Window is how much time is asked for at once; 0: all. It needs Send.Until, or a text with {{ until }}.
 	Window time.Duration `yaml:"window"`
 }
 
 // Send says how a value goes into the request.
 type Send struct {
 	// In says where it goes: query, header, or none where a text of the request has it as {{ from }}, {{ until }}, {{ cursor }} or,
-	// of pages, {{ page }}.
-	In string `yaml:"in" words:"query,header,none"`
+	// of pages, {{ page }}; or url, for a cursor that is a token: it is the address to go on from.
+	In string `yaml:"in" words:"query,header,none,url"`
 	// Name is the name that takes it.
 	Name string `yaml:"name"`
 	// Until is the name that takes the end of the range, for a cursor that is a time.

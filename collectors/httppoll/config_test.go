@@ -40,7 +40,7 @@ func TestValidate(t *testing.T) {
 			"auth.api_key.name: is missing: the name of the header or parameter"}},
 		"a path": {func(c *Config) { c.Records.Path = "a..b" }, []string{`records.path: "a..b" is no path of names with dots between them, like data.events`}},
 		"a window": {func(c *Config) { c.Cursor.Window = time.Hour },
-			[]string{"cursor.window: needs send.until: the name that takes the end of what is asked for"}},
+			[]string{"cursor.window: needs send.until, the name that takes the end of what is asked for (or {{ until }} in a text of the request)"}},
 		"a window too small": {func(c *Config) {
 			c.Cursor.Window, c.Cursor.Send.Until, c.Cursor.Send.Format = time.Hour, "until", timeform.Date
 		}, []string{"cursor.window: must be at least two steps of the time that is sent, which are of 24h0m0s"}},

@@ -25,7 +25,7 @@ func (c Config) Doubts() []Problem {
 	case paged && cur.Order != "ascending" && cur.Type != CursorTime:
 		ps.add("pagination.type", "counts pages of a list that grows at its beginning while it is read: records move to the next page, "+
 			"and one that is removed meanwhile moves another out of sight; a marker, a token or cursor.type: time does not have that")
-	case paged && cur.Type == CursorTime && cur.Send.Until == "" && cur.Order != "ascending":
+	case paged && cur.Type == CursorTime && !c.bounded() && cur.Order != "ascending":
 		ps.add("pagination.type", "counts pages of a list that grows while it is read; name what takes the end of the range, "+
 			"cursor.send.until, so that it does not grow")
 	}
@@ -49,7 +49,8 @@ func (c Config) Doubts() []Problem {
 
 func (c Config) doubtTime(ps *problems) {
 	cur := c.Cursor
-	if cur.Send.Name == "" && !strings.Contains(c.requestText(), "from") {
+	asked := cur.Send.Name != "" || strings.Contains(c.requestText(), "from")
+	if !asked && (cur.Order != "descending" || c.Pagination.Type == PageNone) {
 		ps.add("cursor.send.name", "is missing, and no text of the request has {{ from }}: the service is asked for everything each time")
 	}
 	if cur.Order != "ascending" && cur.Window == 0 && cur.Start.text == "" && c.Pagination.Type != PageTime {

@@ -176,8 +176,8 @@ func (r *round) readAll(ctx context.Context) (left string) {
 			}
 			w := r.walk(part)
 			err := r.readPart(runCtx, w)
-			if r.done(w, err); r.over != nil {
-				cancel(r.over)
+			if over := r.done(w, err); over != nil {
+				cancel(over)
 			}
 			return nil
 		})
@@ -240,8 +240,8 @@ func (r *round) readPart(ctx context.Context, w *walk) error {
 	}
 }
 
-// done takes what became of a partition.
-func (r *round) done(w *walk, err error) {
+// done takes what became of a partition, and returns why nothing more can be handed over.
+func (r *round) done(w *walk, err error) (over error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	var waits *suspended
@@ -269,6 +269,7 @@ func (r *round) done(w *walk, err error) {
 	default: // the other parts may be well, and this one may stay as it is for long
 		r.failed = join(r.failed, err)
 	}
+	return r.over
 }
 
 // batch hands over events of a partition, with where it stands behind them; without one it hands over where all stand.
@@ -362,5 +363,8 @@ func (s *Source) reset(p *position, now time.Time) {
 		p.From, p.Newest, p.Moved = before.From, before.Newest, before.Moved
 	}
 	s.retried("reset")
+	if s.cfg.Cursor.Type == CursorNone {
+		return // every run reads all there is
+	}
 	s.opts.Report(false, "the service no longer knew where we stood ("+now.Format(time.RFC3339)+"): what it no longer shows is missing")
 }

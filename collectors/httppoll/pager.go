@@ -3,6 +3,7 @@ package httppoll
 import (
 	"cmp"
 	"fmt"
+	"iter"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -69,7 +70,9 @@ func (p *pager) next(a *answer, ids []event.ID) (done bool, err error) {
 		}
 		page[id] = true
 	}
-	repeats := len(ids) > 0 && fresh == 0 && p.known != nil
+	// In a list that grew by one at its beginning the last record of a page is the first of the next, and may be all of it: only a
+	// page that is the one before it leads nowhere.
+	repeats := len(ids) > 0 && fresh == 0 && len(page) == len(p.known)
 	p.known = page
 	asked := p.token
 	if p.cfg.Type == PageTime {
@@ -192,34 +195,45 @@ func (p *pager) leads(a *answer) (done bool, err error) {
 
 func sameOrigin(a, b *url.URL) bool { return a.Scheme == b.Scheme && a.Host == b.Host }
 
-// nextLink is the address of rel="next" in the headers named Link (RFC 8288), "" if there is none.
+// nextLink is the address of rel="next" in the headers named Link, "" if there is none.
 func nextLink(h http.Header) string {
-	for _, value := range h.Values("Link") {
-		for value != "" {
-			open := strings.IndexByte(value, '<')
-			if open < 0 {
-				break
-			}
-			target, rest, ok := strings.Cut(value[open+1:], ">")
-			if !ok {
-				break
-			}
-			var params string
-			params, value = cutParams(rest)
-			for param := range strings.SplitSeq(params, ";") {
-				name, v, _ := strings.Cut(param, "=")
-				if !strings.EqualFold(strings.TrimSpace(name), "rel") {
-					continue
-				}
-				for rel := range strings.FieldsSeq(strings.Trim(strings.TrimSpace(v), `"`)) {
-					if strings.EqualFold(rel, "next") {
-						return strings.TrimSpace(target)
-					}
-				}
+	for target, rels := range eachLink(h) {
+		for _, rel := range rels {
+			if strings.EqualFold(rel, "next") {
+				return target
 			}
 		}
 	}
 	return ""
+}
+
+// eachLink goes through the addresses in the headers named Link (RFC 8288), each with its relations.
+func eachLink(h http.Header) iter.Seq2[string, []string] {
+	return func(yield func(string, []string) bool) {
+		for _, value := range h.Values("Link") {
+			for value != "" {
+				open := strings.IndexByte(value, '<')
+				if open < 0 {
+					break
+				}
+				target, rest, ok := strings.Cut(value[open+1:], ">")
+				if !ok {
+					break
+				}
+				var params string
+				params, value = cutParams(rest)
+				var rels []string
+				for param := range strings.SplitSeq(params, ";") {
+					if name, v, _ := strings.Cut(param, "="); strings.EqualFold(strings.TrimSpace(name), "rel") {
+						rels = append(rels, strings.Fields(strings.Trim(strings.TrimSpace(v), `"`))...)
+					}
+				}
+				if !yield(strings.TrimSpace(target), rels) {
+					return
+				}
+			}
+		}
+	}
 }
 
 // cutParams cuts the parameters of one link from what follows: a comma outside of quotes separates links.

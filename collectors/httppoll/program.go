@@ -106,7 +106,7 @@ func (c Config) compile() (*programs, []Problem) {
 		"partition": expr.Map, "start": expr.Time, "from": expr.Time, "until": expr.Time, "cursor": expr.Text, "page": expr.Text,
 		"page_size": expr.Text,
 	})
-	answer := by.env(map[string]expr.Type{"body": expr.Any, "headers": expr.Map, "last": expr.Any})
+	answer := by.env(map[string]expr.Type{"body": expr.Any, "headers": expr.Map, "links": expr.Map, "last": expr.Any})
 	record := by.env(map[string]expr.Type{"rec": expr.Any, "partition": expr.Map})
 	if len(by.found) > 0 {
 		return nil, by.found

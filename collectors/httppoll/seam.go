@@ -144,7 +144,7 @@ func (s *Source) Read(part string, header http.Header, body []byte) (Contents, e
 		out.Counts = append(out.Counts, n)
 	}
 	w := &walk{Source: s}
-	out.Token, err = w.tokenOf(&answer{header: header, page: page})
+	out.Token, err = w.tokenOf(&answer{url: s.cfg.configured(), header: header, page: page})
 	return out, err
 }
 
@@ -154,7 +154,7 @@ func (s *Source) Leads(header http.Header, body []byte) (string, error) {
 	if err != nil || s.programs.from == nil {
 		return "", err
 	}
-	a := &answer{header: header, page: page}
+	a := &answer{url: s.cfg.configured(), header: header, page: page}
 	val, err := s.programs.from.Eval(a.vars())
 	if err != nil {
 		return "", err

@@ -285,8 +285,8 @@ func unsaid(err error) string {
 // headersOf are headers as expressions know them, by their names in small letters.
 func headersOf(h http.Header) map[string]string {
 	headers := map[string]string{}
-	for name := range h {
-		headers[strings.ToLower(name)] = h.Get(name)
+	for name, values := range h {
+		headers[strings.ToLower(name)] = strings.Join(values, ", ") // one header on several lines (RFC 9110, 5.3)
 	}
 	return headers
 }

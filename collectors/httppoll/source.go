@@ -67,6 +67,7 @@ type Source struct {
 	programs *programs
 	decoder  records.Decoder
 	field    []string // of the cursor
+	bounded  bool     // the end of a range is asked for, too
 	filter   *collectors.Filter
 	dialect  *Dialect // nil for what is described by settings alone
 	client   *http.Client
@@ -134,6 +135,7 @@ func build(s *Source) (*Source, error) {
 	if s.opts.Report == nil {
 		s.opts.Report = func(bool, string) {}
 	}
+	s.bounded = s.cfg.bounded()
 	s.filter, s.pace, s.poller = filter, &pace{cfg: s.cfg.RateLimit, most: s.cfg.Retry.Max}, s.cfg.Schedule.poller()
 	s.poller.Fetch = s.fetch
 	s.forget()
@@ -267,7 +269,7 @@ func truth(p *expr.Program, vars expr.Vars) (bool, error) {
 
 // cursorOf reads the field of the cursor.
 func (s *Source) cursorOf(f *item) {
-	if s.cfg.Cursor.Type != CursorTime && s.cfg.Cursor.Type != CursorInteger {
+	if s.cfg.Cursor.Type != CursorTime && s.cfg.Cursor.Type != CursorInteger || s.cfg.Cursor.Field == "" && s.programs.value == nil {
 		return
 	}
 	var err error

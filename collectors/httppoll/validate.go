@@ -37,7 +37,8 @@ func (c Config) prepare() (*programs, []Problem) {
 	c.Request.validate(&ps)
 	c.Auth.validate(&ps)
 	c.Records.validate(&ps)
-	c.Cursor.validate(&ps)
+	c.Cursor.validate(&ps, c.bounded())
+	c.validateResume(&ps)
 	c.Pagination.validate(&ps, "pagination")
 	c.validateSent(&ps)
 	c.Detail.validate(&ps)
@@ -108,12 +109,15 @@ func (ps *problems) path(field, path string) {
 	}
 }
 
-func (c Cursor) validate(ps *problems) {
+func (c Cursor) validate(ps *problems, bounded bool) {
 	ps.path("cursor.field", c.Field)
 	for i, form := range c.Format {
 		if err := form.Check(); err != nil {
 			ps.add("cursor.format["+strconv.Itoa(i)+"]", "%s", err)
 		}
+	}
+	if c.Send.In == sendURL && c.Type != CursorToken {
+		ps.add("cursor.send.in", "is url, for a token that is an address: cursor.type: token")
 	}
 	if c.Send.Format != "" {
 		if err := c.Send.Format.Check(); err != nil {
@@ -121,8 +125,9 @@ func (c Cursor) validate(ps *problems) {
 		}
 	}
 	field := c.Type == CursorTime || c.Type == CursorInteger
-	if field && c.Field == "" && c.Value == "" {
-		ps.add("cursor.field", "is missing: where a record has its time or number")
+	if field && c.Field == "" && c.Value == "" && (c.Type != CursorTime || !bounded) {
+		ps.add("cursor.field", "is missing: where a record has its time or number (a time that no record says needs the end of a range, "+
+			"send.until or {{ until }})")
 	}
 	if c.Field != "" && c.Value != "" {
 		ps.add("cursor.value", "can't be set together with field")
@@ -143,8 +148,9 @@ func (c Cursor) validate(ps *problems) {
 		return
 	}
 	if c.Type == CursorTime {
-		if c.Window > 0 && c.Send.Until == "" {
-			ps.add("cursor.window", "needs send.until: the name that takes the end of what is asked for")
+		if c.Window > 0 && !bounded {
+			ps.add("cursor.window", "needs send.until, the name that takes the end of what is asked for "+
+				"(or {{ until }} in a text of the request)")
 		}
 		if step := c.Send.form(c).Step(); c.Window > 0 && c.Window < 2*step {
 			ps.add("cursor.window", "must be at least two steps of the time that is sent, which are of %s", step)
@@ -169,6 +175,9 @@ func (c Cursor) validate(ps *problems) {
 }
 
 func (c Pagination) validate(ps *problems, at string) {
+	if c.Send.In == sendURL {
+		ps.add(at+".send.in", "is url, which is for cursor.send; pages whose address the service gives are type: next_url or link_header")
+	}
 	if c.SendSize != "" && c.Size <= 0 {
 		ps.add(at+".size", "is missing: the number that send_size sends")
 	}

@@ -34,6 +34,7 @@ type walk struct {
 	newest   time.Time
 	highest  *int64
 	disorder bool
+	over     bool      // a page had nothing but what lies before lower
 	known    time.Time // records up to here were there in an earlier run
 
 	promised time.Time // the loop may have forgotten what is older, but for the last Config.Remember
@@ -100,7 +101,7 @@ func (w *walk) complete() {
 	}
 	overlap := w.cfg.Cursor.Overlap
 	moved := w.reached.clone()
-	if w.cfg.Cursor.Send.Until != "" {
+	if w.bounded {
 		// Both bounds were asked for: also where nothing came there is nothing. What the form can't say was not asked for, and
 		// what the service's clock has not reached yet, as far as ours tells, was not there.
 		until := w.until.Truncate(w.step())
@@ -137,7 +138,7 @@ func (w *walk) restart() {
 	w.pager.restart()
 	w.pager.until = w.until
 	w.lower, w.number, w.token = w.at.From, w.at.Number, w.at.Token
-	w.reached, w.newest, w.highest, w.disorder, w.known = w.at.clone(), time.Time{}, nil, false, w.at.Newest
+	w.reached, w.newest, w.highest, w.disorder, w.over, w.known = w.at.clone(), time.Time{}, nil, false, false, w.at.Newest
 }
 
 // readOn reads a range to its end, page by page, from where it is.
@@ -188,10 +189,14 @@ func (w *walk) readOn(ctx context.Context) error {
 	}
 }
 
-// beyond tells whether order says that all that was there when the run began has been read. On a busy service the run would
-// otherwise chase single new records without end.
+// beyond tells whether order says that there is nothing more to read: everything that was there when the run began has been read
+// (on a busy service it would otherwise chase single new records without end), or, where the newest come first, a page had nothing
+// but what lies before the range.
 func (w *walk) beyond() bool {
-	return w.cfg.Cursor.Type == CursorTime && w.cfg.Cursor.Send.Until == "" && w.ascending() && w.newest.After(w.start)
+	if w.cfg.Cursor.Type != CursorTime {
+		return false
+	}
+	return !w.bounded && w.ascending() && w.newest.After(w.start) || w.cfg.Cursor.Order == "descending" && w.over
 }
 
 // ascending tells whether everything up to the newest record was read. Pages by time are, in parts that have all there is.
@@ -245,7 +250,10 @@ func (w *walk) take(ctx context.Context, a *answer) ([]event.ID, error) {
 		}
 	}
 	w.odd("too-early", early)
-	w.odd("disorder", disorder)
+	w.over = early > 0 && early == len(a.page.Records)
+	if w.cfg.Cursor.Order == "ascending" {
+		w.odd("disorder", disorder)
+	}
 	if token, err := w.tokenOf(a); err != nil {
 		return nil, err
 	} else if token != "" {
@@ -333,6 +341,9 @@ func (w *walk) tokenOf(a *answer) (string, error) {
 	token, err := val.Text()
 	if err != nil {
 		return "", wrongPaging("cursor.token: %w", err)
+	}
+	if token != "" && w.cfg.Cursor.resumes() {
+		return resolved(a, token)
 	}
 	return token, nil
 }
