@@ -4,8 +4,10 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"maps"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -56,6 +58,31 @@ type APIKey struct {
 	Key event.Secret `yaml:"key"`
 	// KeyFile is a file with the key.
 	KeyFile string `yaml:"key_file"`
+	// Also is a second key, for services that want one of the application and one of the user.
+	Also *SecondKey `yaml:"also"`
+}
+
+// SecondKey goes along with an APIKey.
+type SecondKey struct {
+	// In says where the key goes.
+	In string `yaml:"in" words:"header,query"`
+	// Name of the header or of the parameter.
+	Name string `yaml:"name"`
+	// Prefix is what stands before the key, where the service wants something.
+	Prefix string `yaml:"prefix"`
+	// Key is the key; better in KeyFile.
+	Key event.Secret `yaml:"key"`
+	// KeyFile is a file with the key.
+	KeyFile string `yaml:"key_file"`
+}
+
+// all are the key and the second one, each with the setting that has it.
+func (k APIKey) all() map[string]SecondKey {
+	keys := map[string]SecondKey{"auth.api_key": {k.In, k.Name, k.Prefix, k.Key, k.KeyFile}}
+	if k.Also != nil {
+		keys["auth.api_key.also"] = *k.Also
+	}
+	return keys
 }
 
 // OAuth2 gets tokens by client credentials (RFC 6749, 4.4).
@@ -153,17 +180,19 @@ type keySigner struct {
 }
 
 func (s keySigner) sign(_ context.Context, req *http.Request) (string, error) {
-	key, err := s.cfg.Key.OrFile("auth.api_key.key_file", s.cfg.KeyFile)
-	if err != nil {
-		return "", err
-	}
-	if s.cfg.In == "query" {
+	for setting, k := range s.cfg.all() {
+		key, err := k.Key.OrFile(setting+".key_file", k.KeyFile)
+		if err != nil {
+			return "", err
+		}
+		if k.In != "query" {
+			req.Header.Set(k.Name, k.Prefix+key)
+			continue
+		}
 		query := req.URL.Query()
-		query.Set(s.cfg.Name, s.cfg.Prefix+key)
+		query.Set(k.Name, k.Prefix+key)
 		req.URL.RawQuery = query.Encode()
-		return "", nil
 	}
-	req.Header.Set(s.cfg.Name, s.cfg.Prefix+key)
 	return "", nil
 }
 
@@ -284,9 +313,16 @@ func (a Auth) validate(ps *problems) {
 	}
 	if a.APIKey != nil {
 		set = append(set, "api_key")
-		ps.secret("auth.api_key", "key", string(a.APIKey.Key), a.APIKey.KeyFile)
-		if a.APIKey.Name == "" {
-			ps.add("auth.api_key.name", "is missing: the name of the header or parameter")
+		keys := a.APIKey.all()
+		for _, at := range slices.Sorted(maps.Keys(keys)) {
+			k := keys[at]
+			ps.secret(at, "key", string(k.Key), k.KeyFile)
+			if k.Name == "" {
+				ps.add(at+".name", "is missing: the name of the header or parameter")
+			}
+		}
+		if also := a.APIKey.Also; also != nil && also.In == a.APIKey.In && strings.EqualFold(also.Name, a.APIKey.Name) {
+			ps.add("auth.api_key.also.name", "is that of the first key")
 		}
 	}
 	if o := a.OAuth2; o != nil {

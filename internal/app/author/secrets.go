@@ -57,6 +57,9 @@ func (s *Subject) redactor() (*cassette.Redactor, error) {
 	}
 	if key := c.Auth.APIKey; key != nil {
 		r.Prefix(key.Prefix)
+		if key.Also != nil {
+			r.Prefix(key.Also.Prefix)
+		}
 	}
 	if session := c.Auth.Session; session != nil {
 		r.Prefix(session.Send.Prefix)
@@ -72,6 +75,9 @@ func (s *Subject) proofParameters() []string {
 	var names []string
 	if key := s.Config.Auth.APIKey; key != nil && key.In == "query" {
 		names = append(names, key.Name)
+	}
+	if key := s.Config.Auth.APIKey; key != nil && key.Also != nil && key.Also.In == "query" {
+		names = append(names, key.Also.Name)
 	}
 	if session := s.Config.Auth.Session; session != nil && session.Send.In == "query" {
 		names = append(names, session.Send.Name)
