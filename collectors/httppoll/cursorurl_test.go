@@ -133,7 +133,14 @@ func TestATimeThatNoRecordHas(t *testing.T) {
 			s.put(time.Now())
 			time.Sleep(time.Minute)
 		}
+		time.Sleep(2 * time.Second) // the sixth window would end in what has not settled
 		src, out := local(t, cfg, s), newSink(t)
+		s.intercept = func(_ http.ResponseWriter, r *http.Request) bool {
+			if q := r.URL.Query(); q.Get("until") < q.Get("from") {
+				t.Errorf("asked from %s until %s", q.Get("from"), q.Get("until"))
+			}
+			return false
+		}
 		for range 30 {
 			if err := src.fetch(t.Context(), out.from, out.emit); err != nil {
 				t.Fatal(err)

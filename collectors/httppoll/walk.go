@@ -87,7 +87,8 @@ func (w *walk) bounds() {
 	if window := w.cfg.Cursor.Window; window > 0 && !w.from.IsZero() {
 		// What can't be sent is not a part of it. One that is smaller than can be sent is none.
 		end := w.from.Add(window + w.cfg.Cursor.Overlap).Truncate(w.step())
-		if end.Before(w.start) && end.Add(-w.cfg.Cursor.Overlap).After(w.from) {
+		// Nor does one end in what has not settled: that belongs to the last one, whose end services may want further back.
+		if end.Before(w.settled()) && end.Add(-w.cfg.Cursor.Overlap).After(w.from) {
 			w.until, w.last = end, false
 		}
 	}
