@@ -218,7 +218,7 @@ func TestWhatANewCursorNeeds(t *testing.T) {
 			c.Pagination.Type, c.Pagination.Send.Name = PageNumber, "page"
 		}, "cursor.send.in: is url, and pagination.type is page: one of none, next_url, link_header is meant"},
 		"an address of a time":    {func(c *Config) { c.Cursor.Send.In = "url" }, "cursor.send.in: is url, for a token that is an address: cursor.type: token"},
-		"a page behind a word":    {func(c *Config) { c.Pagination.Send.In = "url" }, `pagination.send.in: is "url"; one of query, header, none is meant`},
+		"a page behind a word":    {func(c *Config) { c.Pagination.Send.In = "url" }, "pagination.send.in: is url, which is for cursor.send"},
 		"no field and no end":     {func(c *Config) { c.Cursor.Field = "" }, "cursor.field: is missing: where a record has its time or number (a time that no record says"},
 		"a window without an end": {func(c *Config) { c.Cursor.Window = time.Hour }, "cursor.window: needs send.until"},
 	} {

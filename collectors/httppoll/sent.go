@@ -18,7 +18,8 @@ func (c Config) validateSent(ps *problems) {
 // doubtSent looks whether a cursor that is no time gets into the request.
 func (c Config) doubtSent(ps *problems) {
 	cur := c.Cursor
-	if cur.Type != CursorInteger && cur.Type != CursorToken || cur.Send.In != "none" && cur.Send.Name != "" || c.Request.mentions("cursor") {
+	sent := cur.Send.In == sendURL || cur.Send.In != "none" && cur.Send.Name != "" || c.Request.mentions("cursor")
+	if sent || cur.Type != CursorInteger && cur.Type != CursorToken {
 		return
 	}
 	ps.add("cursor.send.name", "is missing, and no text of the request has {{ cursor }}: the service is asked for everything each time")

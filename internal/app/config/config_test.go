@@ -156,8 +156,8 @@ func TestExamplesAreAccepted(t *testing.T) {
 // What the examples are doubted for is what their services do.
 func TestDoubtsAboutExamples(t *testing.T) {
 	want := map[string]string{
-		"gitea.yaml":    "providers.gitea.http.pagination.type",
-		"keycloak.yaml": "providers.keycloak.http.pagination.type",
+		"gitea.yaml":            "providers.gitea.http.pagination.type",
+		"usgs-earthquakes.yaml": "providers.usgs.http.pagination.type",
 	}
 	for _, file := range fixtures(t, examples+"http/*.yaml") {
 		cfg, err := reader().File(file)
