@@ -18,7 +18,8 @@ import (
 // Config says how to reach a NATS cluster. At most one way to prove who we are may be set. Files are read again at
 // every reconnection, so that they may be replaced while the process runs.
 type Config struct {
-	// URLs are the addresses of the servers, like nats://host:4222; one that answers is enough, the others of its cluster are learnt from it.
+	// URLs are the addresses of the servers, like nats://host:4222; one that answers is enough, the others of its cluster are learnt
+	// from it.
 	URLs []string `yaml:"url"`
 	// Name of the connection, as the server's operators see it.
 	Name string `yaml:"name"`

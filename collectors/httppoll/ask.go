@@ -58,7 +58,10 @@ type answer struct {
 // vars are what expressions about an answer may use.
 func (a *answer) vars() expr.Vars {
 	if a.variables == nil {
-		a.variables = expr.Vars{"headers": headersOf(a.header), "links": linksOf(a.header, a.url), "body": parsed(a.page.Document), "last": rawjson.Value("null")}
+		a.variables = expr.Vars{
+			"headers": headersOf(a.header), "links": linksOf(a.header, a.url), "body": parsed(a.page.Document),
+			"last": rawjson.Value("null"),
+		}
 		if a.page.Listed > 0 {
 			a.variables["last"] = parsed(a.page.Last)
 		}

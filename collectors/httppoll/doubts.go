@@ -80,7 +80,8 @@ func (c Config) doubtTime(ps *problems) {
 	}
 	if field == changed && c.Event.ID != "" && !strings.Contains(c.Event.ID, cur.Field) {
 		ps.add("event.id", "does not have the field of the cursor (%s), which sounds like when a record was changed: one that "+
-			"changes comes again under an identity that is known, and is left out; if each change is an event, add it: rec.id + \"/\" + rec.%s",
+			"changes comes again under an identity that is known, and is left out; if each change is an event, add it: "+
+			"rec.id + \"/\" + rec.%s",
 			cur.Field, cur.Field)
 	}
 	if cur.Send.Until != "" && c.Records.OnMissing == "empty" {

@@ -109,7 +109,8 @@ func (p *pace) observe(h http.Header, now time.Time) {
 	}
 	if wait, ok := p.reset(h, now); ok && wait > 0 {
 		p.until = now.Add(wait)
-		p.why = &event.Error{Kind: event.Unavailable, Op: opAsk, Err: fmt.Errorf("%s says that %d requests are left", p.cfg.Remaining, left)}
+		why := fmt.Errorf("%s says that %d requests are left", p.cfg.Remaining, left)
+		p.why = &event.Error{Kind: event.Unavailable, Op: opAsk, Err: why}
 	}
 }
 

@@ -186,7 +186,8 @@ func (s *Source) readList(ctx context.Context) ([]string, error) {
 func (s *Source) askList(ctx context.Context, p *pager, decoder records.Decoder) (*answer, error) {
 	resp, err := s.exchange(ctx, func() (*http.Request, error) {
 		value, address := p.value()
-		req, err := s.programs.list.write(asks(ctx, Asked{What: AskedList, Page: p.pages, Value: value + address}), s.cfg.Partitions.Request.Method, address, expr.Vars{"page": value})
+		asked := asks(ctx, Asked{What: AskedList, Page: p.pages, Value: value + address})
+		req, err := s.programs.list.write(asked, s.cfg.Partitions.Request.Method, address, expr.Vars{"page": value})
 		if err != nil {
 			return nil, err
 		}

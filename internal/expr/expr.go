@@ -92,7 +92,8 @@ func NewEnv(variables map[string]Type) (*Env, error) {
 		cel.Function("parse", cel.Overload("parse_time", []*cel.Type{cel.StringType, cel.StringType}, cel.TimestampType,
 			cel.BinaryBinding(parseTime))),
 		cel.Function("parseJSON", cel.Overload("parse_json_text", []*cel.Type{cel.StringType}, cel.DynType, cel.UnaryBinding(parseJSON))),
-		cel.Function("encodeURL", cel.Overload("encode_url_text", []*cel.Type{cel.StringType}, cel.StringType, cel.UnaryBinding(encodeURL))),
+		cel.Function("encodeURL", cel.Overload("encode_url_text", []*cel.Type{cel.StringType}, cel.StringType,
+			cel.UnaryBinding(encodeURL))),
 	}
 	for name, t := range variables {
 		options = append(options, cel.Variable(name, t.cel()))

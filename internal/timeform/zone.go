@@ -10,6 +10,8 @@ import (
 )
 
 // zones are those that were loaded, by name: to load one reads a file.
+//
+//nolint:gochecknoglobals // a zone is the same for all
 var zones sync.Map
 
 // split takes the zone off a form; it is nil where none is named.
