@@ -52,7 +52,7 @@ func New(nc *nats.Conn, opts Options) (*Subscriber, error) {
 //   - handle or Options.OnDead returned one, which is wrapped;
 //   - events are missing and there is no Options.OnGap (*GapError);
 //   - another process reads through the durable (ErrTaken);
-//   - the stream is not the one that was read, or ends before the position and does so for half a minute (event.Regressed);
+//   - the stream is not the one that this call has read, or ends before the position and does so for half a minute (event.Regressed);
 //   - the durable, the rights or the data are not what they should be (event.Invalid; data that a newer version of
 //     stackstream wrote, which this package can't read, are below that an *event.NewerError), or the connection was closed.
 //
