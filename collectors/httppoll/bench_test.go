@@ -63,6 +63,7 @@ func BenchmarkPage(b *testing.B) {
 			b.Fatal(err)
 		}
 		w.restart()
+		w.items(a)
 		if ids, err := w.take(b.Context(), a); err != nil || len(ids) != 1000 {
 			b.Fatal(len(ids), err)
 		}
@@ -91,6 +92,7 @@ func BenchmarkPageToEvents(b *testing.B) {
 			b.Fatal(err)
 		}
 		w.restart()
+		w.items(a)
 		if _, err := w.take(b.Context(), a); err != nil {
 			b.Fatal(err)
 		}

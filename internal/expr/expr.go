@@ -131,7 +131,11 @@ func (e *Env) Compile(text string, want Type) (*Program, error) {
 	if found := checkForms(text, checked.NativeRep()); found != nil {
 		return nil, found
 	}
-	program, err := e.env.Program(checked, cel.EvalOptions(cel.OptOptimize), cel.CostLimit(maxCost))
+	options := []cel.ProgramOption{cel.EvalOptions(cel.OptOptimize)}
+	if !bounded(checked.NativeRep().Expr()) {
+		options = append(options, cel.CostLimit(maxCost))
+	}
+	program, err := e.env.Program(checked, options...)
 	if err != nil {
 		return nil, &Error{Line: 1, Column: 1, Text: text, Msg: err.Error()}
 	}
