@@ -275,9 +275,9 @@ func (w *walk) asksUntil() time.Time {
 	case !w.pager.end.IsZero():
 		return w.pager.end
 	case w.until.IsZero():
-		return w.start
+		return w.start.Truncate(w.step())
 	}
-	return w.until
+	return w.until.Truncate(w.step())
 }
 
 // requestVars are what texts of a request may use.

@@ -61,6 +61,9 @@ type Request struct {
 	// Decode is how the answer is written. The first line of csv names the fields; in xml attributes are @name, and text beside
 	// elements is #text.
 	Decode records.Form `yaml:"decode" words:"json,ndjson,csv,xml"`
+	// Charset is what answers are written in, like windows-1252, where their Content-Type does not say it and it is not UTF-8. XML
+	// says it itself.
+	Charset records.Charset `yaml:"charset"`
 	// Delimiter separates the fields of csv in place of a comma.
 	Delimiter string `yaml:"delimiter"`
 	// MaxBody is the most that an answer may have, unpacked.

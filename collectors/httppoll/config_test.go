@@ -43,7 +43,12 @@ func TestValidate(t *testing.T) {
 			[]string{"cursor.window: needs send.until, the name that takes the end of what is asked for (or {{ until }} in a text of the request)"}},
 		"a window too small": {func(c *Config) {
 			c.Cursor.Window, c.Cursor.Send.Until, c.Cursor.Send.Format = time.Hour, "until", timeform.Date
-		}, []string{"cursor.window: must be at least two steps of the time that is sent, which are of 24h0m0s"}},
+		}, []string{"cursor.window: must be more than overlap by at least two steps of the time that is sent, which are of 24h0m0s: windows overlap, too"}},
+		"a cursor without a type": {func(c *Config) {
+			c.Cursor = Cursor{Type: "none", Boundary: "inclusive", Order: "unordered", Field: "at", Send: Send{In: "query", Name: "from"}}
+		},
+			[]string{"cursor.field: is for another cursor.type than none, which it is where nothing else is said",
+				"cursor.send.name: is for another cursor.type than none, which it is where nothing else is said"}},
 		"a form": {func(c *Config) { c.Cursor.Format = timeform.Forms{"YYYY"} },
 			[]string{`cursor.format[0]: "YYYY" is none of rfc3339, unix, unix_ms, unix_us, unix_ns, http, date, nor a layout of the moment 2006-01-02 15:04:05`}},
 		"a number with a time's settings": {func(c *Config) { c.Cursor.Type = CursorInteger }, []string{"cursor.overlap: is for cursor.type: time"}},

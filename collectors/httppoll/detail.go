@@ -82,7 +82,7 @@ func (d Detail) validate(ps *problems) {
 }
 
 // listed adds a problem for each setting that goes by records as they are listed, and wants what their detail has.
-func (d Detail) listed(ps *problems, id, filter, field string) {
+func (d Detail) listed(ps *problems, id, filter, field string, expand []string) {
 	if d.URL == "" || d.As == "" {
 		return
 	}
@@ -93,6 +93,7 @@ func (d Detail) listed(ps *problems, id, filter, field string) {
 	}{
 		{"event.id", member.MatchString(id)}, {"records.filter", member.MatchString(filter)},
 		{"cursor.field", field == d.As || strings.HasPrefix(field, d.As+".")},
+		{"records.expand", slices.ContainsFunc(expand, func(path string) bool { return path == d.As || strings.HasPrefix(path, d.As+".") })},
 	} {
 		if s.uses {
 			ps.add(s.name, "goes by the record as it was listed, which has no %s yet: that is detail.as", d.As)

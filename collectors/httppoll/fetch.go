@@ -42,6 +42,7 @@ type round struct {
 	reached  bool  // one was read
 	stop     bool  // no further partition is begun
 	waits    *suspended
+	strange  string // what makes the cursor stand still
 }
 
 // fetch is one run: all partitions.
@@ -82,7 +83,10 @@ func (s *Source) fetch(ctx context.Context, from event.From, emit collectors.Emi
 	if err := join(r.failed, r.asked); err != nil {
 		return err
 	}
-	if s.saidWaits {
+	if r.strange != "" {
+		s.saidWaits = true
+		s.opts.Report(true, r.strange)
+	} else if s.saidWaits {
 		s.saidWaits = false
 		s.opts.Report(false, "")
 	}
@@ -254,8 +258,11 @@ func (r *round) done(w *walk, err error) (over error) {
 		at := w.at.clone()
 		r.at.Parts[w.part] = &at
 		r.lost, r.reached = 0, true
-		if w.start.Before(r.earliest) {
-			r.earliest = w.start
+		if claim := w.claim(); claim.Before(r.earliest) {
+			r.earliest = claim
+		}
+		if w.strange != "" {
+			r.strange = w.strange
 		}
 	case errors.As(err, &waits):
 		r.held[w.part] = w

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"stackstream/collectors"
 	"stackstream/event"
@@ -35,9 +36,34 @@ func (s *Source) bodyOf(resp *http.Response) ([]byte, error) {
 	return body, nil
 }
 
+// inUTF8 is the body of an answer in UTF-8: what its Content-Type says it is in, or the configuration, is turned into that. XML says it
+// itself.
+func (s *Source) inUTF8(resp *http.Response, body []byte, form records.Form) ([]byte, error) {
+	charset := s.cfg.Request.Charset
+	if charset == "" {
+		charset = records.CharsetOf(resp.Header.Get("Content-Type"))
+	}
+	if form == records.XML {
+		return body, nil
+	}
+	out, err := charset.UTF8(body)
+	if err == nil && form == records.CSV && !utf8.Valid(out) {
+		err = errors.New("it is not in UTF-8: say what it is in (request.charset)")
+	}
+	if err != nil {
+		err = fmt.Errorf("%s answered %d: %w", openstack.Address(resp.Request.URL), resp.StatusCode, err)
+		return nil, &event.Error{Kind: event.Invalid, Op: opAsk, Err: err}
+	}
+	return out, nil
+}
+
 // takeIn takes the answer in, taken apart by decoder.
 func (s *Source) takeIn(resp *http.Response, decoder records.Decoder) (*answer, error) {
 	body, err := s.bodyOf(resp)
+	if err != nil {
+		return nil, err
+	}
+	body, err = s.inUTF8(resp, body, decoder.Form)
 	if err != nil {
 		return nil, err
 	}

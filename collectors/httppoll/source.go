@@ -22,6 +22,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"stackstream/collectors"
 	"stackstream/event"
@@ -44,7 +45,7 @@ type Hooks struct {
 	// less time because a page was full and its order is not promised.
 	Retry func(why string)
 	// Odd counts records that are not as they should be: "no-id" without identity, "no-cursor" without the field of the cursor or
-	// with what it can't be, "not-json", "disorder" older than one before it though the order is ascending, "too-early" from
+	// with what it can't be, "not-json", "not-utf8", "disorder" older than one before it though the order is ascending, "too-early" from
 	// before the time that was asked for, which is left out, "unfiltered" those that are kept since the filter can't be evaluated.
 	Odd func(what string, n int)
 }
@@ -175,8 +176,15 @@ func (s *Source) Available(ctx context.Context) error {
 	s.begin(w.at, event.From{}, now)
 	w.bounds()
 	w.restart()
-	_, err = w.page(ctx)
-	return err
+	a, err := w.page(ctx)
+	if err != nil || a == nil {
+		return err
+	}
+	w.items(a)
+	if w.lookAt(a.items); w.strange != "" {
+		return &event.Error{Kind: event.Invalid, Op: opAsk, Err: errors.New(w.strange)}
+	}
+	return nil
 }
 
 func (s *Source) newPager() pager {
@@ -246,6 +254,11 @@ func (s *Source) record(body []byte, part string, received time.Time) item {
 		if s.cfg.Event.ID != "" {
 			s.odd("no-id", 1)
 		}
+		f.raw.ID, f.raw.Hashed = event.HashID(f.raw.Body), true
+	}
+	if !f.raw.Hashed && !utf8.Valid(body) {
+		// Two names that differ in bytes that are no UTF-8 would be one.
+		s.odd("not-utf8", 1)
 		f.raw.ID, f.raw.Hashed = event.HashID(f.raw.Body), true
 	}
 	if part != "" {

@@ -42,7 +42,7 @@ func (c Config) prepare() (*programs, []Problem) {
 	c.Pagination.validate(&ps, "pagination")
 	c.validateSent(&ps)
 	c.Detail.validate(&ps)
-	c.Detail.listed(&ps, c.Event.ID, c.Records.Filter, c.Cursor.Field)
+	c.Detail.listed(&ps, c.Event.ID, c.Records.Filter, c.Cursor.Field, c.Records.Expand)
 	c.Partitions.validate(&ps)
 	c.RateLimit.validate(&ps)
 	c.Retry.validate(&ps)
@@ -71,6 +71,9 @@ func (c Request) validate(ps *problems) {
 	ps.address("request.url", c.URL)
 	if c.Body != "" && c.Method != http.MethodPost {
 		ps.add("request.body", "is for the method POST")
+	}
+	if err := c.Charset.Check(); err != nil {
+		ps.add("request.charset", "%s", err)
 	}
 	one := utf8.RuneCountInString(c.Delimiter) == 1 && !strings.ContainsAny(c.Delimiter, "\"\r\n")
 	if c.Delimiter != "" && (c.Decode != records.CSV || !one) {
@@ -152,8 +155,9 @@ func (c Cursor) validate(ps *problems, bounded bool) {
 			ps.add("cursor.window", "needs send.until, the name that takes the end of what is asked for "+
 				"(or {{ until }} in a text of the request)")
 		}
-		if step := c.Send.form(c).Step(); c.Window > 0 && c.Window < 2*step {
-			ps.add("cursor.window", "must be at least two steps of the time that is sent, which are of %s", step)
+		if step := c.Send.form(c).Step(); c.Window > 0 && c.Window < c.Overlap+2*step {
+			ps.add("cursor.window", "must be more than overlap by at least two steps of the time that is sent, which are of %s: windows overlap, too",
+				step)
 		}
 		if c.Start.number != nil {
 			ps.add("cursor.start", "is a number, and the cursor is a time")
@@ -167,6 +171,15 @@ func (c Cursor) validate(ps *problems, bounded bool) {
 	for _, name := range slices.Sorted(maps.Keys(set)) {
 		if set[name] {
 			ps.add("cursor."+name, "is for cursor.type: time")
+		}
+	}
+	if c.Type == CursorNone {
+		for _, s := range []struct{ name, value string }{
+			{"field", c.Field}, {"value", c.Value}, {"token", c.Token}, {"send.name", c.Send.Name},
+		} {
+			if s.value != "" {
+				ps.add("cursor."+s.name, "is for another cursor.type than none, which it is where nothing else is said")
+			}
 		}
 	}
 	if c.Start.text != "" && (c.Type != CursorInteger || c.Start.number == nil) {

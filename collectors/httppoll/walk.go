@@ -1,12 +1,18 @@
 package httppoll
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
+	"strconv"
+	"strings"
 	"sync/atomic"
 	"time"
 
 	"stackstream/event"
+	"stackstream/internal/expr"
+	"stackstream/internal/timeform"
 )
 
 // walk is one reading of a partition. The time goes by start, which is frozen: each page of a range is asked for with the
@@ -36,6 +42,7 @@ type walk struct {
 	disorder bool
 	over     bool      // a page had nothing but what lies before lower
 	known    time.Time // records up to here were there in an earlier run
+	strange  string    // what makes all records of a page useless for the cursor
 
 	promised time.Time // the loop may have forgotten what is older, but for the last Config.Remember
 	loose    int       // records since the position last moved that only their number lets the loop remember
@@ -86,7 +93,7 @@ func (w *walk) bounds() {
 	}
 	if window := w.cfg.Cursor.Window; window > 0 && !w.from.IsZero() {
 		// What can't be sent is not a part of it. One that is smaller than can be sent is none.
-		end := w.from.Add(window + w.cfg.Cursor.Overlap).Truncate(w.step())
+		end := w.from.Add(window).Truncate(w.step())
 		// Nor does one end in what has not settled: that belongs to the last one, whose end services may want further back.
 		if end.Before(w.settled()) && end.Add(-w.cfg.Cursor.Overlap).After(w.from) {
 			w.until, w.last = end, false
@@ -103,11 +110,11 @@ func (w *walk) complete() {
 	overlap := w.cfg.Cursor.Overlap
 	moved := w.reached.clone()
 	if w.bounded {
-		// Both bounds were asked for: also where nothing came there is nothing. What the form can't say was not asked for, and
-		// what the service's clock has not reached yet, as far as ours tells, was not there.
+		// Both bounds were asked for: also where nothing came there is nothing, but what does not show yet. What the form can't say
+		// was not asked for.
 		until := w.until.Truncate(w.step())
-		if reached := w.start.Add(-minSkew); reached.Before(until) {
-			until = reached
+		if shown := w.start.Add(-w.unseen()); shown.Before(until) {
+			until = shown
 		}
 		moved.advance(until, w.settled(), w.start, overlap)
 	}
@@ -120,12 +127,25 @@ func (w *walk) complete() {
 	// for with both bounds, so that behind it nothing is left.
 	w.next = w.until.Add(-overlap)
 	to := w.next
-	if settled := w.start.Add(-max(w.cfg.Cursor.Settle, minSkew) - overlap); settled.Before(to) {
-		to = settled
+	if shown := w.start.Add(-w.unseen() - overlap); shown.Before(to) {
+		to = shown
 	}
 	if to.After(w.at.From) {
 		w.at.From = to
 	}
+}
+
+// showsWithin is how young a range may be that nothing came of, and that is not passed for that: records may show later than their
+// time says, all of them, in order, and nobody may have said so.
+const showsWithin = 15 * time.Minute
+
+// unseen is how far behind the present a range has to lie to be passed because nothing came of it. By less than minSkew the
+// service's clock may be behind ours. Where no record has a time, ranges are all that the cursor goes by, and settle has to say it.
+func (w *walk) unseen() time.Duration {
+	if w.cfg.Cursor.Field == "" && w.cfg.Cursor.Value == "" && w.dialect == nil {
+		return max(w.cfg.Cursor.Settle, minSkew)
+	}
+	return max(w.cfg.Cursor.Settle, showsWithin)
 }
 
 // step is how far apart two times must be for the service to tell them apart.
@@ -227,6 +247,7 @@ func (w *walk) take(ctx context.Context, a *answer) ([]event.ID, error) {
 			items = append(items, r)
 		}
 	}
+	w.lookAt(a.items)
 	if err := w.details(ctx, items); err != nil {
 		return nil, err
 	}
@@ -273,6 +294,40 @@ func (w *walk) take(ctx context.Context, a *answer) ([]event.ID, error) {
 	}
 	w.wereTold(items)
 	return ids, nil
+}
+
+// lookAt notes that no record of a page has what the cursor goes by: one may be odd, but not all.
+func (w *walk) lookAt(items []item) {
+	c := w.cfg.Cursor
+	if w.dialect != nil || len(items) == 0 || c.Type != CursorTime && c.Type != CursorInteger || c.Field == "" && c.Value == "" {
+		return
+	}
+	for i := range items {
+		if !items[i].raw.Time.IsZero() || items[i].number != nil {
+			return
+		}
+	}
+	what, name := "a whole number", cmp.Or(c.Field, c.Value)
+	if c.Type == CursorTime {
+		what = "a time of the form " + cmp.Or(strings.Trim(fmt.Sprint(c.Format), "[]"), string(timeform.RFC3339))
+	}
+	found := "nothing"
+	if items[0].vars != nil {
+		if text, err := w.cursorText(&items[0]); err == nil && text != "" {
+			found = strconv.Quote(text[:min(len(text), 60)])
+		}
+	}
+	w.strange = fmt.Sprintf("none of %d records of a page has %s at %s (see cursor.field, .value and .format): the first has %s", len(items),
+		what, name, found)
+}
+
+// claim is up to where everything was read. Where one answer is all there is to a run, it may have been cut by the service: as long as
+// each brings something new, there may be more.
+func (w *walk) claim() time.Time {
+	if w.cfg.Pagination.Type == PageNone && w.newest.After(w.known) && w.newest.Before(w.start) {
+		return w.newest
+	}
+	return w.start
 }
 
 // remembered fails where the service would show again, if the walk began anew, more records than the loop knows again: those that
@@ -336,6 +391,9 @@ func (w *walk) tokenOf(a *answer) (string, error) {
 		return "", nil
 	}
 	val, err := w.programs.token.Eval(a.vars())
+	if errors.Is(err, expr.ErrMissing) && a.page.Listed == 0 {
+		return "", nil // there is no last record, nor what leads on from it
+	}
 	if err != nil {
 		return "", wrongPaging("cursor.token: %w", err)
 	}

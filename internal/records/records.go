@@ -172,6 +172,11 @@ func lines(body []byte) ([][]byte, error) {
 	if len(all) > 0 && all[0][0] == '<' {
 		return nil, fmt.Errorf("the answer is no JSON lines but begins with %q", all[0][:min(len(all[0]), 20)])
 	}
+	if n := len(all); n > 0 && body[len(body)-1] != '\n' {
+		if _, err := jsonscan.Document(all[n-1]); errors.Is(err, ErrCut) {
+			return nil, fmt.Errorf("the last line: %w", err)
+		}
+	}
 	return all, nil
 }
 
@@ -213,10 +218,19 @@ func (d Decoder) decodeCSV(body []byte) ([][]byte, error) {
 
 func (d Decoder) expand(outer [][]byte, path []string) ([][]byte, error) {
 	var all [][]byte
+	missing := 0
 	for i, record := range outer {
 		found, err := jsonscan.Find(record, path)
-		if errors.Is(err, jsonscan.ErrMissing) || string(found) == "null" {
-			continue // this one has none
+		if errors.Is(err, jsonscan.ErrMissing) {
+			missing++ // this one has none; XML does not write an empty list
+			if missing == len(outer) && !d.Optional && d.Form != XML {
+				return nil, fmt.Errorf("none of %d records has %s; the last begins with %q", missing, strings.Join(path, "."),
+					record[:min(len(record), 80)])
+			}
+			continue
+		}
+		if string(found) == "null" {
+			continue
 		}
 		elements := [][]byte{found}
 		if err == nil && (d.Form != XML || found[0] == '[') {

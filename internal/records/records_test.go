@@ -77,6 +77,8 @@ func TestMistakes(t *testing.T) {
 		"no xml":            {records.Decoder{Form: records.XML}, `{"a": 1}`, "no XML"},
 		"xml bomb":          {records.Decoder{Form: records.XML}, strings.Repeat("<a>", 5000), "deep"},
 		"xml entities":      {records.Decoder{Form: records.XML}, `<!DOCTYPE a [<!ENTITY b "x">]><a>&b;</a>`, "no XML"},
+		"expand of nothing": {records.Decoder{Expand: [][]string{{"grups"}}}, `[{"groups": [1]}, {}]`, `none of 2 records has grups; the last begins with "{}"`},
+		"lines cut off":     {records.Decoder{Form: records.NDJSON}, "{\"a\": 1}\n{\"b\": ", "cut off"},
 		"expand no list":    {records.Decoder{Expand: [][]string{{"e"}}}, `[{"e": 1}]`, "record 0, e: it is no list"},
 	} {
 		_, err := test.d.Decode([]byte(test.body))

@@ -57,9 +57,7 @@ func (e *element) json() []byte {
 // decodeXML makes JSON of a document: an object with the root element. Namespaces are left out.
 func decodeXML(body []byte) ([]byte, error) {
 	d := xml.NewDecoder(bytes.NewReader(body))
-	d.CharsetReader = func(charset string, _ io.Reader) (io.Reader, error) {
-		return nil, fmt.Errorf("the encoding %q is not read, UTF-8 is", charset)
-	}
+	d.CharsetReader = reader
 	open := []*element{newElement("")}
 	for {
 		token, err := d.Token()

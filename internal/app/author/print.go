@@ -119,6 +119,7 @@ func odd(what string, n int) string {
 		"no-id":                  "without what event.id says; a hash identifies it",
 		"no-cursor":              "without what cursor.field says, or not as cursor.format says",
 		"not-json":               "no JSON",
+		"not-utf8":               "not UTF-8, identified by a hash (see request.charset)",
 		"disorder":               "older than the one before, though cursor.order is ascending",
 		"too-early":              "from before the time that was asked for; left out",
 		"filtered-by-expression": "left out by records.filter",

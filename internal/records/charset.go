@@ -1,0 +1,67 @@
+package records
+
+import (
+	"fmt"
+	"io"
+	"mime"
+	"strings"
+
+	"golang.org/x/text/encoding"
+	"golang.org/x/text/encoding/htmlindex"
+	"golang.org/x/text/encoding/unicode"
+	"golang.org/x/text/transform"
+)
+
+// Charset is a set of characters by a name that the web knows (https://encoding.spec.whatwg.org/#names-and-labels); "" is UTF-8.
+type Charset string
+
+// Check returns what is wrong with a name.
+func (c Charset) Check() error {
+	_, err := c.encoding()
+	return err
+}
+
+func (c Charset) encoding() (encoding.Encoding, error) {
+	if c == "" {
+		return unicode.UTF8, nil
+	}
+	e, err := htmlindex.Get(string(c))
+	if err != nil {
+		return nil, fmt.Errorf("%q is no charset that is known: one like utf-8, windows-1252 or utf-16le is meant", string(c))
+	}
+	return e, nil
+}
+
+// CharsetOf is what a Content-Type says, "" if nothing.
+func CharsetOf(contentType string) Charset {
+	_, params, err := mime.ParseMediaType(contentType)
+	if err != nil {
+		return ""
+	}
+	return Charset(strings.ToLower(params["charset"]))
+}
+
+// UTF8 is a body in UTF-8. What is in UTF-8 already stays as it is, byte for byte, right or wrong.
+func (c Charset) UTF8(body []byte) ([]byte, error) {
+	e, err := c.encoding()
+	if err != nil {
+		return nil, err
+	}
+	if name, _ := htmlindex.Name(e); e == unicode.UTF8 || name == "utf-8" {
+		return body, nil
+	}
+	out, _, err := transform.Bytes(unicode.BOMOverride(e.NewDecoder()), body)
+	if err != nil {
+		return nil, fmt.Errorf("read it as %s: %w", string(c), err)
+	}
+	return out, nil
+}
+
+// reader is for XML, which says its charset itself.
+func reader(charset string, in io.Reader) (io.Reader, error) {
+	e, err := Charset(charset).encoding()
+	if err != nil {
+		return nil, err
+	}
+	return e.NewDecoder().Reader(in), nil
+}
