@@ -124,13 +124,14 @@ type Cursor struct {
 	// Order is the one in which the service shows records; unordered is always right. Only ascending lets the cursor move with
 	// every page; else it moves when a window was read to its end.
 	Order string `yaml:"order" words:"ascending,descending,unordered"`
-	// Overlap is how far each run reads back: how late a record may show behind a newer one without being missed. What is known is
-	// left out.
+	// Overlap is how far each run reads back: how late a record may show, behind a newer one or behind its own time, without being
+	// missed. What is known is left out.
 	Overlap time.Duration `yaml:"overlap"`
 	// Settle is how old a record must be until the cursor may pass it: services that are not consistent at once show the
-	// newest in any order.
+	// newest in any order, or not yet.
 	Settle time.Duration `yaml:"settle"`
-	// Window is how much time is asked for at once; 0: all. It needs Send.Until, or a text with {{ until }}.
+	// Window is how much time is asked for at once, the overlap of two windows included; 0: all. It needs Send.Until, or a text with
+	// {{ until }}.
 	Window time.Duration `yaml:"window"`
 }
 

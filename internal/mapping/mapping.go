@@ -35,7 +35,7 @@ type Config struct {
 	// record has none, it is the cursor's field, or else the time of receipt.
 	Time string `yaml:"time"`
 	// TimeFormat says how Time is written: rfc3339, unix, unix_ms, unix_us, unix_ns, http, date, or a layout of the moment
-	// 2006-01-02 15:04:05. Several are tried in order. Without it every form that is known is read.
+	// 2006-01-02 15:04:05. Several are tried in order. Without it the forms that rfc3339 reads are.
 	TimeFormat timeform.Forms `yaml:"time_format"`
 	// Payload is an expression for what the event carries; without it the record.
 	Payload string `yaml:"payload"`

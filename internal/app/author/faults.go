@@ -62,6 +62,9 @@ type tester struct {
 // Faults plays the conversation back again and again, each time with one fault in another place, and compares what is
 // collected in the end with what was in replay. most bounds the places of each kind of fault; 0: all of them.
 func (s *Subject) Faults(ctx context.Context, c *cassette.Cassette, replay *Replay, most int) (*Tests, error) {
+	if s.Config.Pagination.Type == httppoll.PageTime {
+		return &Tests{Kinds: []Tested{{Fault: "all", Why: "no service is made of pages by time (pagination.type: time)"}}}, nil
+	}
 	reader, err := s.open(httppoll.Options{})
 	if err != nil {
 		return nil, err

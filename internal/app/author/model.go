@@ -105,6 +105,7 @@ type heard struct {
 // newModel makes a model of the pages that were heard.
 func newModel(s *Subject, reader *httppoll.Source, pages []heard, interactions []*vcr.Interaction) (*model, error) {
 	m := &model{config: s.Config, reader: reader, parts: map[string]*part{}}
+	var unread error
 	for _, h := range pages {
 		x := interactions[h.place].Response
 		if !useful(x.Code) {
@@ -115,14 +116,22 @@ func newModel(s *Subject, reader *httppoll.Source, pages []heard, interactions [
 			p = &part{known: map[string]*unit{}, latest: map[event.ID]*unit{}, bodies: map[*chain]map[event.ID]string{}}
 			m.parts[h.asked.Partition] = p
 		}
+		l, err := m.leaf(h, &x)
+		if err != nil {
+			unread = fmt.Errorf("request %d: %w", h.place, err) // the source could not read it either, and asked again
+			continue
+		}
 		if h.asked.Page == 0 || len(p.chains) == 0 {
 			p.chains = append(p.chains, &chain{part: h.asked.Partition, run: h.run})
 		}
-		l, err := m.leaf(h, &x)
-		if err != nil {
-			return nil, fmt.Errorf("request %d: %w", h.place, err)
-		}
 		p.add(p.chains[len(p.chains)-1], l)
+	}
+	for name, p := range m.parts {
+		if len(p.chains) == 0 { // none of its pages could be read
+			if delete(m.parts, name); len(m.parts) == 0 {
+				return nil, unread
+			}
+		}
 	}
 	return m, nil
 }

@@ -137,6 +137,7 @@ func (s *Subject) Try(ctx context.Context, pages, events int) (*Trial, error) {
 	t := &trial{recorder: &cassette.Recorder{Login: isLogin}, redactor: redactor, pages: pages, seen: map[string]bool{}}
 	var mu sync.Mutex
 	var asked []httppoll.Asked
+	over := false
 	source, err := s.open(httppoll.Options{
 		Transport: func(next http.RoundTripper) http.RoundTripper {
 			t.recorder.Next = listening{next, func(a httppoll.Asked, what string) {
@@ -151,7 +152,9 @@ func (s *Subject) Try(ctx context.Context, pages, events int) (*Trial, error) {
 		Hooks: httppoll.Hooks{Odd: func(what string, n int) {
 			mu.Lock()
 			defer mu.Unlock()
-			out.Odd[what] += n
+			if !over { // what is read again afterwards, to be shown, does not count
+				out.Odd[what] += n
+			}
 		}},
 	})
 	if err != nil {
@@ -162,6 +165,9 @@ func (s *Subject) Try(ctx context.Context, pages, events int) (*Trial, error) {
 	defer end(nil)
 	t.end = end
 	failed := s.limited(runCtx, source, l)
+	mu.Lock()
+	over = true
+	mu.Unlock()
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
 	}
@@ -197,6 +203,9 @@ func (s *Subject) Try(ctx context.Context, pages, events int) (*Trial, error) {
 		for _, e := range s.convert(raw) {
 			out.Events = append(out.Events, Shown{Event: e, Values: s.values(raw, redactor)})
 		}
+	}
+	if n := out.Odd["no-cursor"]; n > 0 && n >= out.Records && out.Error == "" {
+		out.Error = "no record has what the cursor goes by: see cursor.field, .value and .format"
 	}
 	out.Cursor = standing(l.standing())
 	out.Waits = out.More != "" && s.Config.Cursor.Order != "ascending"
