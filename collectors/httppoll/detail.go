@@ -86,14 +86,14 @@ func (d Detail) listed(ps *problems, id, filter, field string, expand []string) 
 	if d.URL == "" || d.As == "" {
 		return
 	}
+	below := func(path string) bool { return path == d.As || strings.HasPrefix(path, d.As+".") }
 	member := regexp.MustCompile(`\brec\.\??` + regexp.QuoteMeta(d.As) + `\b`)
 	for _, s := range []struct {
 		name string
 		uses bool
 	}{
 		{"event.id", member.MatchString(id)}, {"records.filter", member.MatchString(filter)},
-		{"cursor.field", field == d.As || strings.HasPrefix(field, d.As+".")},
-		{"records.expand", slices.ContainsFunc(expand, func(path string) bool { return path == d.As || strings.HasPrefix(path, d.As+".") })},
+		{"cursor.field", below(field)}, {"records.expand", slices.ContainsFunc(expand, below)},
 	} {
 		if s.uses {
 			ps.add(s.name, "goes by the record as it was listed, which has no %s yet: that is detail.as", d.As)

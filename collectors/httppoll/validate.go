@@ -156,8 +156,8 @@ func (c Cursor) validate(ps *problems, bounded bool) {
 				"(or {{ until }} in a text of the request)")
 		}
 		if step := c.Send.form(c).Step(); c.Window > 0 && c.Window < c.Overlap+2*step {
-			ps.add("cursor.window", "must be more than overlap by at least two steps of the time that is sent, which are of %s: windows overlap, too",
-				step)
+			ps.add("cursor.window", "must be more than overlap by at least two steps of the time that is sent, which are of %s: windows "+
+				"overlap, too", step)
 		}
 		if c.Start.number != nil {
 			ps.add("cursor.start", "is a number, and the cursor is a time")

@@ -317,8 +317,8 @@ func (w *walk) lookAt(items []item) {
 			found = strconv.Quote(text[:min(len(text), 60)])
 		}
 	}
-	w.strange = fmt.Sprintf("none of %d records of a page has %s at %s (see cursor.field, .value and .format): the first has %s", len(items),
-		what, name, found)
+	w.strange = fmt.Sprintf("none of %d records of a page has %s at %s (see cursor.field, .value and .format): the first has %s",
+		len(items), what, name, found)
 }
 
 // claim is up to where everything was read. Where one answer is all there is to a run, it may have been cut by the service: as long as
