@@ -115,8 +115,7 @@ func TestADurableThatBeganWithATimeGoesOnBehindAGap(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.events("p", 1)
-	time.Sleep(20 * time.Millisecond)
-	opts := subscribe.Options{Durable: "d", StartTime: time.Now()}
+	opts := subscribe.Options{Durable: "d", StartTime: time.Now()} // after what was stored
 	s.events("p", 2)
 	nc := dial(t, s.server.URL())
 	l := newLog()

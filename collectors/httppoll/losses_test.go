@@ -13,22 +13,27 @@ import (
 	"stackstream/internal/timeform"
 )
 
+// inSeconds is a service that is asked in whole seconds.
+func inSeconds(s *service) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		q := r.URL.Query()
+		for _, name := range []string{"from", "until"} {
+			if at, err := timeform.Unix.Parse(q.Get(name)); err == nil {
+				q.Set(name, s.form.Format(at))
+			}
+		}
+		r.URL.RawQuery = q.Encode()
+		s.ServeHTTP(w, r)
+	})
+}
+
 // What is sent may say less than the bounds that were chosen. The cursor passes what was asked for, and not what was meant.
 func TestBoundsThatAreCutOff(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		s := newService()
 		cfg := configured("http://service", s)
 		cfg.Cursor.Send.Format, cfg.Cursor.Send.Until, cfg.Cursor.Overlap = timeform.Unix, "until", 0
-		src, out := local(t, cfg, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			q := r.URL.Query()
-			for _, name := range []string{"from", "until"} {
-				if at, err := timeform.Unix.Parse(q.Get(name)); err == nil {
-					q.Set(name, s.form.Format(at))
-				}
-			}
-			r.URL.RawQuery = q.Encode()
-			s.ServeHTTP(w, r)
-		})), newSink(t)
+		src, out := local(t, cfg, inSeconds(s)), newSink(t)
 		for range 50 {
 			time.Sleep(700 * time.Millisecond)
 			s.put(time.Now())
@@ -52,16 +57,7 @@ func TestWindowsThatAreCutOff(t *testing.T) {
 		cfg.Cursor.Send.Format, cfg.Cursor.Send.Until, cfg.Cursor.Overlap = timeform.Unix, "until", 0
 		cfg.Cursor.Window = 2500 * time.Millisecond
 		cfg.Cursor.Start = startAt(time.Now())
-		src, out := local(t, cfg, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			q := r.URL.Query()
-			for _, name := range []string{"from", "until"} {
-				if at, err := timeform.Unix.Parse(q.Get(name)); err == nil {
-					q.Set(name, s.form.Format(at))
-				}
-			}
-			r.URL.RawQuery = q.Encode()
-			s.ServeHTTP(w, r)
-		})), newSink(t)
+		src, out := local(t, cfg, inSeconds(s)), newSink(t)
 		for range 100 {
 			time.Sleep(300 * time.Millisecond)
 			s.put(time.Now())

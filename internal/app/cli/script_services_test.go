@@ -1,0 +1,133 @@
+package cli
+
+import (
+	"context"
+	"net/http/httptest"
+	"os"
+	"regexp"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"stackstream/internal/app/author/authortest"
+	"stackstream/internal/openstack/standin"
+	"stackstream/internal/rabbitmqtest"
+	"stackstream/jetstream/jetstreamtest"
+)
+
+func startCloud(ts *testscript.TestScript, neg bool, args []string) {
+	options := standin.Options{}
+	if len(args) > 0 && (args[0] == "ceilometer" || args[0] == "moved") {
+		options.Ceilometer = true
+		if args[0] == "moved" {
+			options.MovedTo = "http://panko.example.org:8977"
+		}
+		args = args[1:]
+	}
+	if len(args) > 0 {
+		n, err := strconv.Atoi(args[0])
+		ts.Check(err)
+		options.Burst = n
+	}
+	if len(args) > 1 {
+		rate, err := strconv.ParseFloat(args[1], 64)
+		ts.Check(err)
+		options.Rate = rate
+	}
+	cloud := standin.New(options)
+	server := httptest.NewServer(cloud)
+	ctx, cancel := context.WithCancel(context.Background())
+	var done sync.WaitGroup
+	done.Go(func() { _ = cloud.Run(ctx) })
+	ts.Defer(func() {
+		cancel()
+		done.Wait()
+		server.Close()
+	})
+	ts.Setenv("CLOUD", server.URL)
+	ts.Setenv("KEYSTONE", server.URL+"/v3")
+}
+
+func fillIn(ts *testscript.TestScript, neg bool, args []string) {
+	if len(args) != 1 {
+		ts.Fatalf("usage: fill FILE")
+	}
+	text := regexp.MustCompile(`<([^>\n]*)>`).ReplaceAllString(ts.ReadFile(args[0]), "$1")
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(text), 0o600))
+}
+
+type served struct{} // key of Env.Values
+
+func startService(ts *testscript.TestScript, neg bool, args []string) {
+	count := 25
+	if len(args) > 0 {
+		n, err := strconv.Atoi(args[0])
+		ts.Check(err)
+		count = n
+	}
+	service := authortest.New(count, time.Date(2026, 1, 2, 15, 4, 5, 0, time.UTC))
+	if len(args) > 1 {
+		service.Paging = args[1]
+	}
+	service.Descending = len(args) > 2 && args[2] == "descending"
+	server := httptest.NewServer(service)
+	ts.Value(served{}).(*serving).server = server
+	ts.Defer(server.Close)
+	ts.Setenv("SERVICE", server.URL)
+	ts.Check(os.WriteFile(ts.MkAbs("token"), []byte(authortest.Token+"\n"), 0o600))
+}
+
+type serving struct{ server *httptest.Server }
+
+func endService(ts *testscript.TestScript, neg bool, args []string) {
+	ts.Value(served{}).(*serving).server.Close()
+	ts.Check(os.Remove(ts.MkAbs("token")))
+}
+
+func useBroker(ts *testscript.TestScript, neg bool, args []string) {
+	tb := ts.Value(owner{}).(testing.TB)
+	b := rabbitmqtest.Shared(tb)
+	vhost := b.VHost(tb)
+	const own = `^stackstream\.`
+	user, password := b.User(tb, vhost, own, own, `^(stackstream\..*|`+strings.Join(args, "|")+`)$`)
+	ts.Setenv("BROKER", b.Addr())
+	ts.Setenv("VHOST", vhost)
+	ts.Setenv("BROKER_USER", user)
+	ts.Check(os.WriteFile(ts.MkAbs("broker.password"), []byte(password+"\n"), 0o600))
+}
+
+func notify(ts *testscript.TestScript, neg bool, args []string) {
+	if len(args) != 2 {
+		ts.Fatalf("usage: notify EXCHANGE COUNT")
+	}
+	n, err := strconv.Atoi(args[1])
+	ts.Check(err)
+	tb := ts.Value(owner{}).(testing.TB)
+	p := rabbitmqtest.Shared(tb).Publisher(tb, ts.Getenv("VHOST"))
+	defer p.Close()
+	ts.Check(p.Declare(tb.Context(), args[0], "notifications.info"))
+	ts.Check(p.Notify(tb.Context(), args[0], make([]rabbitmqtest.Notification, n)...))
+}
+
+func lose(ts *testscript.TestScript, neg bool, args []string) {
+	if len(args) != 1 {
+		ts.Fatalf("usage: lose EXCHANGE")
+	}
+	tb := ts.Value(owner{}).(testing.TB)
+	ch, err := rabbitmqtest.Shared(tb).Dial(tb, ts.Getenv("VHOST")).Channel()
+	ts.Check(err)
+	ts.Check(ch.ExchangeDelete(args[0], false, false))
+}
+
+func startNATS(ts *testscript.TestScript, neg bool, args []string) {
+	var options []jetstreamtest.Option
+	if len(args) > 0 && args[0] == "bare" {
+		options = append(options, jetstreamtest.Bare())
+	}
+	server := jetstreamtest.Server(ts.Value(owner{}).(testing.TB), options...)
+	ts.Setenv("NATS_URL", server.URL())
+}
