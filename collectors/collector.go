@@ -20,6 +20,8 @@ const (
 	lookAgain = 30 * time.Second
 	// maxPause bounds the pauses between tries, but for a service that asks for a longer one.
 	maxPause = time.Minute
+	// lookPaused is how often what an operator has paused is looked at, whether it may go on.
+	lookPaused = 5 * time.Second
 )
 
 // Auto lets the Collector choose the kind of source.
@@ -105,7 +107,10 @@ func (c *Collector) Run(ctx context.Context) error {
 			continue
 		}
 		wait.Reset()
-		switch {
+		switch paused := choice.Paused.Err(); {
+		case paused != nil:
+			say.state("", event.StatePaused, event.PauseReason(paused))
+			_ = pause(ctx, lookPaused)
 		case !chooser.allows(candidate.Kind):
 			say.state("", event.StateStandby, fmt.Sprintf("configured is %s, but %s was chosen since: %s", c.Want,
 				choice.Kind, choice.Why))
@@ -222,6 +227,13 @@ func (s *shard) run(ctx context.Context) error {
 			err = errors.New("the lease was lost")
 		case errors.Is(err, event.Fenced) && s.chosenAnew(ctx, s.choice):
 			return errChosenAnew
+		case event.KindOf(err) == event.Paused:
+			wait.Reset()
+			s.say.state(s.Name, event.StatePaused, event.PauseReason(err))
+			if pause(ctx, lookPaused) != nil {
+				return nil
+			}
+			continue
 		}
 		if s.progress || time.Since(start) > 2*longest {
 			wait.Reset()
@@ -359,7 +371,7 @@ func (r *reporter) state(s event.Source, state event.State, reason string) {
 func (r *reporter) working(s event.Source) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.last[s].State != event.StateBackoff {
+	if last := r.last[s].State; last != event.StateBackoff && last != event.StatePaused {
 		r.set(event.Status{Provider: r.provider, Source: s, Role: event.RoleCollector, State: event.StateStarting})
 	}
 }

@@ -50,6 +50,8 @@ type RawCursor struct {
 	Owner string `json:"owner,omitempty"`
 	// WrittenAt is the writer's clock, for people.
 	WrittenAt time.Time `json:"written_at"`
+	// Paused: an operator has stopped this source.
+	Paused *Pause `json:"paused,omitempty"`
 	// Sequence is the stream sequence of this record, 0 if it was never written. It is not part of the record.
 	Sequence StreamSeq `json:"-"`
 }
@@ -69,7 +71,9 @@ type NormalizedCursor struct {
 	Batch     string    `json:"batch"`
 	Owner     string    `json:"owner,omitempty"`
 	WrittenAt time.Time `json:"written_at"`
-	Sequence  StreamSeq `json:"-"`
+	// Paused: an operator has stopped normalizing for this provider.
+	Paused   *Pause    `json:"paused,omitempty"`
+	Sequence StreamSeq `json:"-"`
 }
 
 // SourcePosition is how far the raw events of one source are normalized.
@@ -85,6 +89,10 @@ type Choice struct {
 	Why  string    `json:"why"`
 	At   time.Time `json:"at"`
 	By   string    `json:"by,omitempty"`
+	// Batch is the attempt that wrote this, where that may have to be found out.
+	Batch string `json:"batch,omitempty"`
+	// Paused: an operator has stopped every source of the provider.
+	Paused *Pause `json:"paused,omitempty"`
 	// Sequence is the stream sequence of this record, 0 if it was never written.
 	Sequence StreamSeq `json:"-"`
 }

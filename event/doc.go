@@ -20,4 +20,7 @@
 // absent at any time and then means what was meant before there was one. Who adds such a one has to expect that it is
 // gone again: a version that does not know it writes the record without it. Nothing is carried along unread, because a
 // value that somebody kept who moved the rest of the record would be worse than none.
+//
+// Format 2: a record may have a Pause, and a raw event may be a Repair. A record or a message that has neither is written
+// with format 1.
 package event

@@ -25,6 +25,8 @@ const (
 	Regressed
 	// Expired means that a stream no longer holds what comes after the cursor. Stop and say so.
 	Expired
+	// Paused means that an operator has stopped this work. Look again now and then whether it may go on.
+	Paused
 )
 
 func (k Kind) Error() string { return k.String() }
@@ -48,6 +50,8 @@ func (k Kind) String() string {
 		return "raw-regressed"
 	case Expired:
 		return "raw-expired"
+	case Paused:
+		return "paused"
 	default:
 		return fmt.Sprintf("kind-%d", int(k))
 	}

@@ -8,7 +8,7 @@ import (
 
 // Format is the newest format of records and messages that this version reads, and the package comment says what it
 // stands for. What has no number has format 1.
-const Format = 1
+const Format = 2
 
 // NewerError says that a record or a message has a format that this version does not know. It must be left alone: what
 // looks familiar in it may mean something else.

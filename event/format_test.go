@@ -24,10 +24,10 @@ func TestRecordsOfANewerFormatAreNotRead(t *testing.T) {
 		{record: `{"position": 7}`},
 		{record: `{"position": 7, "format": 1}`},
 		{record: `{"position": 7, "not_known_here": {"a": [1]}}`},
-		{record: `{"position": 7, "format": 2}`, newer: true},
+		{record: `{"position": 7, "format": 3}`, newer: true},
 		{record: `{"position": {"shape": "another"}, "format": 99}`, newer: true},
 		{record: `{"position": 7, "format": -1}`, wrong: true},
-		{record: `{"position": 7, "format": "2"}`, wrong: true},
+		{record: `{"position": 7, "format": "3"}`, wrong: true},
 		{record: `{"position": 7, "format": 1.5}`, wrong: true},
 		{record: `{"position": "7"}`, wrong: true},
 		{record: `{`, wrong: true},
@@ -71,7 +71,7 @@ func TestWhatIsWrittenHasTheFirstFormat(t *testing.T) {
 
 func TestMessagesOfANewerFormatAreNotRead(t *testing.T) {
 	for text, want := range map[string]string{
-		"": "read", "1": "read", "2": "newer", "99": "newer", "0": "wrong", "-1": "wrong", "two": "wrong", "1.0": "wrong",
+		"": "read", "1": "read", "2": "read", "3": "newer", "99": "newer", "0": "wrong", "-1": "wrong", "two": "wrong", "1.0": "wrong",
 	} {
 		r := event.Raw{ID: "a", Received: time.Now()}
 		m := r.Message("p", "s", 1, event.BodyRef{})

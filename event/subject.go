@@ -18,6 +18,7 @@ const (
 	prefixNormalized       = "events.normalized."
 	prefixDead             = "events.dead."
 	prefixDeadState        = "events.deadstate."
+	prefixCursor           = "events.cursor."
 	prefixCursorRaw        = "events.cursor.raw."
 	prefixCursorNormalized = "events.cursor.normalized."
 )
@@ -51,6 +52,28 @@ func ChoiceSubject(p Provider) string { return prefixCursorRaw + string(p) }
 
 // NormalizedCursorSubject holds the NormalizedCursor of a provider.
 func NormalizedCursorSubject(p Provider) string { return prefixCursorNormalized + string(p) }
+
+// Commands are recorded below the cursor they changed, and those about the choice of source below a source of no name.
+const (
+	suffixCommands = ".commands"
+	noSource       = "_"
+)
+
+// RawCommandsSubject has the commands that changed the RawCursor of a source, or the Choice if s is "".
+func RawCommandsSubject(p Provider, s Source) string {
+	if s == "" {
+		s = noSource
+	}
+	return RawCursorSubject(p, s) + suffixCommands
+}
+
+// NormalizedCommandsSubject has the commands that changed the NormalizedCursor of a provider.
+func NormalizedCommandsSubject(p Provider) string { return NormalizedCursorSubject(p) + suffixCommands }
+
+// IsCommands tells whether a stored subject has commands.
+func IsCommands(subject string) bool {
+	return strings.HasPrefix(subject, prefixCursor) && strings.HasSuffix(subject, suffixCommands)
+}
 
 // SubjectProvider returns the provider, and where the subject has one the source, that a stored subject belongs to.
 // ok is false when the subject is not one of the above.

@@ -65,6 +65,7 @@ const (
 	StateBackoff  State = "backoff"  // something refused or failed; trying again
 	StateStopped  State = "stopped"  // can't go on without an operator (raw-expired, raw-regressed)
 	StateIdle     State = "idle"     // nothing to do by configuration (source none)
+	StatePaused   State = "paused"   // an operator has stopped it
 )
 
 // Status is a change of state, with the reason where there is one. It never has a secret in it.

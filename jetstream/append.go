@@ -181,7 +181,11 @@ func (l *Log) send(ctx context.Context, messages []*nats.Msg) (pubAck, error) {
 func buildMessages(stream string, b event.Batch) []*nats.Msg {
 	messages := make([]*nats.Msg, 0, len(b.Messages)+1)
 	for _, m := range b.Messages {
-		messages = append(messages, buildMessage(m, 4))
+		message := buildMessage(m, 5)
+		if event.IsCommands(m.Subject) {
+			message.Header[headerTTL] = []string{"never"} // few, and to be there when somebody asks
+		}
+		messages = append(messages, message)
 	}
 	if len(messages) > 0 && b.Fence.Subject != "" {
 		// The subject to look at is named as it is stored: the server compares it with what it has.

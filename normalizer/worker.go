@@ -87,6 +87,9 @@ func (w *worker) holding(held bool, by string) {
 // or no longer is and does not know, shows less than there is.
 const believed = 30 * time.Second
 
+// lookPaused is how often a provider that an operator has paused is looked at, whether it may go on.
+const lookPaused = 5 * time.Second
+
 // work runs one session after the other until ctx ends: each reads the cursor and goes on from there. It returns an error
 // only for what a newer version has written, for which that version should have the lease.
 func (w *worker) work(ctx context.Context) error {
@@ -116,6 +119,10 @@ func (w *worker) work(ctx context.Context) error {
 			regressed = time.Now()
 		}
 		switch {
+		case kind == event.Paused:
+			w.show(event.StatePaused, event.PauseReason(err))
+			pause.Reset()
+			wait(ctx, lookPaused)
 		case missing && !before:
 			// The cursor is read and the feed placed anew before anything is said: a reader may have lost its place.
 		case kind == event.Regressed && time.Since(regressed) < believed:

@@ -27,10 +27,14 @@ func NewRaw(log Log, bodies Bodies, p event.Provider, s event.Source, fence even
 }
 
 // Open reads where the source stands; a source that never committed has the zero cursor. It asks once and returns what
-// the Log returned. It must be called first and again after every error of Commit.
+// the Log returned, or event.Paused. It must be called first and again after every error of Commit.
 func (r *Raw) Open(ctx context.Context) (event.RawCursor, error) {
 	var c event.RawCursor
 	if err := r.open(ctx, &c); err != nil {
+		return event.RawCursor{}, err
+	}
+	if err := c.Paused.Err(); err != nil {
+		r.opened = false
 		return event.RawCursor{}, err
 	}
 	c.Sequence = r.expect

@@ -332,7 +332,7 @@ func TestACursorOfANewerVersion(t *testing.T) {
 	}
 	raw := NewRaw(s, newBodies(), provider, source, event.Fence{}, Options{})
 	open(t, raw)
-	put(`{"position": 3, "batch": "b", "format": 2}`)
+	put(`{"position": 3, "batch": "b", "format": 99}`)
 	var newer *event.NewerError
 	if _, err := raw.Commit(t.Context(), []event.Raw{{ID: "a"}}, event.Progress{}); !errors.As(err, &newer) || event.KindOf(err) != event.Invalid {
 		t.Errorf("commit: %v", err)

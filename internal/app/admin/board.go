@@ -30,9 +30,14 @@ const (
 )
 
 // Ready tells whether the part does what it should: it works and nothing is wrong, waits as the standby of another
-// process, or has nothing to do by configuration.
+// process, or has nothing to do by configuration or by command.
 func (p Part) Ready() bool {
-	return p.State == event.StateLive || p.State == event.StateStandby || p.State == event.StateIdle
+	switch p.State {
+	case event.StateLive, event.StateStandby, event.StateIdle, event.StatePaused:
+		return true
+	default:
+		return false
+	}
 }
 
 // Board keeps the last status of every part. It is safe for concurrent use.

@@ -155,7 +155,7 @@ func (m *Metrics) Status(s event.Status) {
 	labels := []string{string(s.Role), string(s.Provider), string(s.Source)}
 	for _, state := range []event.State{
 		event.StateStarting, event.StateStandby, event.StateLive, event.StateDegraded,
-		event.StateBackoff, event.StateStopped, event.StateIdle,
+		event.StateBackoff, event.StateStopped, event.StateIdle, event.StatePaused,
 	} {
 		m.state.WithLabelValues(append(labels, string(state))...).Set(truth(state == s.State))
 	}

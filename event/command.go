@@ -1,0 +1,103 @@
+package event
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// Pause says that an operator has stopped the work that a record stands for, until he lets it go on. Who works is fenced by
+// the record that has it, and a version that knows no pauses refuses that record: both without having to be asked.
+type Pause struct {
+	By  string    `json:"by,omitempty"`
+	Why string    `json:"why,omitempty"`
+	At  time.Time `json:"at"`
+}
+
+// Err is what who opens a record with a pause gets: an error of the kind Paused, or nil without a pause.
+func (p *Pause) Err() error {
+	if p == nil {
+		return nil
+	}
+	why := p.Why
+	if why == "" {
+		why = "no reason given"
+	}
+	return &Error{Kind: Paused, Err: fmt.Errorf("since %s by %s: %s", p.At.UTC().Format(time.RFC3339), p.By, why)}
+}
+
+// PauseReason is what an error of the kind Paused says about the pause alone, and of any other error all.
+func PauseReason(err error) string {
+	var e *Error
+	if KindOf(err) == Paused && errors.As(err, &e) && e.Err != nil {
+		return e.Err.Error()
+	}
+	return err.Error()
+}
+
+// Command is the trace of what an operator did to a record, written in the same atomic batch as the record.
+type Command struct {
+	// Verb is what was done: "pause", "resume", "set", "rewind", "accept-gap", …
+	Verb string    `json:"verb"`
+	By   string    `json:"by,omitempty"`
+	Why  string    `json:"why,omitempty"`
+	At   time.Time `json:"at"`
+	// Before and After are the record, where it was there.
+	Before json.RawMessage `json:"before,omitempty"`
+	After  json.RawMessage `json:"after,omitempty"`
+	// Note says in words what it meant: the events that are lost for good, for instance.
+	Note string `json:"note,omitempty"`
+}
+
+// A record is written with the lowest format that what is in it needs.
+func (c RawCursor) format() int        { return pausedFormat(c.Paused) }
+func (c NormalizedCursor) format() int { return pausedFormat(c.Paused) }
+func (c Choice) format() int           { return pausedFormat(c.Paused) }
+
+func pausedFormat(p *Pause) int {
+	if p == nil {
+		return 0
+	}
+	return 2
+}
+
+// MarshalJSON writes the record with its format.
+func (c RawCursor) MarshalJSON() ([]byte, error) {
+	type plain RawCursor
+	return json.Marshal(struct {
+		Format int `json:"format,omitempty"`
+		plain
+	}{c.format(), plain(c)})
+}
+
+// MarshalJSON writes the record with its format.
+func (c NormalizedCursor) MarshalJSON() ([]byte, error) {
+	type plain NormalizedCursor
+	return json.Marshal(struct {
+		Format int `json:"format,omitempty"`
+		plain
+	}{c.format(), plain(c)})
+}
+
+// MarshalJSON writes the record with its format.
+func (c Choice) MarshalJSON() ([]byte, error) {
+	type plain Choice
+	return json.Marshal(struct {
+		Format int `json:"format,omitempty"`
+		plain
+	}{c.format(), plain(c)})
+}
+
+// Stamp says which attempt of whom writes the record, and when.
+func (c *RawCursor) Stamp(batch, owner string, at time.Time) {
+	c.Batch, c.Owner, c.WrittenAt = batch, owner, at
+}
+
+// Stamp says which attempt of whom writes the record, and when.
+func (c *NormalizedCursor) Stamp(batch, owner string, at time.Time) {
+	c.Batch, c.Owner, c.WrittenAt = batch, owner, at
+}
+
+// Stamp says which attempt of whom writes the record, and when. A choice keeps who made it, and when.
+func (c *Choice) Stamp(batch, _ string, _ time.Time) { c.Batch = batch }
