@@ -26,8 +26,11 @@ const (
 	HeaderMended      = "Evt-Mended"       // number of values that were no JSON (NaN, Infinity, no UTF-8); absent when 0
 	HeaderReason      = "Evt-Reason"       // of a dead letter: one word for counting
 	HeaderDetail      = "Evt-Detail"       // of a dead letter: the error
-	HeaderRedriven    = "Evt-Redriven"     // marks an event that was a dead letter before
-	HeaderBackfill    = "Evt-Backfill"     // marks an event that a backfill added
+	HeaderRedriven    = "Evt-Redriven"     // marks an event that was a dead letter before: the number of that
+	HeaderDropped     = "Evt-Dropped"      // in RAW: the number of the dead letter that is to stay dead
+	HeaderBy          = "Evt-By"           // in RAW: who did that
+	HeaderWhy         = "Evt-Why"          // in RAW: and why
+	HeaderBackfill    = "Evt-Backfill"     // marks an event that a backfill added: the job's name
 	HeaderTraceparent = "traceparent"      // W3C trace context, where the source had one
 
 	HeaderMessageFormat = "Evt-Message-Format" // the format of the message itself, see the package comment; absent when 1

@@ -25,6 +25,10 @@ type Raw struct {
 	Header map[string]string
 	// Body is the event verbatim.
 	Body []byte
+	// Backfill is the job that asked for the event again, "" for what came by itself.
+	Backfill string
+	// Repair, if set, says that this is no news.
+	Repair *Repair
 }
 
 // HashID is the identity of an event whose source gave none: a hash of its body.
@@ -76,6 +80,12 @@ func (r *Raw) Message(p Provider, s Source, seq Seq, ref BodyRef) Message {
 	}
 	if r.ContentType != "" {
 		h.Set(HeaderContentType, EncodeHeader(r.ContentType))
+	}
+	if r.Backfill != "" {
+		h.Set(HeaderBackfill, EncodeHeader(r.Backfill))
+	}
+	if r.Repair != nil {
+		r.Repair.set(h)
 	}
 	for name, value := range r.Header {
 		if sourceHeader(name) {
@@ -149,6 +159,10 @@ func ParseRaw(m Stored) (StoredRaw, error) {
 			return r, invalidMessage(m, name, text)
 		}
 	}
+	if r.Repair, err = repairOf(m.Header); err != nil {
+		return r, &Error{Kind: Invalid, Op: fmt.Sprintf("read raw message %d", m.Sequence), Err: err}
+	}
+	r.Backfill = DecodeHeader(m.Header.Get(HeaderBackfill))
 	r.Format = DecodeHeader(m.Header.Get(HeaderFormat))
 	r.ContentType = DecodeHeader(m.Header.Get(HeaderContentType))
 	r.BodyRef = BodyRefOf(m.Header)
@@ -176,7 +190,8 @@ func invalidMessage(m Stored, field, value string) error {
 func sourceHeader(name string) bool {
 	switch name {
 	case HeaderID, HeaderIDKind, HeaderSeq, HeaderReceived, HeaderTime, HeaderFormat, HeaderContentType,
-		HeaderWatermark, HeaderBodyObject, HeaderBodySize, HeaderMessageFormat:
+		HeaderWatermark, HeaderBodyObject, HeaderBodySize, HeaderMessageFormat, HeaderBackfill, HeaderRedriven, HeaderDropped,
+		HeaderBy, HeaderWhy:
 		return false
 	case HeaderTraceparent:
 		return true

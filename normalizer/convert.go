@@ -13,6 +13,9 @@ import (
 // convert says what becomes of a raw event whose body is at hand. It never fails: what can't be converted is a dead
 // letter. The raw event in the outcome is as RAW holds it, so a body that is kept in an object stays there.
 func (w *worker) convert(raw event.StoredRaw, body []byte) event.Outcome {
+	if raw.Drops() {
+		return event.Outcome{Raw: raw}
+	}
 	converter, ok := w.cfg.Converters[raw.Format]
 	if !ok {
 		return dead(raw, event.ReasonNoConverter, fmt.Sprintf("nothing converts the format %q", raw.Format))
@@ -86,9 +89,13 @@ func finish(events []event.Event, raw event.StoredRaw) error {
 	if len(events) == 0 {
 		return errors.New("the converter made no event of it")
 	}
+	source := raw.Source
+	if raw.Repair != nil && raw.Repair.Source != "" {
+		source = raw.Repair.Source
+	}
 	for i := range events {
 		e := &events[i]
-		e.Provider, e.Source = raw.Provider, raw.Source
+		e.Provider, e.Source = raw.Provider, source
 		switch {
 		case e.MessageID == "":
 			return errors.New("the converter gave no message_id")

@@ -76,7 +76,7 @@ func (r *reading) take(ctx context.Context, m event.Stored) error {
 	case raw.Seq < next:
 		// Numbered like one that was dealt with, but behind it in the stream: the cursor moves over it.
 		r.skipped++
-		raw.Body = nil
+		raw.Body, raw.Repair = nil, nil
 		return r.add(ctx, event.Outcome{Raw: raw}, 0)
 	}
 	body := raw.Body

@@ -2,6 +2,7 @@ package publisher
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"maps"
 	"strconv"
@@ -16,22 +17,31 @@ import (
 type Normalized struct {
 	writer
 	provider event.Provider
+	subjects subjects
 	cursor   event.NormalizedCursor
 }
+
+// subjects are where what is made of raw events goes. What becomes of dead letters is not recorded where states is "".
+type subjects struct{ events, dead, states string }
 
 // NewNormalized makes a writer for a provider. It must be opened before use.
 func NewNormalized(log Log, bodies Bodies, p event.Provider, opts Options) *Normalized {
 	return &Normalized{
 		writer:   newWriter(log, bodies, event.NormalizedCursorSubject(p), event.Fence{}, opts),
 		provider: p,
+		subjects: subjects{event.NormalizedSubject(p), event.DeadSubject(p), event.DeadStateSubject(p)},
 	}
 }
 
 // Open reads where the provider stands; one that was never normalized has the zero cursor. It asks once and returns what
-// the Log returned. It must be called first and again after every error of Commit.
+// the Log returned, or event.Paused. It must be called first and again after every error of Commit.
 func (n *Normalized) Open(ctx context.Context) (event.NormalizedCursor, error) {
 	var c event.NormalizedCursor
 	if err := n.open(ctx, &c); err != nil {
+		return event.NormalizedCursor{}, err
+	}
+	if err := c.Paused.Err(); err != nil {
+		n.opened = false
 		return event.NormalizedCursor{}, err
 	}
 	c.Sequence = n.expect
@@ -79,7 +89,7 @@ func (n *Normalized) commit(ctx context.Context, outcomes []event.Outcome, raw e
 	p, taken := n.build(outcomes, n.maxBody)
 	outcomes = outcomes[:taken]
 	next := n.next(outcomes, raw)
-	next.Position += event.Seq(len(p.messages))
+	next.Position += event.Seq(p.numbered())
 	rebuild := func(maxBody int) piece {
 		again := piece{messages: make([]event.Message, 0, len(p.messages))}
 		for i := range outcomes {
@@ -105,8 +115,7 @@ func (n *Normalized) build(outcomes []event.Outcome, maxBody int) (piece, int) {
 	for i := range outcomes {
 		before := p
 		n.add(&p, &outcomes[i], maxBody)
-		if len(before.messages) > 0 && len(p.messages) > len(before.messages) &&
-			(len(p.messages) > n.limits.Events || p.bytes > n.limits.Bytes) {
+		if before.size() > 0 && p.size() > before.size() && (p.size() > n.limits.Events || p.bytes > n.limits.Bytes) {
 			return before, i
 		}
 	}
@@ -125,7 +134,7 @@ func (n *Normalized) next(outcomes []event.Outcome, raw event.RawStream) event.N
 		o := &outcomes[i]
 		r := &o.Raw
 		c.RawSeq = max(c.RawSeq, r.Sequence)
-		if r.Seq == 0 || r.Source == "" || len(o.Events) == 0 && o.Dead == nil {
+		if r.Seq == 0 || r.Source == "" || len(o.Events) == 0 && o.Dead == nil && r.Repair == nil {
 			continue
 		}
 		at := c.Sources[r.Source]
@@ -140,8 +149,19 @@ func (n *Normalized) next(outcomes []event.Outcome, raw event.RawStream) event.N
 	return c
 }
 
-// add adds what became of one raw event to p. How many messages that are does not depend on maxBody.
+// add adds what became of one raw event to p, and of the dead letter that it repairs. How many messages that are does not
+// depend on maxBody.
 func (n *Normalized) add(p *piece, o *event.Outcome, maxBody int) {
+	before := p.numbered()
+	if !o.Raw.Drops() {
+		n.addOutcome(p, o, maxBody)
+	}
+	if o.Raw.Repair != nil && n.subjects.states != "" && (o.Raw.Drops() || p.numbered() > before) {
+		n.addState(p, o, before)
+	}
+}
+
+func (n *Normalized) addOutcome(p *piece, o *event.Outcome, maxBody int) {
 	dead := o.Dead
 	if dead == nil && len(o.Events) > maxEvents {
 		dead = &event.DeadLetter{
@@ -163,7 +183,7 @@ func (n *Normalized) add(p *piece, o *event.Outcome, maxBody int) {
 
 // following is the number of the message that is added to p next.
 func (n *Normalized) following(p *piece) string {
-	return strconv.FormatUint(uint64(n.cursor.Position)+uint64(len(p.messages))+1, 10)
+	return strconv.FormatUint(uint64(n.cursor.Position)+uint64(p.numbered())+1, 10)
 }
 
 func (n *Normalized) addEvents(p *piece, o *event.Outcome, maxBody int) error {
@@ -173,7 +193,7 @@ func (n *Normalized) addEvents(p *piece, o *event.Outcome, maxBody int) error {
 		if err != nil {
 			return fmt.Errorf("encode event %d: %w", i+1, err)
 		}
-		h := event.NewHeaders(19)
+		h := event.NewHeaders(21)
 		h.Set(event.HeaderSeq, n.following(p))
 		cloudEvent(h, n.provider, o, i)
 		origin(h, &o.Raw)
@@ -184,7 +204,13 @@ func (n *Normalized) addEvents(p *piece, o *event.Outcome, maxBody int) error {
 		if o.Mended > 0 {
 			h.Set(event.HeaderMended, strconv.Itoa(o.Mended))
 		}
-		m := event.Message{Subject: event.NormalizedSubject(n.provider), Header: h.Header, Body: body}
+		if o.Raw.Repair != nil {
+			h.Set(event.HeaderRedriven, strconv.FormatUint(uint64(o.Raw.Repair.Letter), 10))
+		}
+		if o.Raw.Backfill != "" {
+			h.Set(event.HeaderBackfill, event.EncodeHeader(o.Raw.Backfill))
+		}
+		m := event.Message{Subject: n.subjects.events, Header: h.Header, Body: body}
 		if len(body) > maxBody {
 			if err := p.shorten(&m, e, maxBody, n.limits.MaxBody); err != nil {
 				return fmt.Errorf("event %d: %w", i+1, err)
@@ -232,7 +258,8 @@ const maxDetail = 4096
 func (n *Normalized) addDead(p *piece, o *event.Outcome, dead event.DeadLetter, maxBody int) {
 	r := &o.Raw
 	m := r.Message(n.provider, r.Source, r.Seq, r.BodyRef)
-	m.Subject = event.DeadSubject(n.provider)
+	m.Subject = n.subjects.dead
+	delete(m.Header, event.HeaderMessageFormat) // that it repairs a letter is no matter of how to read this one
 	if r.ID == "" {
 		delete(m.Header, event.HeaderID)
 	}
@@ -259,4 +286,23 @@ func origin(h interface{ Set(name, value string) }, r *event.StoredRaw) {
 	if r.Seq != 0 {
 		h.Set(event.HeaderRawEvtSeq, strconv.FormatUint(uint64(r.Seq), 10))
 	}
+}
+
+// addState records what became of the dead letter that a raw event repairs: before is how many messages with a number there
+// were until then.
+func (n *Normalized) addState(p *piece, o *event.Outcome, before int) {
+	repair := o.Raw.Repair
+	state := event.LetterState{
+		Letter: repair.Letter, State: event.LetterDropped, Converter: o.Converter, By: repair.By, Why: repair.Why,
+		At: o.Raw.StoredAt.UTC(),
+	}
+	if !repair.Drop {
+		state.State, state.Seq = event.LetterRedriven, n.cursor.Position+event.Seq(before)+1
+		if p.messages[len(p.messages)-1].Subject == n.subjects.dead {
+			state.State = event.LetterDead
+		}
+	}
+	// Strings, numbers and a time that a server gave always have a JSON form.
+	body, _ := json.Marshal(state)
+	p.addUnnumbered(event.Message{Subject: n.subjects.states, Header: event.Header{}, Body: body})
 }

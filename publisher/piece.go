@@ -12,6 +12,7 @@ import (
 // piece is the content of one batch but for the cursor.
 type piece struct {
 	messages []event.Message
+	plain    int      // how many of messages have no number
 	bytes    int      // of the bodies in messages
 	objects  []object // to be stored before messages
 }
@@ -26,6 +27,16 @@ func (p *piece) add(m event.Message) {
 	p.messages = append(p.messages, m)
 	p.bytes += len(m.Body)
 }
+
+// addUnnumbered adds a message that does not take part in the row of numbers.
+func (p *piece) addUnnumbered(m event.Message) {
+	p.add(m)
+	p.plain++
+}
+
+// size is how many messages there are, numbered how many of them have a number.
+func (p *piece) size() int     { return len(p.messages) }
+func (p *piece) numbered() int { return len(p.messages) - p.plain }
 
 func (p *piece) object(body []byte) event.BodyRef {
 	ref := event.NewBodyRef(body)
