@@ -282,8 +282,12 @@ func (w *walk) asksUntil() time.Time {
 
 // requestVars are what texts of a request may use.
 func (w *walk) requestVars() expr.Vars {
+	from := w.asksFrom()
+	if from.IsZero() {
+		from = time.Unix(0, 0).UTC() // the beginning of all events, in a form that services take
+	}
 	vars := expr.Vars{
-		"partition": w.partitionVar(w.part), "start": w.start, "from": w.asksFrom(), "until": w.asksUntil(), "cursor": w.token,
+		"partition": w.partitionVar(w.part), "start": w.start, "from": from, "until": w.asksUntil(), "cursor": w.token,
 		"page": w.pager.token, "page_size": strconv.Itoa(w.pager.size),
 	}
 	if w.number != nil {

@@ -27,7 +27,9 @@ func TestValidate(t *testing.T) {
 		"good":  {func(*Config) {}, nil},
 		"a URL": {func(c *Config) { c.Request.URL = "ftp://x" }, []string{"request.url: must begin with http:// or https://"}},
 		"a host that an expression decides": {func(c *Config) { c.Request.URL = "https://{{partition.region}}.example/x" },
-			[]string{"request.url: must name the host: no expression decides who is asked"}},
+			[]string{"request.url: must name the host: no expression decides who is asked; a provider for each host does"}},
+		"a query in the URL": {func(c *Config) { c.Request.URL = "https://x/a?b=c" },
+			[]string{"request.url: must not have a query or a fragment; parameters go into request.query"}},
 		"a path that one decides": {func(c *Config) { c.Request.URL = "https://x/{{page}}" }, nil},
 		"a template": {func(c *Config) { c.Request.Query = map[string][]string{"a": {"{{start", "{{rec.x}}"}} },
 			[]string{"request.query.a: has {{ without }}", "request.query.a: {{rec.x}}: there is no rec here, only cursor, from, page, page_size, partition, start, until; the value of a partition is partition.NAME (column 1 of the expression)\nrec.x\n^"}},
@@ -92,7 +94,7 @@ func TestValidate(t *testing.T) {
 			[]string{"rate_limit.remaining: is missing: the header that says how many requests are left, for reserve"}},
 		"a detail": {func(c *Config) {
 			c.Detail = Detail{URL: "https://{{rec.host}}/x", Method: "PUT", Path: ".", On: map[string]string{"4": "skip"}, When: "rec.a ="}
-		}, []string{"detail.url: must name the host: no expression decides who is asked", `detail.method: is "PUT"; one of GET, POST is meant`,
+		}, []string{"detail.url: must name the host: no expression decides who is asked; a provider for each host does", `detail.method: is "PUT"; one of GET, POST is meant`,
 			`detail.path: "." is no path of names with dots between them, like data.events`,
 			"detail.as: is missing: the member of the record that takes the answer (or set merge: true)",
 			`detail.on.4: is "skip"; one of keep is meant`, `detail.on.4: "4" is no status like 410, nor a class like 5xx`,

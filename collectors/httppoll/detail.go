@@ -104,9 +104,12 @@ func (d Detail) listed(ps *problems, id, filter, field string, expand []string) 
 // address adds a problem unless text is a URL whose host no expression decides.
 func (ps *problems) address(field, text string) {
 	if msg := openstack.CheckURL(between.ReplaceAllString(text, "x")); msg != "" {
+		if strings.Contains(text, "?") && !strings.HasPrefix(field, "auth.") {
+			msg += "; parameters go into " + strings.TrimSuffix(field, "url") + "query"
+		}
 		ps.add(field, "%s", msg)
 	} else if i := strings.Index(text, "{{"); i >= 0 && strings.Count(text[:i], "/") < 3 {
-		ps.add(field, "must name the host: no expression decides who is asked")
+		ps.add(field, "must name the host: no expression decides who is asked; a provider for each host does")
 	}
 }
 

@@ -259,3 +259,25 @@ func TestAnswersThatAreNotInUTF8(t *testing.T) {
 		})
 	}
 }
+
+// Where nothing says where to begin, an expression that asks from somewhere gets a time that services know: most refuse the
+// year 1, and in seconds it is a number below zero.
+func TestTheBeginningIsATimeThatServicesKnow(t *testing.T) {
+	bubble(t, "", func(t *testing.T) {
+		s := newService()
+		s.put(time.Now())
+		cfg := configured("http://service", s)
+		cfg.Request.Query = map[string][]string{"text": {"{{from}}"}, "seconds": {"{{int(from)}}"}}
+		var asked []string
+		src, out := local(t, cfg, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			asked = append(asked, r.URL.Query().Get("text")+" "+r.URL.Query().Get("seconds"))
+			s.ServeHTTP(w, r)
+		})), newSink(t)
+		if err := src.fetch(t.Context(), out.from, out.emit); err != nil {
+			t.Fatal(err)
+		}
+		if len(asked) == 0 || asked[0] != "1970-01-01T00:00:00Z 0" {
+			t.Errorf("asked from %v", asked)
+		}
+	})
+}

@@ -194,6 +194,11 @@ func (d Decoder) decodeCSV(body []byte) ([][]byte, error) {
 	if errors.Is(err, io.EOF) {
 		return nil, errors.New("the answer is empty: its first line should name the fields")
 	}
+	for i, name := range names {
+		if first := slices.Index(names, name); first < i {
+			return nil, fmt.Errorf("the first line names %q twice, fields %d and %d: one would hide the other", name, first+1, i+1)
+		}
+	}
 	var all [][]byte
 	for err == nil {
 		var fields []string

@@ -73,6 +73,7 @@ func TestMistakes(t *testing.T) {
 		"csv without lines": {records.Decoder{Form: records.CSV}, "", "first line"},
 		"csv login page":    {records.Decoder{Form: records.CSV}, "\n<!DOCTYPE html>\n<html>", "no CSV but begins with"},
 		"csv error":         {records.Decoder{Form: records.CSV}, `{"error": "quota"}`, "no CSV but begins with"},
+		"csv equal names":   {records.Decoder{Form: records.CSV}, "a,b,a\n1,2,3\n", `names "a" twice, fields 1 and 3`},
 		"csv short line":    {records.Decoder{Form: records.CSV}, "a,b\n1\n", "wrong number of fields"},
 		"no xml":            {records.Decoder{Form: records.XML}, `{"a": 1}`, "no XML"},
 		"xml bomb":          {records.Decoder{Form: records.XML}, strings.Repeat("<a>", 5000), "deep"},

@@ -18,13 +18,15 @@ import (
 func Stackstream(ctx context.Context, p Program) int {
 	root := &cobra.Command{
 		Use:   "stackstream",
-		Short: "Collect the events of OpenStack clouds into NATS JetStream, once and in order",
-		Long: `stackstream reads the events of OpenStack clouds, keeps every one of them once and in order in
-NATS JetStream, and hands them out in one canonical form on events.normalized.<provider>.
+		Short: "Collect events into NATS JetStream, once and in order",
+		Long: `stackstream reads the events of OpenStack clouds, and of any service that hands them out over HTTP,
+keeps every one of them once and in order in NATS JetStream, and hands them out in one canonical form
+on events.normalized.<provider>.
 
 Start with "stackstream demo": it needs no configuration and no other service.
 Then copy examples/amqp.yaml or examples/panko.yaml, name your cloud in it, and run
-"stackstream check -c FILE" and "stackstream up -c FILE".`,
+"stackstream check -c FILE" and "stackstream up -c FILE". For another service "stackstream new http"
+writes a file to begin with.`,
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 0 {
 				return usagef("unknown command %q", args[0])
