@@ -93,8 +93,9 @@ openstack:
 			DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=600 install -y -qq --no-install-recommends $$missing; \
 		else echo "these tests need OpenStack as Debian 12 packages it: install$$missing"; exit 1; fi; }
 
-generate: ## the schema and the reference of the configuration, from the code
+generate: ## the schema and the reference of the configuration, and the page about the metrics, from the code
 	$(GO) test ./internal/app/schema -run TestGenerated -update
+	$(GO) test ./internal/app/metrics -run TestGenerated -update
 
 fuzz: ## every fuzz target for FUZZTIME
 	@set -e; for pkg in $$($(GO) list ./...); do \

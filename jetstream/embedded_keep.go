@@ -25,8 +25,8 @@ type DiskHooks struct {
 	// State is called with every look at the disk. live: all is well; degraded: the disk is full, which the server has
 	// not run into yet; backoff: the server can't write, and reason says what has to happen.
 	State func(state event.State, reason string)
-	// Free is called with every look at the disk with the bytes that are free.
-	Free func(bytes int64)
+	// Free is called with every look at the disk with the bytes that are free, and those that it has.
+	Free func(bytes, size int64)
 	// Restarted is called after every restart, with why there was none if it failed.
 	Restarted func(err error)
 }
@@ -77,7 +77,7 @@ func (k *keeper) look() {
 		return
 	}
 	if k.hooks.Free != nil {
-		k.hooks.Free(d.free)
+		k.hooks.Free(d.free, d.size)
 	}
 	fault := k.e.fault()
 	switch {

@@ -82,6 +82,7 @@ func (p *Pipeline) start(
 		r := replicas{since: map[string]time.Time{}, log: p.Log, report: m.Status}
 		run("replicas", func(ctx context.Context) error { return r.watch(ctx, c.Behind) })
 	}
+	run("streams", newStreamLooks(p, c, m).watch)
 	run("watermarks", func(ctx context.Context) error { return p.watchWatermarks(ctx, c, m) })
 	return nil
 }

@@ -120,6 +120,18 @@ func (b *Board) Parts() []Part {
 	return parts
 }
 
+// Ready tells whether every part is.
+func (b *Board) Ready() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, e := range b.parts {
+		if !e.Part.Ready() {
+			return false
+		}
+	}
+	return true
+}
+
 // Beat says that a loop is alive and will say so again within the given time; 0 says that it has ended. A loop that is
 // three times as late as it said is stuck.
 func (b *Board) Beat(loop string, within time.Duration) {

@@ -18,15 +18,6 @@ type broker struct {
 	probe                                                         *prometheus.HistogramVec
 }
 
-// other is the value of a label for all that has none of its own.
-const other = "other"
-
-//nolint:gochecknoglobals // tables that nobody changes
-var (
-	dropReasons = []string{"maxlen", "expired", other}
-	gapsOf      = []string{"exchange", other}
-)
-
 func newBroker(r *registrar) broker {
 	return broker{
 		connected: r.gauge("amqp_connected", "1 while the source is connected to the broker.", provider, source),
@@ -60,7 +51,7 @@ func (m *Metrics) AMQP(p event.Provider, s event.Source) amqp.Hooks {
 	if m == nil {
 		return amqp.Hooks{}
 	}
-	b, labels := m.broker, []string{string(p), string(s)}
+	b, labels := m.broker, []string{string(p), sourceName(s)}
 	with := func(value string) []string { return append(slices.Clone(labels), value) }
 	// See Expect.
 	b.redelivered.WithLabelValues(labels...)
@@ -101,12 +92,4 @@ func (m *Metrics) AMQP(p event.Provider, s event.Source) amqp.Hooks {
 		Unknown: func(n int) { b.unknown.WithLabelValues(labels...).Add(float64(n)) },
 		Probe:   func(took time.Duration) { b.probe.WithLabelValues(labels...).Observe(took.Seconds()) },
 	}
-}
-
-// oneOf bounds the values of a label.
-func oneOf(known []string, value string) string {
-	if slices.Contains(known, value) {
-		return value
-	}
-	return other
 }

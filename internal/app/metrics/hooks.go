@@ -1,7 +1,6 @@
 package metrics
 
 import (
-	"strings"
 	"time"
 
 	"stackstream/collectors"
@@ -18,23 +17,23 @@ func (m *Metrics) Collectors() collectors.Hooks {
 	return collectors.Hooks{
 		Status: m.Status,
 		Committed: func(p event.Provider, s event.Source, c collectors.Commit) {
-			labels := []string{string(p), string(s)}
+			labels := []string{string(p), sourceName(s)}
 			m.collected.WithLabelValues(labels...).Add(float64(c.Events))
 			m.commitTime.WithLabelValues(labels...).SetToCurrentTime()
 			setTime(m.collectedTime.WithLabelValues(labels...), c.Progress.Watermark)
 			setTime(m.newestTime.WithLabelValues(labels...), c.Progress.Newest)
 		},
 		Duplicates: func(p event.Provider, s event.Source, n int) {
-			m.duplicates.WithLabelValues(string(p), string(s)).Add(float64(n))
+			m.duplicates.WithLabelValues(string(p), sourceName(s)).Add(float64(n))
 		},
 		Filtered: func(p event.Provider, s event.Source, n int) {
-			m.filtered.WithLabelValues(string(p), string(s)).Add(float64(n))
+			m.filtered.WithLabelValues(string(p), sourceName(s)).Add(float64(n))
 		},
 		Hashed: func(p event.Provider, s event.Source, n int) {
-			m.hashed.WithLabelValues(string(p), string(s)).Add(float64(n))
+			m.hashed.WithLabelValues(string(p), sourceName(s)).Add(float64(n))
 		},
 		Failed: func(p event.Provider, s event.Source, err error) {
-			m.sourceErrors.WithLabelValues(string(p), string(s), errorName(err)).Inc()
+			m.sourceErrors.WithLabelValues(string(p), sourceName(s), errorName(err)).Inc()
 		},
 		Beat: func(p event.Provider, s event.Source, within time.Duration) {
 			m.board.Beat("collector "+string(p)+" ("+string(s)+")", within)
@@ -47,14 +46,19 @@ func (m *Metrics) HTTP(p event.Provider, s event.Source) httppoll.Hooks {
 	if m == nil {
 		return httppoll.Hooks{}
 	}
-	labels := []string{string(p), string(s)}
+	labels := []string{string(p), sourceName(s)}
+	m.pages.WithLabelValues(labels...) // see Expect
 	return httppoll.Hooks{
 		Page: func(_ int, _ int64, took time.Duration) {
 			m.pages.WithLabelValues(labels...).Inc()
 			m.pageTook.WithLabelValues(labels...).Observe(took.Seconds())
 		},
-		Retry: func(why string) { m.pageRetries.WithLabelValues(string(p), string(s), why).Inc() },
-		Odd:   func(what string, n int) { m.odd.WithLabelValues(string(p), string(s), what).Add(float64(n)) },
+		Retry: func(why string) {
+			m.pageRetries.WithLabelValues(string(p), sourceName(s), oneOf(retryReasons, why)).Inc()
+		},
+		Odd: func(what string, n int) {
+			m.odd.WithLabelValues(string(p), sourceName(s), oneOf(oddities, what)).Add(float64(n))
+		},
 	}
 }
 
@@ -67,14 +71,15 @@ func (m *Metrics) Normalizer() normalizer.Hooks {
 		},
 		Lag: func(p event.Provider, lag time.Duration) {
 			m.normalizeLag.WithLabelValues(string(p)).Set(lag.Seconds())
+			m.delay.WithLabelValues().Observe(max(0, lag.Seconds()))
 		},
 		DeadLetter: func(p event.Provider, reason event.Reason) {
-			m.dead.WithLabelValues(string(p), string(reason)).Inc()
+			m.dead.WithLabelValues(string(p), oneOf(reasons, string(reason))).Inc()
 		},
 		Redacted: func(p event.Provider, fields int) { m.redacted.WithLabelValues(string(p)).Add(float64(fields)) },
 		Skipped:  func(p event.Provider, events int) { m.skipped.WithLabelValues(string(p)).Add(float64(events)) },
 		SequenceGap: func(p event.Provider, s event.Source, _, _ event.Seq) {
-			m.gaps.WithLabelValues(string(p), string(s)).Inc()
+			m.gaps.WithLabelValues(string(p), sourceName(s)).Inc()
 		},
 		Fenced: func(p event.Provider) {
 			m.fenced.WithLabelValues(string(event.RoleNormalizer), string(p)).Inc()
@@ -87,6 +92,8 @@ func (m *Metrics) Normalizer() normalizer.Hooks {
 func (m *Metrics) Writer(role event.Role, p event.Provider) publisher.Hooks {
 	r, name := string(role), string(p)
 	waiting := m.waiting.WithLabelValues(r, name)
+	m.fenced.WithLabelValues(r, name) // see Expect
+	m.rereads.WithLabelValues(r, name)
 	return publisher.Hooks{
 		Result: func(kind event.Kind, events, bytes int, took time.Duration) {
 			m.batches.WithLabelValues(r, name, kindName(kind)).Inc()
@@ -129,7 +136,10 @@ func (m *Metrics) Store() jetstream.DiskHooks {
 		State: func(state event.State, reason string) {
 			m.Status(event.Status{Role: admin.RoleStore, State: state, Reason: reason})
 		},
-		Free:      func(bytes int64) { m.storeFree.WithLabelValues().Set(float64(bytes)) },
+		Free: func(bytes, size int64) {
+			m.storeFree.WithLabelValues().Set(float64(bytes))
+			m.storeSize.WithLabelValues().Set(float64(size))
+		},
 		Restarted: func(error) { m.serverRestarts.WithLabelValues().Inc() },
 	}
 }
@@ -142,7 +152,7 @@ func (m *Metrics) lease(labels []string, state event.State) {
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	key := strings.Join(labels, " ")
+	key := holding{labels[0], labels[1], labels[2]}
 	if was, known := m.held[key]; !known || was != held {
 		m.held[key] = held
 		m.leaseHeld.WithLabelValues(labels...).Set(truth(held))

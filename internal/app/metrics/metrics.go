@@ -3,6 +3,8 @@
 package metrics
 
 import (
+	"maps"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -18,12 +20,15 @@ import (
 type Metrics struct {
 	Registry *prometheus.Registry
 	board    *admin.Board
+	list     []Description
+	vectors  []vector
 
 	collected, duplicates, filtered, hashed, sourceErrors *prometheus.CounterVec
 	collectedTime, newestTime, commitTime                 *prometheus.GaugeVec
 
 	normalized, dead, redacted, skipped, gaps, fenced *prometheus.CounterVec
 	normalizeLag                                      *prometheus.GaugeVec
+	delay                                             *prometheus.HistogramVec
 	collectedPosition, normalizedPosition, lagEvents  *prometheus.GaugeVec
 	lagSeconds, watermark, cursorTime                 *prometheus.GaugeVec
 
@@ -34,31 +39,36 @@ type Metrics struct {
 	pages, pageRetries, odd *prometheus.CounterVec
 	pageTook                *prometheus.HistogramVec
 
-	broker broker
+	broker  broker
+	streams streams
 
 	state, since           *prometheus.GaugeVec
 	leaseHeld              *prometheus.GaugeVec
 	leaseMoves             *prometheus.CounterVec
 	connected              prometheus.Gauge
 	reconnects, permission prometheus.Counter
-	storeFree              *prometheus.GaugeVec   // shown where there is an embedded server
+	storeFree, storeSize   *prometheus.GaugeVec   // shown where there is an embedded server
 	serverRestarts         *prometheus.CounterVec // the same
 
 	mu   sync.Mutex
-	held map[string]bool // by role, provider and source: whether this process last had the lease
+	held map[holding]bool // by role, provider and source: whether this process last had the lease
 }
 
-const (
-	provider = "provider"
-	source   = "source"
-)
+// holding is what a lease is for.
+type holding struct{ role, provider, source string }
+
+// vector is a metric whose series can be removed by their labels.
+type vector interface {
+	DeletePartialMatch(prometheus.Labels) int
+}
 
 // New registers all metrics. version is what the build says of itself.
 func New(board *admin.Board, version string) *Metrics {
-	m := &Metrics{Registry: prometheus.NewRegistry(), board: board, held: map[string]bool{}}
-	r := &registrar{m.Registry}
+	m := &Metrics{Registry: prometheus.NewRegistry(), board: board, held: map[holding]bool{}}
+	r := &registrar{registry: m.Registry}
 	counter, gauge, histogram := r.counter, r.gauge, r.histogram
 
+	r.part = "Collecting"
 	m.collected = counter("collected_events_total", "Raw events committed to EVENTS_RAW.", provider, source)
 	m.duplicates = counter("duplicate_events_total",
 		"Events that a source showed again and that were left out.", provider, source)
@@ -74,6 +84,7 @@ func New(board *admin.Board, version string) *Metrics {
 	m.commitTime = gauge("last_commit_time_seconds",
 		"Unix time of this process's last write to EVENTS_RAW, empty runs included.", provider, source)
 
+	r.part = "Normalizing"
 	m.normalized = counter("normalized_events_total", "Canonical events committed to EVENTS_NORMALIZED.", provider)
 	m.dead = counter("dead_letters_total", "Raw events that could not be converted, by reason.", provider, "reason")
 	m.redacted = counter("redacted_fields_total", "Fields whose value was redacted.", provider)
@@ -84,7 +95,11 @@ func New(board *admin.Board, version string) *Metrics {
 	m.fenced = counter("fenced_total", "Times that another writer turned out to be at work too.", "role", provider)
 	m.normalizeLag = gauge("normalizer_batch_lag_seconds",
 		"Seconds that the last event of the last batch had been in EVENTS_RAW.", provider)
+	m.delay = histogram("normalize_delay_seconds",
+		"Seconds from the arrival of a raw event in EVENTS_RAW to the commit of what became of it, for the last event of each batch.",
+		prometheus.ExponentialBuckets(0.01, 4, 12))
 
+	r.part = "Where the sources stand"
 	m.collectedPosition = gauge("collected_position",
 		"Number of the last raw event of a source in EVENTS_RAW.", provider, source)
 	m.normalizedPosition = gauge("normalized_position",
@@ -97,6 +112,7 @@ func New(board *admin.Board, version string) *Metrics {
 	m.cursorTime = gauge("cursor_written_time_seconds",
 		"Unix time at which a collector last wrote the source's cursor.", provider, source)
 
+	r.part = "Writing"
 	m.batches = counter("batches_total",
 		"Attempts to write an atomic batch, by result (ok or the kind of error).", "role", provider, "result")
 	m.rereads = counter("cursor_rereads_total",
@@ -110,6 +126,7 @@ func New(board *admin.Board, version string) *Metrics {
 	m.waiting = gauge("write_waiting",
 		"1 while a writer waits because a stream is full or can't be reached.", "role", provider)
 
+	r.part = "Sources that are asked over HTTP"
 	m.pages = counter("source_pages_total", "Pages of events read from an event service.", provider, source)
 	m.pageTook = histogram("source_page_seconds",
 		"Seconds that an event service took for a page.", prometheus.ExponentialBuckets(0.005, 2, 14), provider, source)
@@ -118,8 +135,13 @@ func New(board *admin.Board, version string) *Metrics {
 	m.odd = counter("source_odd_events_total",
 		"Events that an event service should not send like this, by what is odd.", provider, source, "what")
 
+	r.part = "Sources that consume from RabbitMQ"
 	m.broker = newBroker(r)
 
+	r.part = "Streams and their subscribers"
+	m.streams = newStreams(r)
+
+	r.part = "States and leases"
 	m.state = gauge("state",
 		"1 for the state that a collector or normalizer is in.", "role", provider, source, "state")
 	m.since = gauge("not_ready_since_seconds",
@@ -129,34 +151,34 @@ func New(board *admin.Board, version string) *Metrics {
 	m.leaseMoves = counter("lease_transitions_total",
 		"Times this process got or lost the lease of a provider.", "role", provider, source)
 
+	r.function("ready", "1 while the process is ready, as /readyz says.", func() float64 { return truth(board.Ready()) })
+	r.function("stuck_loops", "Loops that give no sign of life, for which /healthz fails: restart the process.",
+		func() float64 { return float64(len(board.Stuck())) })
+
+	r.part = "NATS and the process"
+	m.connected = gauge("nats_connected", "1 while there is a usable connection to NATS.").WithLabelValues()
+	m.reconnects = counter("nats_reconnects_total", "Times the connection to NATS was made again.").WithLabelValues()
+	m.permission = counter("nats_refused_total", "Publishes and subscribes that NATS did not permit.").WithLabelValues()
 	m.storeFree = gauge("store_free_bytes", "Bytes that are free on the disk of the embedded NATS server.")
+	m.storeSize = gauge("store_size_bytes", "Bytes that the disk of the embedded NATS server has.")
 	m.serverRestarts = counter("embedded_restarts_total",
 		"Times the embedded NATS server was restarted because it could not write any more.")
-
-	m.connected = prometheus.NewGauge(prometheus.GaugeOpts{
-		Name: "stackstream_nats_connected", Help: "1 while there is a usable connection to NATS."})
-	m.reconnects = prometheus.NewCounter(prometheus.CounterOpts{
-		Name: "stackstream_nats_reconnects_total", Help: "Times the connection to NATS was made again."})
-	m.permission = prometheus.NewCounter(prometheus.CounterOpts{
-		Name: "stackstream_nats_refused_total", Help: "Publishes and subscribes that NATS did not permit."})
-	build := prometheus.NewGauge(prometheus.GaugeOpts{
-		Name: "stackstream_build_info", Help: "1, with the version as a label.",
-		ConstLabels: prometheus.Labels{"version": version},
-	})
-	build.Set(1)
-	m.Registry.MustRegister(m.connected, m.reconnects, m.permission, build,
+	gauge("build_info", "1, with the version as a label.", "version").WithLabelValues(version).Set(1)
+	m.Registry.MustRegister(
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	m.list, m.vectors = r.list, r.vectors
 	return m
 }
+
+// List returns every metric of ours, in the order in which they are made. Those of the Go runtime and of the process are
+// Prometheus' own.
+func (m *Metrics) List() []Description { return slices.Clone(m.list) }
 
 // Status puts a status on the board and into the metrics.
 func (m *Metrics) Status(s event.Status) {
 	m.board.Set(s)
-	labels := []string{string(s.Role), string(s.Provider), string(s.Source)}
-	for _, state := range []event.State{
-		event.StateStarting, event.StateStandby, event.StateLive, event.StateDegraded,
-		event.StateBackoff, event.StateStopped, event.StateIdle, event.StatePaused,
-	} {
+	labels := []string{string(s.Role), string(s.Provider), sourceName(s.Source)}
+	for _, state := range states {
 		m.state.WithLabelValues(append(labels, string(state))...).Set(truth(state == s.State))
 	}
 	m.lease(labels, s.State)
@@ -171,11 +193,11 @@ func (m *Metrics) Status(s event.Status) {
 // Expect shows the counters of a provider's normalizer before there is anything to count. A series that begins with its
 // first event has not increased, as Prometheus sees it, and no alert would tell of that event.
 func (m *Metrics) Expect(p event.Provider) {
-	for _, reason := range []event.Reason{
-		event.ReasonNoConverter, event.ReasonMalformed, event.ReasonPanic, event.ReasonBodyLost, event.ReasonTooMany,
-		event.ReasonUnwritable,
-	} {
-		m.dead.WithLabelValues(string(p), string(reason))
+	for _, reason := range reasons {
+		m.dead.WithLabelValues(string(p), reason)
+	}
+	for _, counter := range []*prometheus.CounterVec{m.normalized, m.redacted, m.skipped} {
+		counter.WithLabelValues(string(p))
 	}
 }
 
@@ -183,7 +205,13 @@ func (m *Metrics) Expect(p event.Provider) {
 // that was chosen for it, "" if that is not known. A source of another kind, or one that is retired, is not collected any
 // more: how old its cursor and its watermark are says nothing then, and is not shown.
 func (m *Metrics) Watermarks(marks []event.Watermark, kind string) {
+	jobs := map[event.Provider]event.Watermark{}
 	for _, w := range marks {
+		if w.Source.Kind() == backfill {
+			all := jobs[w.Provider]
+			jobs[w.Provider] = event.Watermark{LagEvents: all.LagEvents + w.LagEvents, Lag: max(all.Lag, w.Lag)}
+			continue
+		}
 		labels := []string{string(w.Provider), string(w.Source)}
 		m.gaps.WithLabelValues(labels...) // see Expect
 		m.collectedPosition.WithLabelValues(labels...).Set(float64(w.Collected))
@@ -199,6 +227,21 @@ func (m *Metrics) Watermarks(marks []event.Watermark, kind string) {
 		setTime(m.watermark.WithLabelValues(labels...), w.NormalizedTime)
 		setTime(m.cursorTime.WithLabelValues(labels...), w.WrittenAt)
 	}
+	for p, all := range jobs {
+		m.gaps.WithLabelValues(string(p), backfill)
+		m.lagEvents.WithLabelValues(string(p), backfill).Set(float64(all.LagEvents))
+		m.lagSeconds.WithLabelValues(string(p), backfill).Set(all.Lag.Seconds())
+	}
+}
+
+// Forget removes every series of a provider that is configured no more.
+func (m *Metrics) Forget(p event.Provider) {
+	for _, v := range m.vectors {
+		v.DeletePartialMatch(prometheus.Labels{provider: string(p)})
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	maps.DeleteFunc(m.held, func(key holding, _ bool) bool { return key.provider == string(p) })
 }
 
 // ofKind tells whether a source is the one of a kind, or a shard of it: "amqp", "amqp-nova".
