@@ -22,10 +22,7 @@ var opening string
 
 // labels says what each label is, and which values it may have where they are known.
 func labels() map[string]string {
-	kinds := []string{other}
-	for k := event.Fenced; k <= event.Expired; k++ {
-		kinds = append(kinds, k.String())
-	}
+	kinds := kinds()
 	roles := []event.Role{
 		event.RoleCollector, event.RoleNormalizer, admin.RoleNATS, admin.RoleStore, admin.RoleStreams, admin.RoleReplicas,
 	}
@@ -34,8 +31,8 @@ func labels() map[string]string {
 		source:    "a source of it: `panko`, `amqp`, `amqp-nova`; those that jobs make are one, `" + backfill + "`",
 		"role":    words(roles),
 		"state":   words(states),
-		"kind":    words(kinds),
-		"result":  words(append([]string{"ok"}, kinds[1:]...)),
+		"kind":    words(append([]string{other}, kinds...)),
+		"result":  words(append([]string{"ok"}, kinds...)),
 		"reason":  "of a dead letter: " + words(reasons) + "; of a notification that was dropped: " + words(dropReasons),
 		"why":     words(retryReasons),
 		"what":    "is odd: " + words(oddities) + "; was gone: " + words(gapsOf),
@@ -43,6 +40,15 @@ func labels() map[string]string {
 		durable:   "a durable consumer of EVENTS_NORMALIZED; `" + other + "`: all that have no metrics of their own",
 		"version": "of the program",
 	}
+}
+
+// kinds are the kinds of errors: all that have a name.
+func kinds() []string {
+	var names []string
+	for k := event.Fenced; !strings.HasPrefix(k.String(), "kind-"); k++ {
+		names = append(names, k.String())
+	}
+	return names
 }
 
 // words writes a list of values.
