@@ -8,7 +8,7 @@ VULN  := $(TOOLS)/govulncheck
 # How long each fuzz target runs under make fuzz.
 FUZZTIME ?= 20s
 
-.PHONY: help build test check fmt lint vuln unit generate fuzz clean compiler rabbitmq
+.PHONY: help build test check fmt lint vuln unit generate fuzz clean compiler rabbitmq promtool
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -36,7 +36,7 @@ vuln: $(VULN) ## known vulnerabilities in what we call
 	else echo "$$out"; exit 1; fi
 
 # What takes longest comes first, so that the rest runs beside it.
-unit: compiler rabbitmq ## all tests with the race detector
+unit: compiler rabbitmq promtool ## all tests with the race detector
 	$(GO) test -race -timeout 20m ./internal/e2e ./...
 
 # The race detector needs a C compiler.
@@ -46,16 +46,23 @@ compiler:
 			apt-get update -qq && apt-get install -y -qq --no-install-recommends gcc libc6-dev; \
 		else echo "go test -race needs a C compiler: install gcc"; exit 1; fi; }
 
-# Tests start RabbitMQ brokers of their own. The package would start one, too: policy-rc.d keeps dpkg from it meanwhile.
+# $(call debian,PACKAGES,MESSAGE) installs packages, or says what is missing. They would start their services: policy-rc.d keeps
+# dpkg from it meanwhile.
 POLICY := /usr/sbin/policy-rc.d
+debian = if command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ]; then \
+		[ -e $(POLICY) ] || { trap 'rm -f $(POLICY)' EXIT && trap 'exit 1' INT TERM && \
+			printf '\#!/bin/sh\nexit 101\n' >$(POLICY) && chmod +x $(POLICY); } && \
+		apt-get update -qq && \
+		DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=600 install -y -qq --no-install-recommends $(1); \
+	else echo "$(2)"; exit 1; fi
+
+# Tests start RabbitMQ brokers of their own.
 rabbitmq: ## RabbitMQ, which tests start
 	@[ -e /usr/lib/rabbitmq/bin/rabbitmq-server ] || { \
-		if command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ]; then \
-			[ -e $(POLICY) ] || { trap 'rm -f $(POLICY)' EXIT && trap 'exit 1' INT TERM && \
-				printf '#!/bin/sh\nexit 101\n' >$(POLICY) && chmod +x $(POLICY); } && \
-			apt-get update -qq && \
-			DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=600 install -y -qq --no-install-recommends rabbitmq-server; \
-		else echo "tests of the AMQP source need RabbitMQ: install rabbitmq-server"; exit 1; fi; }
+		$(call debian,rabbitmq-server,tests of the AMQP source need RabbitMQ: install rabbitmq-server); }
+
+promtool: ## promtool, which tries the alerts and the dashboard
+	@command -v promtool >/dev/null || { $(call debian,prometheus,tests of the alerts need promtool: install prometheus); }
 
 # Real OpenStack services, in addition to these two those that SERVICES names: cinder, neutron, nova.
 SERVICES ?= keystone glance
@@ -86,12 +93,7 @@ openstack:
 	@missing=; for p in $(OPENSTACK); do \
 		dpkg-query -W -f='$${Status}' $$p 2>/dev/null | grep -q ' installed$$' || missing="$$missing $$p"; done; \
 	[ -z "$$missing" ] || { \
-		if command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ]; then \
-			[ -e $(POLICY) ] || { trap 'rm -f $(POLICY)' EXIT && trap 'exit 1' INT TERM && \
-				printf '#!/bin/sh\nexit 101\n' >$(POLICY) && chmod +x $(POLICY); } && \
-			apt-get update -qq && \
-			DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=600 install -y -qq --no-install-recommends $$missing; \
-		else echo "these tests need OpenStack as Debian 12 packages it: install$$missing"; exit 1; fi; }
+		$(call debian,$$missing,these tests need OpenStack as Debian 12 packages it: install$$missing); }
 
 generate: ## the schema and the reference of the configuration, and the page about the metrics, from the code
 	$(GO) test ./internal/app/schema -run TestGenerated -update

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Writes the secrets of compose.yaml into deploy/secrets: passwords of the NATS users, of the NATS servers among
-# themselves, and of the RabbitMQ users. What exists is kept, so that it may run again; remove a file to have a new one
+# themselves, of the RabbitMQ users, and of Grafana's admin. What exists is kept, so that it may run again; remove a file to have a new one
 # made, and restart everything. Needs nothing but sh and the usual tools.
 #
 # The directory is for its owner alone. The files in it can be read by everybody who gets so far: containers get single
@@ -35,6 +35,7 @@ done
 for user in admin openstack stackstream; do
 	[ -s "$dir/rabbitmq-$user.password" ] || random | put "rabbitmq-$user.password"
 done
+[ -s "$dir/grafana-admin.password" ] || random | put grafana-admin.password
 
 password() { cat "$dir/$1.password"; }
 

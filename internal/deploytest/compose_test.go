@@ -13,10 +13,16 @@ import (
 	"github.com/compose-spec/compose-go/v2/types"
 )
 
-// load reads compose.yaml as `docker compose` does, with no environment but the service's own.
+// load reads compose.yaml as `docker compose` does, with no environment but the service's own and every profile.
 func load(t *testing.T) *types.Project {
 	t.Helper()
-	options, err := cli.NewProjectOptions([]string{filepath.Join(root, "compose.yaml")}, cli.WithResolvedPaths(true))
+	return loadWith(t, "*")
+}
+
+func loadWith(t *testing.T, profiles ...string) *types.Project {
+	t.Helper()
+	options, err := cli.NewProjectOptions([]string{filepath.Join(root, "compose.yaml")}, cli.WithResolvedPaths(true),
+		cli.WithProfiles(profiles))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -29,16 +35,19 @@ func load(t *testing.T) *types.Project {
 
 func TestComposeHasTheServices(t *testing.T) {
 	want := []string{
-		"collector-1", "collector-2", "nats-1", "nats-2", "nats-3", "normalizer-1", "normalizer-2", "prometheus",
+		"collector-1", "collector-2", "grafana", "nats-1", "nats-2", "nats-3", "normalizer-1", "normalizer-2", "prometheus",
 		"provision", "rabbitmq",
 	}
-	project := load(t)
+	if _, err := loadWith(t).GetService("grafana"); err == nil {
+		t.Error("grafana runs without the profile monitoring")
+	}
+	project := loadWith(t, "monitoring")
 	got := project.ServiceNames()
 	slices.Sort(got)
 	if !slices.Equal(got, want) {
 		t.Fatalf("services are %v, want %v", got, want)
 	}
-	for _, name := range []string{"nats-1", "nats-2", "nats-3", "rabbitmq", "prometheus"} {
+	for _, name := range []string{"nats-1", "nats-2", "nats-3", "rabbitmq", "prometheus", "grafana"} {
 		named := false
 		for _, v := range project.Services[name].Volumes {
 			_, declared := project.Volumes[v.Source]

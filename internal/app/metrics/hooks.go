@@ -1,6 +1,7 @@
 package metrics
 
 import (
+	"strings"
 	"time"
 
 	"stackstream/collectors"
@@ -152,7 +153,7 @@ func (m *Metrics) lease(labels []string, state event.State) {
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	key := holding{labels[0], labels[1], labels[2]}
+	key := strings.Join(labels, " ")
 	if was, known := m.held[key]; !known || was != held {
 		m.held[key] = held
 		m.leaseHeld.WithLabelValues(labels...).Set(truth(held))

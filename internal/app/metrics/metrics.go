@@ -3,7 +3,6 @@
 package metrics
 
 import (
-	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -21,7 +20,6 @@ type Metrics struct {
 	Registry *prometheus.Registry
 	board    *admin.Board
 	list     []Description
-	vectors  []vector
 
 	collected, duplicates, filtered, hashed, sourceErrors *prometheus.CounterVec
 	collectedTime, newestTime, commitTime                 *prometheus.GaugeVec
@@ -51,20 +49,12 @@ type Metrics struct {
 	serverRestarts         *prometheus.CounterVec // the same
 
 	mu   sync.Mutex
-	held map[holding]bool // by role, provider and source: whether this process last had the lease
-}
-
-// holding is what a lease is for.
-type holding struct{ role, provider, source string }
-
-// vector is a metric whose series can be removed by their labels.
-type vector interface {
-	DeletePartialMatch(prometheus.Labels) int
+	held map[string]bool // by role, provider and source: whether this process last had the lease
 }
 
 // New registers all metrics. version is what the build says of itself.
 func New(board *admin.Board, version string) *Metrics {
-	m := &Metrics{Registry: prometheus.NewRegistry(), board: board, held: map[holding]bool{}}
+	m := &Metrics{Registry: prometheus.NewRegistry(), board: board, held: map[string]bool{}}
 	r := &registrar{registry: m.Registry}
 	counter, gauge, histogram := r.counter, r.gauge, r.histogram
 
@@ -166,7 +156,7 @@ func New(board *admin.Board, version string) *Metrics {
 	gauge("build_info", "1, with the version as a label.", "version").WithLabelValues(version).Set(1)
 	m.Registry.MustRegister(
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	m.list, m.vectors = r.list, r.vectors
+	m.list = r.list
 	return m
 }
 
@@ -232,16 +222,6 @@ func (m *Metrics) Watermarks(marks []event.Watermark, kind string) {
 		m.lagEvents.WithLabelValues(string(p), backfill).Set(float64(all.LagEvents))
 		m.lagSeconds.WithLabelValues(string(p), backfill).Set(all.Lag.Seconds())
 	}
-}
-
-// Forget removes every series of a provider that is configured no more.
-func (m *Metrics) Forget(p event.Provider) {
-	for _, v := range m.vectors {
-		v.DeletePartialMatch(prometheus.Labels{provider: string(p)})
-	}
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	maps.DeleteFunc(m.held, func(key holding, _ bool) bool { return key.provider == string(p) })
 }
 
 // ofKind tells whether a source is the one of a kind, or a shard of it: "amqp", "amqp-nova".

@@ -201,15 +201,6 @@ func TestSeriesOfAProviderAreBounded(t *testing.T) {
 		t.Errorf("only %d metrics have series of the provider: something is not looked at", families)
 	}
 	t.Logf("%d series of %d metrics", series, families)
-
-	everything(m, "other")
-	m.Forget("prod")
-	if left, _ := seriesOf(t, m, "prod"); left != 0 {
-		t.Errorf("%d series are left of a provider that is configured no more", left)
-	}
-	if kept, _ := seriesOf(t, m, "other"); kept == 0 {
-		t.Error("another provider was forgotten")
-	}
 }
 
 // Anybody who may read can make durables: they are shown up to a number, and those that are gone are not shown.

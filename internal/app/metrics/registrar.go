@@ -39,14 +39,10 @@ type registrar struct {
 	registry *prometheus.Registry
 	part     string
 	list     []Description
-	vectors  []vector
 }
 
 func (r *registrar) add(c prometheus.Collector, kind, name, help string, labels ...string) {
 	r.registry.MustRegister(c)
-	if v, ok := c.(vector); ok && slices.Contains(labels, provider) {
-		r.vectors = append(r.vectors, v)
-	}
 	labels = slices.Clone(labels)
 	slices.Sort(labels)
 	r.list = append(r.list, Description{Part: r.part, Name: prefix + name, Type: kind, Help: help, Labels: labels})
