@@ -97,4 +97,5 @@ type Outcome struct {
 	Converter string // name/version
 	Redacted  int    // fields whose value was redacted
 	Mended    int    // values that were no JSON and became strings or part of one
+	Trace     Trace  // of the operation that Events tell of
 }

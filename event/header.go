@@ -32,6 +32,7 @@ const (
 	HeaderWhy         = "Evt-Why"          // in RAW: and why
 	HeaderBackfill    = "Evt-Backfill"     // marks an event that a backfill added: the job's name
 	HeaderTraceparent = "traceparent"      // W3C trace context, where the source had one
+	HeaderTracestate  = "tracestate"       // what belongs to it
 
 	HeaderMessageFormat = "Evt-Message-Format" // the format of the message itself, see the package comment; absent when 1
 )

@@ -21,7 +21,7 @@ type Raw struct {
 	Format      string
 	ContentType string
 	// Header has what else the source needs to say (exchange, routing key, traceparent). Names begin with "Evt-", but
-	// for traceparent, and are not those of the fields above; Message leaves others out. Values are any text.
+	// for traceparent and tracestate, and are not those of the fields above; Message leaves others out. Values are any text.
 	Header map[string]string
 	// Body is the event verbatim.
 	Body []byte
@@ -193,7 +193,7 @@ func sourceHeader(name string) bool {
 		HeaderWatermark, HeaderBodyObject, HeaderBodySize, HeaderMessageFormat, HeaderBackfill, HeaderRedriven, HeaderDropped,
 		HeaderBy, HeaderWhy:
 		return false
-	case HeaderTraceparent:
+	case HeaderTraceparent, HeaderTracestate:
 		return true
 	}
 	if len(name) <= len("Evt-") || name[:len("Evt-")] != "Evt-" {

@@ -37,6 +37,9 @@ func (w *worker) convert(raw event.StoredRaw, body []byte) event.Outcome {
 		o = dead(raw, event.ReasonMalformed, err.Error())
 	default:
 		o = event.Outcome{Raw: raw, Events: converted.Events, Redacted: converted.Redacted, Mended: converted.Mended}
+		if o.Trace = event.NewTrace(raw.Header[event.HeaderTraceparent], raw.Header[event.HeaderTracestate]); o.Trace.Parent == "" {
+			o.Trace = converted.Trace
+		}
 	}
 	o.Converter = converter.Name()
 	return o

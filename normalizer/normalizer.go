@@ -31,6 +31,8 @@ type Converted struct {
 	Redacted int
 	// Mended is how many values were no JSON (NaN, Infinity, bytes that are no UTF-8) and became strings or part of one.
 	Mended int
+	// Trace is the trace context that the body has, if it has one. One that came beside the body, with the message, counts more.
+	Trace event.Trace
 }
 
 // Committer makes outcomes durable. It is fenced: only one writer of a provider gets through.

@@ -17,7 +17,10 @@ const (
 	ceSubject         = "ce-subject"
 	ceDataContentType = "ce-datacontenttype"
 	ceEvtSource       = "ce-evtsource" // an extension; the binding's name for it is evtsource
-	contentType       = "content-type"
+	// The extension "distributed tracing". The same stands in the headers that tracing itself reads of a message.
+	ceTraceparent = "ce-traceparent"
+	ceTracestate  = "ce-tracestate"
+	contentType   = "content-type"
 
 	mediaTypeJSON = "application/json"
 
@@ -59,6 +62,16 @@ func cloudEvent(h *event.Headers, p event.Provider, o *event.Outcome, index int)
 	h.Set(ceDataContentType, mediaTypeJSON)
 	h.Set(contentType, mediaTypeJSON)
 	h.Set(ceEvtSource, string(o.Raw.Source))
+	if o.Trace.Parent == "" {
+		return
+	}
+	h.Set(ceTraceparent, o.Trace.Parent)
+	h.Set(event.HeaderTraceparent, o.Trace.Parent)
+	if o.Trace.State != "" {
+		state := event.EncodeHeader(o.Trace.State)
+		h.Set(ceTracestate, state)
+		h.Set(event.HeaderTracestate, state)
+	}
 }
 
 // cut returns at most max bytes of s and does not end within a character.

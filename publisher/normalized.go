@@ -193,7 +193,11 @@ func (n *Normalized) addEvents(p *piece, o *event.Outcome, maxBody int) error {
 		if err != nil {
 			return fmt.Errorf("encode event %d: %w", i+1, err)
 		}
-		h := event.NewHeaders(21)
+		room := 21
+		if o.Trace.Parent != "" {
+			room += 4
+		}
+		h := event.NewHeaders(room)
 		h.Set(event.HeaderSeq, n.following(p))
 		cloudEvent(h, n.provider, o, i)
 		origin(h, &o.Raw)

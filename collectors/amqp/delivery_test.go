@@ -279,7 +279,7 @@ func hostile() []amqp091.Publishing {
 		{Body: sized("frames-and-one", 3*(frameSize-8)+1)},
 		{Body: sized("9-mib", 9<<20)},
 		{Body: notification("compressed", "x.y"), ContentEncoding: "gzip", Headers: amqp091.Table{
-			"traceparent": "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", "other": int64(1)}},
+			"traceparent": "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", "tracestate": "rojo=1", "other": int64(1)}},
 		{Body: notification("odd-header", "x.y"), ContentEncoding: "utf-8", Headers: amqp091.Table{"traceparent": int64(1)}},
 		{Body: notification("the-last", "x.y")},
 	}
@@ -315,6 +315,7 @@ func TestBodiesAreVerbatim(t *testing.T) {
 		if p.ContentEncoding == "gzip" {
 			want["Evt-Content-Encoding"] = "gzip"
 			want["traceparent"] = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+			want["tracestate"] = "rojo=1"
 		}
 		delete(e.Header, "Evt-Redelivered")
 		if fmt.Sprint(e.Header) != fmt.Sprint(want) || e.ContentType != p.ContentType || e.Format != Format {

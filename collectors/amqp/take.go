@@ -97,8 +97,10 @@ func raw(d *amqp091.Delivery, n notice) event.Raw {
 	if method := compression(d); method != "" {
 		e.Header[kombu.Header] = method
 	}
-	if trace, ok := d.Headers["traceparent"].(string); ok {
-		e.Header[event.HeaderTraceparent] = trace
+	for _, name := range []string{event.HeaderTraceparent, event.HeaderTracestate} {
+		if value, ok := d.Headers[name].(string); ok {
+			e.Header[name] = value
+		}
 	}
 	return e
 }

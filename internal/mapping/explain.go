@@ -28,6 +28,8 @@ func (m *Mapping) Explain(vars expr.Vars) []Explained {
 	for _, f := range m.texts {
 		add(f.field, f.program)
 	}
+	add("traceparent", m.traceparent)
+	add("tracestate", m.tracestate)
 	for _, t := range m.targets {
 		add("targets."+t.kind, t.program)
 	}

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	"stackstream/event"
 	"stackstream/internal/expr"
@@ -48,6 +49,11 @@ type Config struct {
 	Context Context `yaml:"context"`
 	// Targets has an expression for the id of each kind of thing that the event is about: {server: rec.server_id}.
 	Targets map[string]string `yaml:"targets"`
+	// Traceparent is an expression for the trace context of what happened, as HTTP requests have it in their header of that name. So do
+	// the messages then; what is no trace context is left out.
+	Traceparent string `yaml:"traceparent"`
+	// Tracestate is an expression for what tracing systems added to it.
+	Tracestate string `yaml:"tracestate"`
 }
 
 // Context has expressions for who did it.
@@ -68,6 +74,8 @@ type Problem struct{ Field, Msg string }
 // Mapping is a compiled Config. It is safe for concurrent use.
 type Mapping struct {
 	id, typ, at, payload *expr.Program
+	traceparent          *expr.Program
+	tracestate           *expr.Program
 	forms                timeform.Forms
 	texts                []textField
 	targets              []target
@@ -105,6 +113,7 @@ func Compile(c Config) (*Mapping, []Problem) {
 	m := &Mapping{
 		id: compile("id", c.ID, expr.Text), typ: compile("type", c.Type, expr.Text), at: compile("time", c.Time, expr.Text),
 		payload: compile("payload", c.Payload, expr.Any), forms: c.TimeFormat,
+		traceparent: compile("traceparent", c.Traceparent, expr.Text), tracestate: compile("tracestate", c.Tracestate, expr.Text),
 	}
 	if c.Type == "" {
 		found = append(found, Problem{"type", "is missing: an expression for the type of an event, or a text in quotes"})
@@ -135,7 +144,11 @@ func Compile(c Config) (*Mapping, []Problem) {
 			m.targets = append(m.targets, target{kind, p})
 		}
 	}
-	sum := sha256.Sum256(fmt.Appendf(nil, "%q", []any{c}))
+	text := fmt.Sprintf("%q", []any{c})
+	if c.Traceparent == "" && c.Tracestate == "" {
+		text = strings.TrimSuffix(text, ` "" ""}]`) + "}]" // what it was before there were these two
+	}
+	sum := sha256.Sum256([]byte(text))
 	m.version = hex.EncodeToString(sum[:4])
 	return m, found
 }
@@ -225,6 +238,11 @@ func (m *Mapping) Payload(rec rawjson.Value, vars expr.Vars) (rawjson.Value, err
 		return nil, fmt.Errorf("payload: %s: %w", m.payload, err)
 	}
 	return out, nil
+}
+
+// Trace is the trace context of what happened. What is not in the record, or can't be one, is left out.
+func (m *Mapping) Trace(vars expr.Vars) event.Trace {
+	return event.NewTrace(optional(m.traceparent, vars), optional(m.tracestate, vars))
 }
 
 // Describe fills in what else is known of an event. What a record does not have is left out.

@@ -70,7 +70,19 @@ func (c *Converter) Convert(raw event.Raw) (normalizer.Converted, error) {
 	e.Payload = []byte(payload)
 	notification, _ := c.rules.Redact(members.Get("raw"))
 	c.rules.Apply(&e, describe(&e, payload, notification)...)
-	return normalizer.Converted{Events: []event.Event{e}, Redacted: redacted, Mended: mended}, nil
+	return normalizer.Converted{
+		Events: []event.Event{e}, Redacted: redacted, Mended: mended, Trace: trace(payload, notification),
+	}, nil
+}
+
+// trace is the trace context: a trait, where the definitions make one, or what the notification's context has.
+func trace(payload, notification rawjson.Value) event.Trace {
+	traits, _ := payload.Members()
+	whole, _ := notification.Members()
+	ctxt, _ := whole.Get("ctxt").Members()
+	return event.NewTrace(
+		rules.Text(traits.Get(event.HeaderTraceparent), ctxt.Get(event.HeaderTraceparent)),
+		rules.Text(traits.Get(event.HeaderTracestate), ctxt.Get(event.HeaderTracestate)))
 }
 
 // others returns the members that are not part of every event and have something in them. Of members with one name the

@@ -84,5 +84,5 @@ func (c *Converter) Convert(raw event.Raw) (normalizer.Converted, error) {
 	if len(targets) > 0 {
 		e.Targets = targets
 	}
-	return normalizer.Converted{Events: []event.Event{e}, Redacted: redacted, Mended: mended}, nil
+	return normalizer.Converted{Events: []event.Event{e}, Redacted: redacted, Mended: mended, Trace: c.mapping.Trace(vars)}, nil
 }

@@ -23,7 +23,7 @@
 // A body that oslo.messaging compressed (the header Evt-Compression says how) is read as it was before.
 //
 // The request's context (the members "_context_…") is not part of the payload; what the canonical event has a place for
-// is taken from it.
+// is taken from it, and the trace context, where a service puts one there.
 package oslo
 
 import (
@@ -83,5 +83,6 @@ func (c *Converter) Convert(raw event.Raw) (normalizer.Converted, error) {
 	details, _ := payload.Members()
 	describe(&e, c.rules.Shown(members), details)
 	c.rules.Apply(&e, documents(details)...)
-	return normalizer.Converted{Events: []event.Event{e}, Redacted: redacted, Mended: mended}, nil
+	trace := event.NewTrace(rules.Text(members.Get("_context_traceparent")), rules.Text(members.Get("_context_tracestate")))
+	return normalizer.Converted{Events: []event.Event{e}, Redacted: redacted, Mended: mended, Trace: trace}, nil
 }
