@@ -125,7 +125,7 @@ func (b *Board) Ready() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for _, e := range b.parts {
-		if !e.Part.Ready() {
+		if !e.Ready() {
 			return false
 		}
 	}
