@@ -69,20 +69,9 @@ func (c *Converter) Convert(raw event.Raw) (normalizer.Converted, error) {
 	payload, redacted := c.rules.Redact(t.payload(others(members)))
 	e.Payload = []byte(payload)
 	notification, _ := c.rules.Redact(members.Get("raw"))
-	c.rules.Apply(&e, describe(&e, payload, notification)...)
-	return normalizer.Converted{
-		Events: []event.Event{e}, Redacted: redacted, Mended: mended, Trace: trace(payload, notification),
-	}, nil
-}
-
-// trace is the trace context: a trait, where the definitions make one, or what the notification's context has.
-func trace(payload, notification rawjson.Value) event.Trace {
-	traits, _ := payload.Members()
-	whole, _ := notification.Members()
-	ctxt, _ := whole.Get("ctxt").Members()
-	return event.NewTrace(
-		rules.Text(traits.Get(event.HeaderTraceparent), ctxt.Get(event.HeaderTraceparent)),
-		rules.Text(traits.Get(event.HeaderTracestate), ctxt.Get(event.HeaderTracestate)))
+	docs, trace := describe(&e, payload, notification)
+	c.rules.Apply(&e, docs...)
+	return normalizer.Converted{Events: []event.Event{e}, Redacted: redacted, Mended: mended, Trace: trace}, nil
 }
 
 // others returns the members that are not part of every event and have something in them. Of members with one name the
@@ -106,10 +95,11 @@ func others(members rawjson.Object) rawjson.Object {
 	return slices.DeleteFunc(last, func(m rawjson.Member) bool { return m.Value.IsEmpty() })
 }
 
-// describe fills in who published the event and on whose behalf, and returns the documents for the rules. What the
+// describe fills in who published the event and on whose behalf, and returns the documents for the rules, and the trace
+// context where the notification has one in its context, or the definitions make a trait of it. What the
 // notification itself says goes before the traits: their definitions map some fields loosely (an image's owner, a
 // project, is its user_id).
-func describe(e *event.Event, payload, notification rawjson.Value) []rawjson.Object {
+func describe(e *event.Event, payload, notification rawjson.Value) ([]rawjson.Object, event.Trace) {
 	traits, _ := payload.Members()
 	whole, _ := notification.Members()
 	ctxt, _ := whole.Get("ctxt").Members()
@@ -132,5 +122,7 @@ func describe(e *event.Event, payload, notification rawjson.Value) []rawjson.Obj
 	if context != (event.Context{}) {
 		e.Context = &context
 	}
-	return []rawjson.Object{traits, details}
+	return []rawjson.Object{traits, details}, event.NewTrace(
+		rules.Text(ctxt.Get(event.HeaderTraceparent), traits.Get(event.HeaderTraceparent)),
+		rules.Text(ctxt.Get(event.HeaderTracestate), traits.Get(event.HeaderTracestate)))
 }

@@ -193,7 +193,7 @@ func (m *Metrics) Expect(p event.Provider) {
 
 // Watermarks shows where the sources of a provider stand, whoever collected and normalized. kind is the kind of source
 // that was chosen for it, "" if that is not known. A source of another kind, or one that is retired, is not collected any
-// more: how old its cursor and its watermark are says nothing then, and is not shown.
+// more: how old its cursor and its watermark are says nothing then, and is not shown. Nor do those of what operators do.
 func (m *Metrics) Watermarks(marks []event.Watermark, kind string) {
 	jobs := map[event.Provider]event.Watermark{}
 	for _, w := range marks {
@@ -208,7 +208,7 @@ func (m *Metrics) Watermarks(marks []event.Watermark, kind string) {
 		m.normalizedPosition.WithLabelValues(labels...).Set(float64(w.Normalized))
 		m.lagEvents.WithLabelValues(labels...).Set(float64(w.LagEvents))
 		m.lagSeconds.WithLabelValues(labels...).Set(w.Lag.Seconds())
-		if w.Retired || kind != "" && !ofKind(w.Source, kind) {
+		if w.Retired || w.Source == event.SourceRedrive || kind != "" && !ofKind(w.Source, kind) {
 			for _, gauge := range []*prometheus.GaugeVec{m.watermark, m.cursorTime, m.collectedTime} {
 				gauge.DeleteLabelValues(labels...)
 			}

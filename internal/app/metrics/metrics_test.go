@@ -192,6 +192,7 @@ func TestCursorsThatAreLeftHaveNoAge(t *testing.T) {
 	want("amqp", []event.Watermark{mark("amqp", false), mark("amqp-nova", false), mark("panko", false)}, "amqp", "amqp-nova")
 	want("amqp", []event.Watermark{mark("amqp", false), mark("amqp-nova", true), mark("amqpx", false)}, "amqp")
 	want("", []event.Watermark{mark("amqp", false), mark("amqp-nova", true), mark("panko", false)}, "amqp", "panko")
+	want("", []event.Watermark{mark("amqp", false), mark(event.SourceRedrive, false)}, "amqp")
 }
 
 func TestEveryMetricHasNameAndHelp(t *testing.T) {

@@ -22,7 +22,6 @@ var opening string
 
 // labels says what each label is, and which values it may have where they are known.
 func labels() map[string]string {
-	kinds := kinds()
 	roles := []event.Role{
 		event.RoleCollector, event.RoleNormalizer, admin.RoleNATS, admin.RoleStore, admin.RoleStreams, admin.RoleReplicas,
 	}
@@ -31,8 +30,8 @@ func labels() map[string]string {
 		source:    "a source of it: `panko`, `amqp`, `amqp-nova`; those that jobs make are one, `" + backfill + "`",
 		"role":    words(roles),
 		"state":   words(states),
-		"kind":    words(append([]string{other}, kinds...)),
-		"result":  words(append([]string{"ok"}, kinds...)),
+		"kind":    words(append([]string{other}, kinds()...)),
+		"result":  words(append([]string{"ok"}, kinds()...)),
 		"reason":  "of a dead letter: " + words(reasons) + "; of a notification that was dropped: " + words(dropReasons),
 		"why":     words(retryReasons),
 		"what":    "is odd: " + words(oddities) + "; was gone: " + words(gapsOf),
