@@ -35,14 +35,14 @@ func TestRawMessage(t *testing.T) {
 			raw: event.Raw{
 				ID: "a b", Hashed: true, Time: noon.In(time.FixedZone("", 3600)), Received: noon, Format: "oslo",
 				ContentType: "application/json; charset=utf-8",
-				Header:      map[string]string{"Evt-Exchange": "größe", "traceparent": "00-1-2-01"},
+				Header:      map[string]string{"Evt-Exchange": "größe", "traceparent": "00-1-2-01", "tracestate": "a=b c"},
 				Body:        []byte("{}"),
 			},
 			want: event.Message{Subject: "events.raw.cloud.panko", Body: []byte("{}"), Header: event.Header{
 				"Evt-Id": {"a%20b"}, "Evt-Id-Kind": {"hash"}, "Evt-Seq": {"3"},
 				"Evt-Received": {"2026-11-22T12:00:00.123456789Z"}, "Evt-Time": {"2026-11-22T12:00:00.123456789Z"},
 				"Evt-Format": {"oslo"}, "Evt-Content-Type": {"application/json;%20charset=utf-8"},
-				"Evt-Exchange": {"gr%C3%B6%C3%9Fe"}, "traceparent": {"00-1-2-01"},
+				"Evt-Exchange": {"gr%C3%B6%C3%9Fe"}, "traceparent": {"00-1-2-01"}, "tracestate": {"a=b%20c"},
 			}},
 		},
 		{
