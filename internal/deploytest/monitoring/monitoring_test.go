@@ -91,10 +91,9 @@ func used(expr string) map[string][]string {
 }
 
 // checkExpression finds fault with what an expression is about: a metric that there is not, or a label that it does not have.
-// more are labels that are used of its result.
-func checkExpression(t *testing.T, where, expr string, more ...string) {
+// known is what is exposed, more are labels that are used of its result.
+func checkExpression(t *testing.T, known map[string][]string, where, expr string, more ...string) {
 	t.Helper()
-	known := exposed()
 	names := used(expr)
 	labels := slices.Concat(names[""], more)
 	delete(names, "")
