@@ -66,7 +66,7 @@ const patience = 60 * time.Second
 //	nats [bare]              a NATS server at $NATS_URL, with the streams unless bare
 //	start NAME PROGRAM ARG…  runs a program beside the script
 //	await NAME REGEXP [VAR…] waits until its standard output or error matches, and keeps the groups in variables
-//	stop NAME [CODE]         interrupts it and checks its exit code, 0 unless given
+//	end NAME [CODE]          interrupts it and checks its exit code, 0 unless given
 //	head N PROGRAM ARG…      runs a program whose output is read for N lines only; it must end well
 //	exits CODE PROGRAM ARG…  runs a program to its end and checks its exit code; stdout and stderr look at its output
 //	get URL STATUS REGEXP    asks until the answer has the status and matches
@@ -85,7 +85,7 @@ func TestScripts(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"cloud": startCloud, "service": startService, "unserve": endService, "fill": fillIn, "broker": useBroker, "notify": notify, "lose": lose, "nats": startNATS, "start": startProgram, "await": await, "stop": stopProgram,
+			"cloud": startCloud, "service": startService, "unserve": endService, "fill": fillIn, "broker": useBroker, "notify": notify, "lose": lose, "nats": startNATS, "start": startProgram, "await": await, "end": endProgram,
 			"get": get, "events": countEvents, "exits": exits, "head": head,
 		},
 	})
@@ -132,7 +132,7 @@ func (o *output) read() (string, <-chan struct{}) {
 }
 
 // passedOn are the variables of the script's environment that a started program sees.
-var passedOn = []string{"PATH", "HOME", "TMPDIR", "CLOUD", "KEYSTONE", "NATS_URL", "STAND_IN_PASSWORD", "PASSWORD", "ADMIN", "BROKER",
+var passedOn = []string{"PATH", "HOME", "TMPDIR", "CLOUD", "KEYSTONE", "SERVICE", "NATS_URL", "STAND_IN_PASSWORD", "PASSWORD", "ADMIN", "BROKER",
 	"VHOST", "BROKER_USER"}
 
 // command is a program in the directory and with the environment of the script.
@@ -208,7 +208,7 @@ func await(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-func stopProgram(ts *testscript.TestScript, neg bool, args []string) {
+func endProgram(ts *testscript.TestScript, neg bool, args []string) {
 	p := ts.Value(running{}).(map[string]*process)[args[0]]
 	want := exitOK
 	if len(args) > 1 {
