@@ -34,6 +34,11 @@ const (
 	HeaderTraceparent = "traceparent"      // W3C trace context, where the source had one
 	HeaderTracestate  = "tracestate"       // what belongs to it
 
+	// Of what was made of a dead letter: the raw event that the letter was made of first, as Evt-Raw-Seq and so on have it.
+	HeaderOriginSeq    = "Evt-Origin-Seq"
+	HeaderOriginSource = "Evt-Origin-Source"
+	HeaderOriginEvtSeq = "Evt-Origin-Evt-Seq"
+
 	HeaderMessageFormat = "Evt-Message-Format" // the format of the message itself, see the package comment; absent when 1
 )
 

@@ -61,7 +61,11 @@ func cloudEvent(h *event.Headers, p event.Provider, o *event.Outcome, index int)
 	}
 	h.Set(ceDataContentType, mediaTypeJSON)
 	h.Set(contentType, mediaTypeJSON)
-	h.Set(ceEvtSource, string(o.Raw.Source))
+	source := o.Raw.Source
+	if r := o.Raw.Repair; r != nil && r.Source != "" {
+		source = r.Source // as the body has it
+	}
+	h.Set(ceEvtSource, string(source))
 	if o.Trace.Parent == "" {
 		return
 	}

@@ -193,7 +193,7 @@ func (n *Normalized) addEvents(p *piece, o *event.Outcome, maxBody int) error {
 		if err != nil {
 			return fmt.Errorf("encode event %d: %w", i+1, err)
 		}
-		room := 21
+		room := 24
 		if o.Trace.Parent != "" {
 			room += 4
 		}
@@ -281,7 +281,8 @@ func (n *Normalized) addDead(p *piece, o *event.Outcome, dead event.DeadLetter, 
 	p.add(m)
 }
 
-// origin says which raw event a message was made from: as much as is known of one that stackstream did not write.
+// origin says which raw event a message was made from: as much as is known of one that stackstream did not write, and of the
+// one before where that is a dead letter's.
 func origin(h interface{ Set(name, value string) }, r *event.StoredRaw) {
 	h.Set(event.HeaderRawSeq, strconv.FormatUint(uint64(r.Sequence), 10))
 	if r.Source != "" {
@@ -289,6 +290,18 @@ func origin(h interface{ Set(name, value string) }, r *event.StoredRaw) {
 	}
 	if r.Seq != 0 {
 		h.Set(event.HeaderRawEvtSeq, strconv.FormatUint(uint64(r.Seq), 10))
+	}
+	if r.Repair == nil {
+		return
+	}
+	if r.Repair.Source != "" {
+		h.Set(event.HeaderOriginSource, string(r.Repair.Source))
+	}
+	if r.Repair.Seq != 0 {
+		h.Set(event.HeaderOriginEvtSeq, strconv.FormatUint(uint64(r.Repair.Seq), 10))
+	}
+	if r.Repair.Sequence != 0 {
+		h.Set(event.HeaderOriginSeq, strconv.FormatUint(uint64(r.Repair.Sequence), 10))
 	}
 }
 

@@ -80,6 +80,8 @@ func needed(name string) bool {
 	case event.HeaderID, event.HeaderIDKind, event.HeaderSeq, event.HeaderReceived, event.HeaderTime, event.HeaderFormat,
 		event.HeaderWatermark, event.HeaderBodyObject, event.HeaderBodySize, event.HeaderAllObject,
 		event.HeaderRawSeq, event.HeaderRawSource, event.HeaderRawEvtSeq, event.HeaderConverter,
+		event.HeaderOriginSource, event.HeaderOriginSeq, event.HeaderOriginEvtSeq, event.HeaderRedriven, event.HeaderDropped,
+		event.HeaderBy, event.HeaderWhy, event.HeaderBackfill,
 		event.HeaderReason, event.HeaderDetail, event.HeaderMessageFormat:
 		return true
 	}
