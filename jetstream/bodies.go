@@ -139,7 +139,7 @@ func bodyDigest(body []byte) string {
 	return natsjs.GetObjectDigestValue(h)
 }
 
-// GetBody returns the object's content, checked against its name and size. event.Expired: it is gone, or is not what its
+// GetBody returns the object's content, checked against its name, and its size unless that is 0: not known. event.Expired: it is gone, or is not what its
 // name says, and will not be again. A replica answers, which may lag, for as long as it is cut off from the leader; with more
 // than one that verdict has to stand for bodyGone, and what the leader lists is not gone.
 func (b *Bodies) GetBody(ctx context.Context, ref event.BodyRef) (body []byte, err error) {
@@ -219,7 +219,7 @@ func readBody(ctx context.Context, store natsjs.ObjectStore, op string, ref even
 		return nil, &event.Error{Kind: event.Expired, Op: op, Err: errors.New("the object was deleted")}
 	}
 	body, err := store.GetBytes(ctx, ref.Object)
-	if err == nil && event.NewBodyRef(body) == ref {
+	if is := event.NewBodyRef(body); err == nil && is.Object == ref.Object && (ref.Size == 0 || is.Size == ref.Size) {
 		return body, nil
 	}
 	if err != nil && !errors.Is(err, natsjs.ErrDigestMismatch) {

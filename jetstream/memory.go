@@ -9,6 +9,7 @@ import (
 	"github.com/cenkalti/backoff/v4"
 	"github.com/nats-io/nats.go"
 	natsjs "github.com/nats-io/nats.go/jetstream"
+	"github.com/rs/zerolog"
 
 	"stackstream/event"
 )
@@ -51,30 +52,63 @@ func (m *Memory) Identities(ctx context.Context, p event.Provider, from, upTo ev
 	}
 	ctx, release := m.raw.c.failOnRefusal(ctx, isConsumerRequest(event.StreamRaw))
 	defer release()
-	r := recollection{stream: handle, provider: p, upTo: upTo, next: max(from, 1), yield: yield}
+	var foreign foreigners
+	r := recollection{
+		stream: handle, name: event.StreamRaw, reader: "memory-" + string(p), subject: event.RawSubjects(p), headersOnly: true,
+		upTo: upTo, next: max(from, 1), yield: func(m event.Stored) error {
+			raw, err := event.ParseRaw(m)
+			if err != nil {
+				return foreign.pass(err)
+			}
+			yield(event.Seen{ID: raw.ID, Source: raw.Source, Time: raw.Time, Seq: raw.Seq, Sequence: raw.Sequence})
+			return nil
+		},
+	}
 	for _, cursor := range cursors {
 		r.upTo = max(r.upTo, cursor.Sequence)
 	}
 	if err := r.run(ctx); err != nil {
 		return readError(ctx, op, err)
 	}
-	if r.foreign != nil {
-		m.raw.c.log.Warn().Err(r.foreign).Int("messages", r.foreigners).Str("provider", string(p)).
-			Msg("raw messages that stackstream did not write were passed over")
+	foreign.tell(m.raw.c.log, p)
+	return nil
+}
+
+// foreigners are messages that were not written by stackstream.
+type foreigners struct {
+	first error
+	n     int
+}
+
+// pass counts a message that could not be read for a reason. It returns the reason if a newer version wrote the message.
+func (f *foreigners) pass(err error) error {
+	if newer := (*event.NewerError)(nil); errors.As(err, &newer) {
+		return err
+	}
+	if f.n++; f.first == nil {
+		f.first = err
 	}
 	return nil
 }
 
-// recollection is one reading of identities.
+func (f *foreigners) tell(log zerolog.Logger, p event.Provider) {
+	if f.first != nil {
+		log.Warn().Err(f.first).Int("messages", f.n).Str("provider", string(p)).
+			Msg("messages that stackstream did not write were passed over")
+	}
+}
+
+// recollection reads what the leader of a stream has on a subject, to its end.
 type recollection struct {
-	stream     natsjs.Stream
-	provider   event.Provider
-	upTo       event.StreamSeq
-	next       event.StreamSeq // where to go on
-	began      time.Time
-	yield      func(event.Seen)
-	foreign    error // the first message that was not written by stackstream
-	foreigners int
+	stream      natsjs.Stream
+	name        string // of the stream
+	reader      string // what the names of its consumers begin with
+	subject     string
+	headersOnly bool
+	upTo        event.StreamSeq
+	next        event.StreamSeq // where to go on
+	began       time.Time
+	yield       func(event.Stored) error
 
 	consumer  natsjs.Consumer
 	shownBy   *string // the leader that showed upTo before the consumer was made, nil if it did not
@@ -97,7 +131,7 @@ func (r *recollection) run(ctx context.Context) error {
 			return err
 		}
 		if time.Since(r.began) > catchUp {
-			return fmt.Errorf("no server that reads %s for us is its leader", event.StreamRaw)
+			return fmt.Errorf("no server that reads %s for us is its leader", r.name)
 		}
 		select {
 		case <-time.After(pause.NextBackOff()):
@@ -120,12 +154,12 @@ func (r *recollection) consume(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, readTimeout)
 	defer cancel()
 	consumer, err := r.stream.CreateConsumer(ctx, natsjs.ConsumerConfig{
-		Name:              "memory-" + string(r.provider) + "-" + newID(),
-		FilterSubject:     event.RawSubjects(r.provider),
+		Name:              r.reader + "-" + newID(),
+		FilterSubject:     r.subject,
 		DeliverPolicy:     natsjs.DeliverByStartSequencePolicy,
 		OptStartSeq:       uint64(r.next),
 		AckPolicy:         natsjs.AckNonePolicy,
-		HeadersOnly:       true,
+		HeadersOnly:       r.headersOnly,
 		MemoryStorage:     true,
 		Replicas:          1,
 		InactiveThreshold: memoryIdle,
@@ -166,7 +200,7 @@ func (r *recollection) readLeader(ctx context.Context) (done bool, err error) {
 		}
 		if r.left == 0 && !shown {
 			if time.Since(r.began) > catchUp {
-				return false, fmt.Errorf("the leader of %s ends at %d, and %d was there", event.StreamRaw, stream.State.LastSeq, r.upTo)
+				return false, fmt.Errorf("the leader of %s ends at %d, and %d was there", r.name, stream.State.LastSeq, r.upTo)
 			}
 			select {
 			case <-time.After(50 * time.Millisecond):
@@ -253,18 +287,7 @@ func (r *recollection) take(msg natsjs.Msg) error {
 	r.delivered++
 	r.next = event.StreamSeq(meta.Sequence.Stream) + 1
 	r.left = min(r.left-1, meta.NumPending)
-	raw, err := event.ParseRaw(stored(msg, meta))
-	if newer := (*event.NewerError)(nil); errors.As(err, &newer) {
-		return err
-	}
-	if err != nil {
-		if r.foreigners++; r.foreign == nil {
-			r.foreign = err
-		}
-		return nil
-	}
-	r.yield(event.Seen{ID: raw.ID, Source: raw.Source, Time: raw.Time, Seq: raw.Seq, Sequence: raw.Sequence})
-	return nil
+	return r.yield(stored(msg, meta))
 }
 
 // Cursors returns the cursor of every source that ever collected for a provider, with its Sequence.

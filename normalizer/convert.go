@@ -16,16 +16,22 @@ func (w *worker) convert(raw event.StoredRaw, body []byte) event.Outcome {
 	if raw.Drops() {
 		return event.Outcome{Raw: raw}
 	}
-	converter, ok := w.cfg.Converters[raw.Format]
+	w.converted++
+	w.converting.Store(w.converted)
+	defer w.converting.Store(0)
+	return Convert(w.cfg.Converters, raw, body)
+}
+
+// Convert says what the normalizer would make of a raw event with these converters, and makes it of nothing else: for those
+// who want to know before they have it made.
+func Convert(converters map[string]Converter, raw event.StoredRaw, body []byte) event.Outcome {
+	converter, ok := converters[raw.Format]
 	if !ok {
 		return dead(raw, event.ReasonNoConverter, fmt.Sprintf("nothing converts the format %q", raw.Format))
 	}
 	whole := raw.Raw
 	whole.Body = body
-	w.converted++
-	w.converting.Store(w.converted)
 	converted, panicked, err := callConverter(converter, whole)
-	w.converting.Store(0)
 	if err == nil {
 		err = finish(converted.Events, raw)
 	}
