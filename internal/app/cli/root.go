@@ -45,6 +45,7 @@ writes a file to begin with.`,
 	}
 	add("run", p.demoCommand(), p.upCommand())
 	add("look", p.tailCommand(), p.watermarkCommand())
+	add("look", p.deadCommand())
 	add("set up", p.checkCommand(), p.provisionCommand())
 	add("describe", p.newCommand(), p.tryCommand(), p.recordCommand(), p.testCommand())
 	root.AddCommand(p.schemaCommand(), p.versionCommand())
