@@ -161,7 +161,11 @@ func (l *Letters) read(
 	if err != nil {
 		return err
 	}
-	if copied > done.Sequence {
+	normalized, err := l.c.stream(ctx, event.StreamNormalized)
+	if err != nil {
+		return err
+	}
+	if uint64(copied) > normalized.CachedInfo().State.LastSeq {
 		copied = 0 // from a stream that was there before this one
 	}
 	return l.recollect(ctx, recollection{

@@ -33,7 +33,7 @@ func TestEventsComeInOrderWithWhatTheyCarry(t *testing.T) {
 		t.Fatalf("got %v, want %v", got, want)
 	}
 	e := l.all()[0]
-	if e.Sequence != first || e.Seq != 1 || e.Provider != "p" || !e.Redriven || e.Backfill || e.StoredAt.IsZero() {
+	if e.Sequence != first || e.Seq != 1 || e.Provider != "p" || e.Redriven != 1 || e.Backfill != "" || e.StoredAt.IsZero() {
 		t.Errorf("event is %+v", e)
 	}
 	if got := e.Header.Get("Evt-Exchange"); got != "nova" {

@@ -26,8 +26,10 @@ type Event struct {
 	Seq event.Seq
 	// StoredAt is when the server stored it.
 	StoredAt time.Time
-	// Redriven: it was a dead letter before and is out of time order. Backfill: likewise, a backfill added it.
-	Redriven, Backfill bool
+	// Redriven is the Seq of the dead letter that it was before, 0 if it was none. Backfill is the job that asked for it again,
+	// "" if it came by itself. Either is out of time order.
+	Redriven event.Seq
+	Backfill string
 	// Header is as it was stored; values are written with event.EncodeHeader. Read only.
 	Header event.Header
 	// Body is the whole canonical event as JSON, also where the message itself was too small for it.
@@ -37,13 +39,16 @@ type Event struct {
 // Dead is a dead letter: a raw event that could not be converted.
 type Dead struct {
 	Provider event.Provider
-	Source   event.Source
+	// Source is the one that collected it.
+	Source event.Source
 	// Sequence and Seq are as in Event.
 	Sequence event.StreamSeq
 	Seq      event.Seq
 	StoredAt time.Time
 	Reason   event.Reason
 	Detail   string
+	// Redriven is the Seq of the dead letter that was converted again and became this one, 0 if it is the first.
+	Redriven event.Seq
 	// RawSequence is where the raw event is in EVENTS_RAW.
 	RawSequence event.StreamSeq
 	Header      event.Header
@@ -104,7 +109,7 @@ func (m *message) eventType() string { return event.DecodeHeader(m.header.Get(he
 func (m *message) decode(ctx context.Context, bodies *bodies) (Event, error) {
 	e := Event{
 		Sequence: m.sequence, Seq: m.seq, StoredAt: m.storedAt, Header: m.header, Body: m.msg.Data(),
-		Redriven: m.header.Get(event.HeaderRedriven) != "", Backfill: m.header.Get(event.HeaderBackfill) != "",
+		Redriven: m.redriven(), Backfill: event.DecodeHeader(m.header.Get(event.HeaderBackfill)),
 	}
 	if ref := event.BodyRefOf(m.header); ref.Object != "" {
 		body, err := bodies.get(ctx, ref)
@@ -120,10 +125,20 @@ func (m *message) decode(ctx context.Context, bodies *bodies) (Event, error) {
 	return e, nil
 }
 
+// redriven is the letter that was converted again and became this message.
+func (m *message) redriven() event.Seq {
+	n, _ := strconv.ParseUint(m.header.Get(event.HeaderRedriven), 10, 64)
+	return event.Seq(n)
+}
+
 func (m *message) deadLetter() Dead {
 	raw, _ := strconv.ParseUint(m.header.Get(event.HeaderRawSeq), 10, 64)
+	source := event.Source(m.header.Get(event.HeaderRawSource))
+	if first := m.header.Get(event.HeaderOriginSource); source == event.SourceRedrive && first != "" {
+		source = event.Source(first)
+	}
 	return Dead{
-		Provider: m.provider, Source: event.Source(m.header.Get(event.HeaderRawSource)),
+		Provider: m.provider, Source: source, Redriven: m.redriven(),
 		Sequence: m.sequence, Seq: m.seq, StoredAt: m.storedAt,
 		Reason: event.Reason(event.DecodeHeader(m.header.Get(event.HeaderReason))),
 		Detail: event.DecodeHeader(m.header.Get(event.HeaderDetail)), RawSequence: event.StreamSeq(raw),

@@ -195,6 +195,27 @@ func TestCursorsThatAreLeftHaveNoAge(t *testing.T) {
 	want("", []event.Watermark{mark("amqp", false), mark(event.SourceRedrive, false)}, "amqp")
 }
 
+// What is done about dead letters is done when somebody wants it, about events of any age: no alert is to look at its times.
+func TestRedrivingHasNoAge(t *testing.T) {
+	m := New(admin.NewBoard(), "v1")
+	for _, kind := range []string{"", "panko", "redrive"} {
+		m.Watermarks([]event.Watermark{{
+			Provider: "prod", Source: event.SourceRedrive, Collected: 7, Normalized: 5, LagEvents: 2, Lag: time.Hour,
+			WrittenAt: time.Unix(1, 0), NormalizedTime: time.Unix(1, 0),
+		}}, kind)
+		for _, name := range []string{
+			"stackstream_cursor_written_time_seconds", "stackstream_watermark_time_seconds", "stackstream_normalizer_lag_seconds",
+		} {
+			if _, shown := find(t, m, name, "prod", "redrive"); shown {
+				t.Errorf("chosen is %q: %s is shown", kind, name)
+			}
+		}
+		if got := value(t, m, "stackstream_normalizer_lag_events", "prod", "redrive"); got != 2 {
+			t.Errorf("%v are left to be done, want 2", got)
+		}
+	}
+}
+
 func TestEveryMetricHasNameAndHelp(t *testing.T) {
 	m := New(admin.NewBoard(), "v1")
 	families, err := m.Registry.Gather()
