@@ -96,6 +96,7 @@ type Checker struct {
 	subs      []*Subscription
 	reads     []cursorRead
 	objects   map[string]*object
+	repairs   repairs
 	handed    int
 	collected int
 	found     findings // at once
@@ -108,7 +109,7 @@ func New(opts Options) *Checker {
 	}
 	return &Checker{
 		opts: opts, ids: newIdentities(), others: map[uint32][]uint64{}, lanes: map[string]*lane{},
-		objects: map[string]*object{}, found: newFindings(opts.Examples),
+		objects: map[string]*object{}, repairs: newRepairs(), found: newFindings(opts.Examples),
 	}
 }
 

@@ -21,9 +21,7 @@ func (c *Checker) Dead(m Message) {
 	switch s.kind {
 	case subjectDead:
 	case subjectDeadState:
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		c.follows(&c.dead.last, inDead, m)
+		c.state(&c.dead.last, inDead, s, m)
 		return
 	default:
 		c.misplaced(inDead, &c.dead.last, m)

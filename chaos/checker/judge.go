@@ -29,6 +29,7 @@ func (c *Checker) Verdict() Verdict {
 	}
 	found := c.found.copy()
 	places := c.judgeRaw(&found)
+	c.judgeRepairs(&found)
 	for name, l := range c.lanes {
 		c.judgeLane(&found, name, l, places)
 	}
@@ -50,6 +51,9 @@ func (c *Checker) judgeRaw(found *findings) (places []uint32) {
 	places = make([]uint32, c.entries.n)
 	for i := range c.raw.n {
 		r := c.raw.at(i)
+		if _, is := c.repairs.raw[i]; is {
+			continue // no news
+		}
 		e := c.entries.at(int(r.entry))
 		switch {
 		case places[r.entry] != 0:
@@ -143,6 +147,7 @@ func (c *Checker) judgeNormalized(found *findings, places []uint32) {
 	became := make([]outcomes, c.raw.n)
 	last := make([]uint32, len(c.providers.list)) // Evt-Raw-Seq
 	near := make([]int, len(c.providers.list))
+	again := map[int]made{} // of what redriven letters became
 	for i := range c.norm.n {
 		r := c.norm.at(i)
 		p := c.sources.list[r.source].provider
@@ -160,6 +165,17 @@ func (c *Checker) judgeNormalized(found *findings, places []uint32) {
 		}
 		last[p] = max(last[p], raw.sequence)
 		c.judgeBody(found, r, raw, text)
+		if what, is := c.repairs.raw[at]; is || c.repairs.marked[i] != 0 {
+			if what.letter != c.repairs.marked[i] || what.drop {
+				found.add(BadOrigin, inNormalized, text(fmt.Sprintf("says that it was dead letter %d; its raw event is about %d",
+					c.repairs.marked[i], what.letter)))
+			}
+			of, has := again[at]
+			if of.last = i; !has {
+				of.first = i
+			}
+			again[at] = of
+		}
 		if o := &became[at]; r.is(isDead) {
 			o.dead += min(1, 255-o.dead)
 		} else {
@@ -167,8 +183,13 @@ func (c *Checker) judgeNormalized(found *findings, places []uint32) {
 		}
 	}
 	for i := range became {
-		c.judgeOutcomes(found, c.raw.at(i), became[i])
+		what, is := c.repairs.raw[i]
+		if is && what.drop {
+			became[i].dead++ // it has to become nothing
+		}
+		c.judgeOutcomes(found, c.raw.at(i), became[i], is)
 	}
+	c.judgeStates(found, again)
 }
 
 // origin finds the raw event that a message was made of, and judges what the message says about it. ok is false if there
@@ -214,8 +235,8 @@ func (c *Checker) judgeBody(found *findings, r *normalizedRecord, raw *rawRecord
 	}
 }
 
-// judgeOutcomes judges what became of a raw event.
-func (c *Checker) judgeOutcomes(found *findings, raw *rawRecord, o outcomes) {
+// judgeOutcomes judges what became of a raw event. That of one that repairs a letter is up to the converters of then.
+func (c *Checker) judgeOutcomes(found *findings, raw *rawRecord, o outcomes, repairs bool) {
 	e := c.entries.at(int(raw.entry))
 	want := e.events
 	if !e.is(handedOver) {
@@ -230,7 +251,7 @@ func (c *Checker) judgeOutcomes(found *findings, raw *rawRecord, o outcomes) {
 	case o.dead > 1 || o.events > want || o.dead > 0 && o.events > 0:
 		found.add(Twice, inNormalized, text)
 	}
-	if e.is(handedOver) && (o.dead > 0 && e.fate() == Normal || o.events > 0 && e.fate() == DeadLetter) {
+	if e.is(handedOver) && !repairs && (o.dead > 0 && e.fate() == Normal || o.events > 0 && e.fate() == DeadLetter) {
 		found.add(BadFate, inNormalized, text)
 	}
 }

@@ -66,9 +66,13 @@ const (
 	headerRawSource  = "Evt-Raw-Source"
 	headerReason     = "Evt-Reason"
 	headerDetail     = "Evt-Detail"
+	headerRedriven   = "Evt-Redriven"
+	headerDropped    = "Evt-Dropped"
 	headerCeID       = "ce-id"
 	headerSequence   = "Nats-Sequence"
 	headerLast       = "Nats-Last-Sequence"
+	// The source that an event had before it was a dead letter.
+	headerOriginSource = "Evt-Origin-Source"
 )
 
 // subject is what a subject says. A record that is nobody's business has no kind.
@@ -194,7 +198,7 @@ func (c *Checker) mark(m *Message) uint32 {
 	}
 	add(m.Subject)
 	for _, name := range [...]string{headerSeq, headerID, headerCeID, headerRawSeq, headerRawSource, headerRawEvtSeq, headerReason,
-		headerBodyObject} {
+		headerBodyObject, headerRedriven} {
 		add(m.header(name))
 	}
 	if m.header(headerBodyObject) == "" {

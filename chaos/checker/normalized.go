@@ -55,9 +55,7 @@ func (c *Checker) Normalized(m Message) {
 			c.cursorInPlace(s, m, r, err)
 		}
 	case subjectDeadState:
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		c.follows(&c.norm.last, inNormalized, m)
+		c.state(&c.norm.last, inNormalized, s, m)
 	default:
 		c.misplaced(inNormalized, &c.norm.last, m)
 	}
@@ -124,6 +122,9 @@ func (c *Checker) outcome(s subject, m Message) {
 		p.events++
 	}
 	c.norm.add(r)
+	if letter := m.number(headerRedriven); letter != 0 {
+		c.repairs.marked[c.norm.n-1] = uint32(letter)
+	}
 	c.mention(m, objectUse{record: c.norm.n - 1})
 }
 
@@ -179,7 +180,7 @@ func checkCanonical(provider string, m *Message) (e canonical, problems []string
 	if v := m.header("ce-source"); v != "/providers/"+provider {
 		bad("ce-source is %q", v)
 	}
-	if v := m.header("ce-evtsource"); v != m.header(headerRawSource) {
+	if v := m.header("ce-evtsource"); v != sourceOf(m) {
 		bad("ce-evtsource is %q", v)
 	}
 	if v := m.text("ce-type"); v == "" || !strings.HasPrefix(e.EventType, v) {
@@ -195,7 +196,7 @@ func (e *canonical) check(provider string, m *Message, bad func(format string, a
 	if _, err := time.Parse(time.RFC3339Nano, e.Timestamp); err != nil {
 		bad("the timestamp %q is not one of RFC 3339", e.Timestamp)
 	}
-	if e.Provider != provider || e.Source != m.header(headerRawSource) {
+	if e.Provider != provider || e.Source != sourceOf(m) {
 		bad("provider %q, source %q", e.Provider, e.Source)
 	}
 }

@@ -68,6 +68,12 @@ func (c *Checker) rawEvent(s subject, m Message) {
 	number, fits := small(m.number(headerSeq))
 	watermark, markErr := parseTime(m.header(headerWatermark))
 	id := m.text(headerID)
+	what, repairs := repair{}, s.source == sourceRedrive
+	if repairs {
+		var ok bool
+		what, ok = repairOf(&m)
+		named = named && ok
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if !c.follows(&c.raw.last, inRaw, m) {
@@ -75,13 +81,14 @@ func (c *Checker) rawEvent(s subject, m Message) {
 	}
 	if id == "" || number == 0 || !fits || !named || markErr != nil {
 		c.found.add(Malformed, inRaw, func() string {
-			return fmt.Sprintf("message %d on %s: Evt-Id %q, Evt-Seq %q, Evt-Watermark %q, Evt-Body-Object %q", m.Sequence,
-				m.Subject, id, m.header(headerSeq), m.header(headerWatermark), m.header(headerBodyObject))
+			return fmt.Sprintf("message %d on %s: Evt-Id %q, Evt-Seq %q, Evt-Watermark %q, Evt-Body-Object %q, Evt-Redriven %q, "+
+				"Evt-Dropped %q", m.Sequence, m.Subject, id, m.header(headerSeq), m.header(headerWatermark), m.header(headerBodyObject),
+				m.header(headerRedriven), m.header(headerDropped))
 		})
 	}
 	at := c.entry(s.provider, id)
 	e := c.entries.at(int(at))
-	if !e.is(collected) {
+	if !repairs && !e.is(collected) {
 		e.flags |= collected
 		if e.is(handedOver) && !e.is(maybe) {
 			c.collected++
@@ -91,6 +98,9 @@ func (c *Checker) rawEvent(s subject, m Message) {
 	from := c.sources.list[n]
 	c.next(&from.number, uint64(number), inRaw, m)
 	c.raw.add(rawRecord{body: body, entry: at, sequence: uint32(m.Sequence), number: number, source: n})
+	if repairs {
+		c.repairs.raw[c.raw.n-1] = what
+	}
 	c.mention(m, objectUse{raw: true, record: c.raw.n - 1})
 	if watermark.IsZero() {
 		return
