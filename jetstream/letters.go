@@ -24,7 +24,7 @@ const (
 	wholeAhead      = 100
 	wholeAheadBytes = 16 << 20
 	// wholeIdle is when the server forgets a consumer of whole letters that is not read.
-	wholeIdle = 2 * time.Minute
+	wholeIdle = 20 * time.Second
 )
 
 // Letters reads the dead letters of EVENTS_DEAD, and what became of them: from EVENTS_NORMALIZED what EVENTS_DEAD has not
@@ -122,7 +122,9 @@ func (l *Letters) Whole(ctx context.Context, p event.Provider, stream string, fr
 	ctx, release := l.c.failOnRefusal(ctx, isConsumerRequest(stream))
 	defer release()
 	w := whole{stream: handle, name: "letters-" + string(p) + "-" + newID(), subject: event.DeadSubject(p), from: from}
-	defer w.remove(ctx)
+	if stream == event.StreamDead { // on the other one a right to delete would be one to delete those of subscribers
+		defer w.remove(ctx)
+	}
 	err = w.read(ctx, max(wholeAheadBytes, int(l.c.nc.MaxPayload())), func(m event.Stored) bool {
 		letter, err := event.ParseLetter(m)
 		if err != nil {

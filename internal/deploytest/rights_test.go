@@ -13,7 +13,9 @@ import (
 	natsjs "github.com/nats-io/nats.go/jetstream"
 
 	"stackstream/event"
+	"stackstream/internal/app/letters"
 	"stackstream/internal/rabbitmqtest"
+	"stackstream/publisher"
 	"stackstream/subscribe"
 )
 
@@ -24,6 +26,7 @@ func TestDeployment(t *testing.T) {
 	t.Run("streams have three replicas", func(t *testing.T) { replicas(t, c) })
 	t.Run("the pipeline works with its rights", func(t *testing.T) { pipeline(t, c) })
 	t.Run("writers with their rights", func(t *testing.T) { writers(t, c) })
+	t.Run("an operator with the rights of one", func(t *testing.T) { operator(t, c) })
 	// All that was done so far is what the programs do.
 	if found := c.violations(t); len(found) > 0 {
 		t.Errorf("the programs lack rights:\n%s", strings.Join(found, "\n"))
@@ -167,6 +170,60 @@ func writers(t *testing.T, c *cluster) {
 	}
 }
 
+// operator looks at dead letters, one of which is large, and has them dropped.
+func operator(t *testing.T, c *cluster) {
+	const p = event.Provider("dead")
+	normalizer := c.client(t, "normalizer")
+	w := publisher.NewNormalized(normalizer.Normalized(), normalizer.Bodies(), p, publisher.Options{Limits: publisher.Limits{MaxBody: 1 << 20}})
+	if _, err := w.Open(within(t)); err != nil {
+		t.Fatal(err)
+	}
+	var outcomes []event.Outcome
+	for i, size := range []int{100, 2 << 20} {
+		outcomes = append(outcomes, event.Outcome{
+			Raw: event.StoredRaw{
+				Raw:      event.Raw{ID: event.ID(fmt.Sprint(i)), Body: []byte(strings.Repeat("b", size))},
+				Provider: p, Source: "panko", Seq: event.Seq(i + 1), Sequence: event.StreamSeq(i + 1),
+			},
+			Dead: &event.DeadLetter{Reason: event.ReasonMalformed, Detail: "test"},
+		})
+	}
+	if _, err := w.Commit(within(t), outcomes, event.RawStream{}); err != nil {
+		t.Fatal(err)
+	}
+	client := c.client(t, "operator")
+	names, err := client.Letters().Providers(within(t))
+	if err != nil || !slices.Contains(names, p) {
+		t.Fatalf("the operator sees %v, %v", names, err)
+	}
+	for _, drop := range []bool{true, false} {
+		job := letters.Job{
+			Provider: &letters.Provider{Name: p, Streams: client.Letters(), Bodies: client.Bodies()}, Drop: drop, Why: "test",
+			Writer: publisher.NewRaw(client.Raw(), client.Bodies(), p, event.SourceRedrive, event.Fence{}, publisher.Options{
+				Limits: publisher.Limits{MaxBody: 1 << 20},
+			}),
+		}
+		if err := job.Open(within(t)); err != nil {
+			t.Fatalf("the operator reads what was done: %v", err)
+		}
+		filter := letters.Filter{Numbers: letters.Numbers{{From: 1, To: 1}}}
+		if !drop {
+			filter.Numbers[0] = letters.Range{From: 2, To: 2}
+		}
+		picked, err := job.Pick(within(t), &filter)
+		if err != nil {
+			t.Fatalf("the operator looks for letters: %v", err)
+		}
+		sent, err := job.Send(within(t), picked, func(int) {})
+		if err != nil || len(sent.Letters) != 1 {
+			t.Fatalf("the operator has something done: %+v, %v", sent, err)
+		}
+	}
+	if _, err := client.Watermarks(within(t), p); err != nil {
+		t.Fatalf("the operator looks how far it is: %v", err)
+	}
+}
+
 // refusals are what must not be possible.
 func refusals(t *testing.T, c *cluster) {
 	t.Run("no user and a wrong password", func(t *testing.T) {
@@ -202,6 +259,12 @@ func refusals(t *testing.T, c *cluster) {
 		{"normalizer", "_INBOX", []string{
 			"ingest.raw.my-cloud.panko", "ingest.cursor.raw.my-cloud.panko", "ingest.cursor.raw.my-cloud",
 			"$KV.LEASES.collector.x", "$KV.OWNERS.collector.my-cloud",
+		}, []string{"events.normalized.*", "ingest.>", ">", "_INBOX_subscriber.>"}},
+		{"operator", "_INBOX", []string{
+			"ingest.raw.my-cloud.panko", "ingest.cursor.raw.my-cloud.panko", "ingest.cursor.raw.my-cloud", "ingest.normalized.my-cloud",
+			"ingest.dead.my-cloud", "ingest.deadstate.my-cloud", "ingest.cursor.normalized.my-cloud",
+			"$KV.LEASES.collector.x", "$KV.OWNERS.normalizer.my-cloud", "$JS.API.CONSUMER.RESET.EVENTS_RAW.normalizer-my-cloud",
+			"$JS.API.CONSUMER.DELETE.EVENTS_RAW.normalizer-my-cloud", "$JS.API.STREAM.PURGE.EVENTS_DEAD",
 		}, []string{"events.normalized.*", "ingest.>", ">", "_INBOX_subscriber.>"}},
 		{"subscriber", "_INBOX_subscriber", []string{
 			"ingest.raw.my-cloud.panko", "ingest.normalized.my-cloud", "ingest.cursor.normalized.my-cloud",

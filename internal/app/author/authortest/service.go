@@ -83,6 +83,13 @@ func (s *Service) Put(at time.Time) {
 	s.events = append(s.events, e)
 }
 
+// Events are all of them.
+func (s *Service) Events() []Event {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.events)
+}
+
 // Asked is how often the service was asked for events.
 func (s *Service) Asked() int {
 	s.mu.Lock()
