@@ -36,7 +36,9 @@ A letter is in one of these states:
   queued     something is to be done about it; the normalizer has not come to that yet
   redriven   it was converted again and is an event now, marked Evt-Redriven
   dead       it was converted again and is a new dead letter with a number of its own: that one is open
-  dropped    somebody has said that nothing is to be done about it`,
+  dropped    somebody has said that nothing is to be done about it
+
+On a cluster with rights it needs those of the user "operator" in deploy/nats/nats.conf.`,
 		Example: `  stackstream dead stats                                    # how many, by reason and converter
   stackstream dead ls --provider prod --reason malformed --since 1d
   stackstream dead show 4711 --provider prod                # everything about one

@@ -35,7 +35,7 @@ type repairOptions struct {
 func (p Program) deadRedriveCommand() *cobra.Command {
 	o := repairOptions{}
 	cmd := &cobra.Command{
-		Use:   "redrive [flags that select letters] --why TEXT",
+		Use:   "redrive --why TEXT",
 		Short: "Have dead letters converted again",
 		Long: `redrive has dead letters converted again by the normalizers that run, after a converter or a mapping was
 mended. It says how many letters that are, asks, and puts them into EVENTS_RAW as events of the source
@@ -72,7 +72,7 @@ that were dropped are taken with --state dropped. Exit code 1: some are dead aga
 func (p Program) deadDropCommand() *cobra.Command {
 	o := repairOptions{drop: true}
 	cmd := &cobra.Command{
-		Use:   "drop [flags that select letters] --why TEXT",
+		Use:   "drop --why TEXT",
 		Short: "Say that nothing is to be done about dead letters",
 		Long: `drop records that nothing is to be done about dead letters: they are no longer open, and who said so, when
 and why stays beside them. Nothing is deleted: they can be shown and exported as long as EVENTS_DEAD keeps
@@ -501,7 +501,7 @@ type stalled struct {
 }
 
 // notMoving is for how long a normalizer writes nothing until that is told.
-const notMoving = 10 * time.Second
+const notMoving = 5 * time.Second
 
 func (s *stalled) why(ctx context.Context, at event.NormalizedCursor) string {
 	if at.Sequence != s.last {
@@ -511,8 +511,8 @@ func (s *stalled) why(ctx context.Context, at event.NormalizedCursor) string {
 	case at.Paused != nil:
 		return fmt.Sprintf("normalizing %s is %v", s.provider, at.Paused.Err())
 	case time.Since(s.since) > notMoving:
-		return fmt.Sprintf("no normalizer has written anything for %s for %s: is one running, and of this version? Its /readyz says "+
-			"what it waits for", s.provider, time.Since(s.since).Round(notMoving))
+		return fmt.Sprintf("no normalizer has written anything for %s since %s: is one running, and of this version? Its /readyz says "+
+			"what it waits for", s.provider, s.since.UTC().Format("15:04:05Z"))
 	case time.Since(s.asked) < tellEvery:
 		return s.text
 	}
