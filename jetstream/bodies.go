@@ -139,9 +139,9 @@ func bodyDigest(body []byte) string {
 	return natsjs.GetObjectDigestValue(h)
 }
 
-// GetBody returns the object's content, checked against its name, and its size unless that is 0: not known. event.Expired: it is gone, or is not what its
-// name says, and will not be again. A replica answers, which may lag, for as long as it is cut off from the leader; with more
-// than one that verdict has to stand for bodyGone, and what the leader lists is not gone.
+// GetBody returns the object's content, checked against its name, and its size unless that is 0: not known. event.Expired: it is
+// gone, or is not what its name says, and will not be again. A replica answers, which may lag, for as long as it is cut off from
+// the leader; with more than one that verdict has to stand for bodyGone, and what the leader lists is not gone.
 func (b *Bodies) GetBody(ctx context.Context, ref event.BodyRef) (body []byte, err error) {
 	op := "read body " + ref.Object
 	var gone time.Time

@@ -171,7 +171,7 @@ func (c *Checker) judgeStates(found *findings, became map[int]made) {
 			}
 		}
 		if s.state != want || s.made != number || s.sequence != behind {
-			found.add(Altered, inNormalized, text(fmt.Sprintf("is recorded as %s, %d, in message %d; it is %s, %d, and that has to be message %d",
+			found.add(Altered, inNormalized, text(fmt.Sprintf("is recorded as %s, %d, in message %d; it is %s, %d, to be recorded in %d",
 				s.state, s.made, s.sequence, want, number, behind)))
 		}
 	}
@@ -179,7 +179,7 @@ func (c *Checker) judgeStates(found *findings, became map[int]made) {
 		if left := next[s.letterKey]; len(left) > 0 && left[0].sequence == s.sequence {
 			next[s.letterKey] = left[1:]
 			found.add(Invented, inNormalized, func() string {
-				return fmt.Sprintf("message %d records that dead letter %d is %s, and nothing was done about it", s.sequence, s.number, s.state)
+				return fmt.Sprintf("message %d, that letter %d is %s: nothing was done about it", s.sequence, s.number, s.state)
 			})
 		}
 	}
@@ -201,7 +201,8 @@ func (c *Checker) judgeCopies(found *findings) {
 		key := what{s.letterKey, s.state, s.made}
 		if count[key]--; count[key] < 0 {
 			found.add(Invented, inDead, func() string {
-				return fmt.Sprintf("message %d, that letter %d is %s, is not in EVENTS_NORMALIZED, or was there before", s.sequence, s.number, s.state)
+				return fmt.Sprintf("message %d, that letter %d is %s, is not in EVENTS_NORMALIZED, or was there before", s.sequence,
+					s.number, s.state)
 			})
 		}
 	}

@@ -32,7 +32,9 @@ type Refusal struct {
 const maxRefusals = 1000
 
 // Try has letters converted in this process. Nothing is written.
-func (p *Provider) Try(ctx context.Context, places []Place, converters map[string]normalizer.Converter, told func(dealt int)) (Trial, error) {
+func (p *Provider) Try(
+	ctx context.Context, places []Place, converters map[string]normalizer.Converter, told func(dealt int),
+) (Trial, error) {
 	var trial Trial
 	refused := map[Refusal]*Refusal{}
 	dealt := 0

@@ -184,7 +184,9 @@ func (w *world) Normalized(context.Context, event.Provider) (event.NormalizedCur
 	return event.NormalizedCursor{Sources: map[event.Source]event.SourcePosition{event.SourceRedrive: {Position: w.done}}}, nil
 }
 
-func (w *world) GetBody(context.Context, event.BodyRef) ([]byte, error) { return nil, errors.New("no body is in an object") }
+func (w *world) GetBody(context.Context, event.BodyRef) ([]byte, error) {
+	return nil, errors.New("no body is in an object")
+}
 
 // writer is one that may be killed before and after it has written.
 type writer struct {
