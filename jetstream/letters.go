@@ -23,6 +23,8 @@ const (
 	// wholeAhead and wholeAheadBytes bound what is asked for before it is wanted, where bodies are read.
 	wholeAhead      = 100
 	wholeAheadBytes = 16 << 20
+	// wholeTries is how many consumers in a row may bring nothing before it is given up.
+	wholeTries = 3
 	// wholeIdle is when the server forgets a consumer of whole letters that is not read.
 	wholeIdle = 20 * time.Second
 )
@@ -121,22 +123,29 @@ func (l *Letters) Whole(ctx context.Context, p event.Provider, stream string, fr
 	}
 	ctx, release := l.c.failOnRefusal(ctx, isConsumerRequest(stream))
 	defer release()
-	w := whole{stream: handle, name: "letters-" + string(p) + "-" + newID(), subject: event.DeadSubject(p), from: from}
-	if stream == event.StreamDead { // on the other one a right to delete would be one to delete those of subscribers
-		defer w.remove(ctx)
-	}
-	err = w.read(ctx, max(wholeAheadBytes, int(l.c.nc.MaxPayload())), func(m event.Stored) bool {
-		letter, err := event.ParseLetter(m)
-		if err != nil {
-			return true // Each has said so
+	next, idle := from, 0
+	for {
+		w := whole{stream: handle, name: "letters-" + string(p) + "-" + newID(), subject: event.DeadSubject(p), from: next}
+		err := w.read(ctx, max(wholeAheadBytes, int(l.c.nc.MaxPayload())), func(m event.Stored) bool {
+			next, idle = m.Sequence+1, 0
+			letter, err := event.ParseLetter(m)
+			if err != nil {
+				return true // Each has said so
+			}
+			letter.Stream = stream
+			return yield(letter)
+		})
+		if stream == event.StreamDead { // on the other one a right to delete would be one to delete those of subscribers
+			w.remove(ctx)
 		}
-		letter.Stream = stream
-		return yield(letter)
-	})
-	if err != nil {
-		return readError(ctx, op, err)
+		// What was on its way may be lost with a connection, a server or a consumer: another one goes on behind what came.
+		if idle++; err == nil || idle > wholeTries || ctx.Err() != nil {
+			if err != nil {
+				return readError(ctx, op, err)
+			}
+			return nil
+		}
 	}
-	return nil
 }
 
 // Normalized returns how far a provider is normalized, and whether an operator has paused that.
@@ -249,7 +258,8 @@ func (w *whole) read(ctx context.Context, bytes int, yield func(event.Stored) bo
 			return err
 		}
 		if meta.Sequence.Consumer != delivered {
-			return errDiscontinuity
+			return fmt.Errorf("%w: delivery %d with sequence %d comes for delivery %d", errDiscontinuity, meta.Sequence.Consumer,
+				meta.Sequence.Stream, delivered)
 		}
 		left = meta.NumPending
 		if !yield(stored(msg, meta)) {

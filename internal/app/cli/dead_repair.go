@@ -353,7 +353,7 @@ func (r *repairing) reportOn(of *repairResult) error {
 		text string
 	}{
 		{of.Others, "sent by another command meanwhile"},
-		{of.Gone, "gone: EVENTS_DEAD dropped them meanwhile"},
+		{of.Gone, "not found any more: EVENTS_DEAD has dropped them, or a server lags (run it again to see)"},
 	} {
 		if more.n > 0 {
 			fmt.Fprintf(r.Stdout, "%s: %s.\n", numbered(more.n, "letter"), more.text)
