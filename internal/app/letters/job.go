@@ -17,9 +17,9 @@ type Job struct {
 	Drop    bool
 	By, Why string
 
-	// cursor is the one that the next batch replaces; sent is the stream sequence up to which what is in RAW is known.
-	cursor event.RawCursor
-	sent   event.StreamSeq
+	// sent is the stream sequence up to which it is known what is in RAW, and position the number.
+	sent     event.StreamSeq
+	position event.Seq
 }
 
 // Picked are the letters that something is to be done about.
@@ -35,7 +35,7 @@ type Picked struct {
 // Open reads what was done about the letters, and what is under way. It must be called before all else.
 func (j *Job) Open(ctx context.Context) error {
 	j.book = NewBook()
-	j.sent = 0
+	j.sent, j.position = 0, 0
 	if err := j.refresh(ctx); err != nil {
 		return err
 	}
@@ -45,25 +45,30 @@ func (j *Job) Open(ctx context.Context) error {
 // settles is how long RAW may have more than the cursor speaks of, while somebody else is writing.
 const settles = 10 * time.Second
 
-// refresh takes what was sent since, by whomever, and the cursor behind it. What became of letters need not be read anew: what
-// was sent since is in RAW, and stays there much longer than any command runs.
+// refresh takes what was sent since, by whomever, and the cursor behind it. Of what RAW holds no longer the normalizer has recorded
+// what became of it.
 func (j *Job) refresh(ctx context.Context) error {
 	for began := time.Now(); ; {
 		cursor, err := j.Writer.Open(ctx)
 		if err != nil {
 			return err
 		}
-		last := event.Seq(0)
+		last, next, gone := event.Seq(0), j.position+1, false
 		err = j.Streams.Sent(ctx, j.Name, j.sent+1, cursor.Sequence, func(raw event.StoredRaw) error {
 			j.book.Sent(raw.Repair.Letter, raw.Repair.Drop)
 			j.sent, last = max(j.sent, raw.Sequence), max(last, raw.Seq)
+			gone = gone || raw.Seq > next
+			next = max(next, raw.Seq+1)
 			return nil
 		})
 		if err != nil {
 			return err
 		}
-		j.cursor = cursor
 		if last <= cursor.Position {
+			gone = gone || next <= cursor.Position
+			if j.position = cursor.Position; gone {
+				return j.states(ctx)
+			}
 			return nil
 		}
 		if time.Since(began) > settles {

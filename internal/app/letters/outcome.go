@@ -29,7 +29,7 @@ func (j *Job) Await(ctx context.Context, told func(left event.Seq, cursor event.
 	if err := j.refresh(ctx); err != nil {
 		return false, unlessEnded(ctx, err)
 	}
-	end := j.cursor.Position
+	end := j.position
 	for {
 		at, err := j.Streams.Normalized(ctx, j.Name)
 		if err != nil {
