@@ -132,6 +132,27 @@ func (p Program) openLetters(ctx context.Context, settings jetstream.Config, nam
 	return d, nil
 }
 
+// withLetters runs what needs the dead letters that flags describe.
+func (p Program) withLetters(
+	cmd *cobra.Command, nats *natsFlags, which *letterFlags, run func(context.Context, *deadLetters, *letters.Filter) error,
+) error {
+	filter, name, err := which.read()
+	if err != nil {
+		return err
+	}
+	settings, err := nats.settings(p)
+	if err != nil {
+		return err
+	}
+	ctx := cmd.Context()
+	dead, err := p.openLetters(ctx, settings, name)
+	if err != nil {
+		return err
+	}
+	defer p.close(ctx, dead.client)
+	return run(ctx, dead, filter)
+}
+
 func (d *deadLetters) provider(name event.Provider) *letters.Provider {
 	return &letters.Provider{Name: name, Streams: d.streams, Bodies: d.client.Bodies()}
 }
@@ -166,24 +187,12 @@ changes nothing.`,
   stackstream dead ls --state all --json | jq -r '.[] | select(.converter == "oslo/2") | .number'`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			filter, name, err := which.read()
-			if err != nil {
-				return err
-			}
-			settings, err := nats.settings(p)
-			if err != nil {
-				return err
-			}
-			ctx := cmd.Context()
-			dead, err := p.openLetters(ctx, settings, name)
-			if err != nil {
-				return err
-			}
-			defer p.close(ctx, dead.client)
-			if asJSON {
-				return p.listLettersJSON(ctx, dead, filter)
-			}
-			return p.listLetters(ctx, dead, filter)
+			return p.withLetters(cmd, &nats, &which, func(ctx context.Context, dead *deadLetters, filter *letters.Filter) error {
+				if asJSON {
+					return p.listLettersJSON(ctx, dead, filter)
+				}
+				return p.listLetters(ctx, dead, filter)
+			})
 		},
 	}
 	nats.add(cmd)
@@ -299,34 +308,22 @@ and changes nothing.`,
   stackstream dead stats --since 1h --json`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			filter, name, err := which.read()
-			if err != nil {
-				return err
-			}
-			settings, err := nats.settings(p)
-			if err != nil {
-				return err
-			}
-			ctx := cmd.Context()
-			dead, err := p.openLetters(ctx, settings, name)
-			if err != nil {
-				return err
-			}
-			defer p.close(ctx, dead.client)
-			var groups letters.Groups
-			err = dead.each(ctx, filter, func(l *event.Letter, state string) error {
-				groups.Add(l, state)
-				return nil
+			return p.withLetters(cmd, &nats, &which, func(ctx context.Context, dead *deadLetters, filter *letters.Filter) error {
+				var groups letters.Groups
+				err := dead.each(ctx, filter, func(l *event.Letter, state string) error {
+					groups.Add(l, state)
+					return nil
+				})
+				switch {
+				case err != nil:
+					return err
+				case asJSON:
+					return p.printJSON(groups.List())
+				case len(groups.List()) == 0:
+					return p.say(none(filter))
+				}
+				return showGroups(p.Stdout, groups.List(), letters.States())
 			})
-			switch {
-			case err != nil:
-				return err
-			case asJSON:
-				return p.printJSON(groups.List())
-			case len(groups.List()) == 0:
-				return p.say(none(filter))
-			}
-			return showGroups(p.Stdout, groups.List(), letters.States())
 		},
 	}
 	nats.add(cmd)

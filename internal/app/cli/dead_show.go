@@ -292,33 +292,21 @@ not exist; "-" is standard output. Interrupted, it leaves the lines that it has 
 			if out == "" {
 				return usagef("a file is needed: give it with -o FILE, or -o - for standard output")
 			}
-			filter, name, err := which.read()
-			if err != nil {
-				return err
-			}
-			settings, err := nats.settings(p)
-			if err != nil {
-				return err
-			}
-			ctx := cmd.Context()
-			dead, err := p.openLetters(ctx, settings, name)
-			if err != nil {
-				return err
-			}
-			defer p.close(ctx, dead.client)
-			if out == "-" {
-				_, err := p.export(ctx, dead, filter, p.Stdout)
-				return err
-			}
-			file, err := os.OpenFile(out, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
-			if err != nil {
-				return err
-			}
-			n, err := p.export(ctx, dead, filter, file)
-			if err = errors.Join(err, file.Close()); err != nil {
-				return fmt.Errorf("after %d letters: %w", n, err)
-			}
-			return p.say(fmt.Sprintf("%d dead letters are in %s.", n, show.Clean(out)))
+			return p.withLetters(cmd, &nats, &which, func(ctx context.Context, dead *deadLetters, filter *letters.Filter) error {
+				if out == "-" {
+					_, err := p.export(ctx, dead, filter, p.Stdout)
+					return err
+				}
+				file, err := os.OpenFile(out, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+				if err != nil {
+					return err
+				}
+				n, err := p.export(ctx, dead, filter, file)
+				if err = errors.Join(err, file.Close()); err != nil {
+					return fmt.Errorf("after %d letters: %w", n, err)
+				}
+				return p.say(fmt.Sprintf("%d dead letters are in %s.", n, show.Clean(out)))
+			})
 		},
 	}
 	nats.add(cmd)

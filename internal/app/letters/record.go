@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"time"
 	"unicode/utf8"
 
@@ -127,39 +128,47 @@ func NewRecord(l *event.Letter, state string) Record {
 	return r
 }
 
-// Records makes records of letters with their bodies, a chunk at a time. copied tells where a letter of EVENTS_DEAD is in
-// EVENTS_NORMALIZED.
+// historyOf is of how many letters the history is in memory at a time: it has to be read from its beginning each time.
+const historyOf = 100_000
+
+// Records makes records of letters with their bodies. copied tells where a letter of EVENTS_DEAD is in EVENTS_NORMALIZED.
 func (p *Provider) Records(
 	ctx context.Context, places []Place, copied func(event.Header) event.StreamSeq, yield func(*Record) error,
 ) error {
-	return p.Whole(ctx, places, func(chunk []Whole) error {
-		states, err := p.history(ctx, chunk)
+	for some := range slices.Chunk(places, historyOf) {
+		states, err := p.history(ctx, some)
 		if err != nil {
 			return err
 		}
-		for i := range chunk {
-			l := &chunk[i]
-			state, _ := p.book.State(l.Number)
-			r := NewRecord(&l.Letter, state)
-			if at := copied(l.Stored); at > 0 {
-				r.In[event.StreamNormalized] = at
+		err = p.Whole(ctx, some, func(chunk []Whole) error {
+			for i := range chunk {
+				l := &chunk[i]
+				state, _ := p.book.State(l.Number)
+				r := NewRecord(&l.Letter, state)
+				if at := copied(l.Stored); at > 0 {
+					r.In[event.StreamNormalized] = at
+				}
+				r.States = states[l.Number]
+				r.Body = Body{Bytes: l.Body, Lost: l.Lost}
+				if err := yield(&r); err != nil {
+					return err
+				}
 			}
-			r.States = states[l.Number]
-			r.Body = Body{Bytes: l.Body, Lost: l.Lost}
-			if err := yield(&r); err != nil {
-				return err
-			}
+			return nil
+		})
+		if err != nil {
+			return err
 		}
-		return nil
-	})
+	}
+	return nil
 }
 
-// history has all that became of the letters of a chunk. It reads them anew only where the book knows of any.
-func (p *Provider) history(ctx context.Context, chunk []Whole) (map[event.Seq][]event.LetterState, error) {
+// history has all that became of letters. It reads it only where the book knows of any.
+func (p *Provider) history(ctx context.Context, places []Place) (map[event.Seq][]event.LetterState, error) {
 	found := map[event.Seq][]event.LetterState{}
-	for i := range chunk {
-		if p.book.recorded(chunk[i].Number) {
-			found[chunk[i].Number] = nil
+	for _, at := range places {
+		if p.book.recorded(at.Number) {
+			found[at.Number] = nil
 		}
 	}
 	if len(found) == 0 {
