@@ -2,6 +2,7 @@ package cli
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -13,7 +14,7 @@ import (
 var errNotAgreed = errors.New("nothing was done")
 
 // agree asks whoever is at the terminal whether to go on. Where nobody is, --yes has to have said so.
-func (p Program) agree(question string, yes bool) error {
+func (p Program) agree(ctx context.Context, question string, yes bool) error {
 	if yes {
 		return nil
 	}
@@ -21,13 +22,18 @@ func (p Program) agree(question string, yes bool) error {
 		return usagef("nobody is there to be asked: give --yes to do it without a question, or --dry-run to see what would be done")
 	}
 	fmt.Fprintf(p.Stderr, "%s [y/N] ", question)
-	line, err := bufio.NewReader(p.Stdin).ReadString('\n')
-	if err != nil && !errors.Is(err, io.EOF) {
-		return fmt.Errorf("read the answer: %w", err)
-	}
-	switch strings.ToLower(strings.TrimSpace(line)) {
-	case "y", "yes":
-		return nil
+	answer := make(chan string, 1)
+	go func() { // which ends with the process, where nobody answers
+		line, _ := bufio.NewReader(p.Stdin).ReadString('\n')
+		answer <- strings.ToLower(strings.TrimSpace(line))
+	}()
+	select {
+	case said := <-answer:
+		if said == "y" || said == "yes" {
+			return nil
+		}
+	case <-ctx.Done():
+		fmt.Fprintln(p.Stderr)
 	}
 	return errNotAgreed
 }

@@ -76,7 +76,7 @@ func (p Program) repair(cmd *cobra.Command, o *repairOptions) error {
 	case letters == 0 && queued == 0:
 		return r.report()
 	case letters > 0:
-		if err := p.agree(r.question(letters), o.yes); err != nil {
+		if err := p.agree(ctx, r.question(letters), o.yes); err != nil {
 			return err
 		}
 	}
@@ -164,12 +164,12 @@ func (r *repairing) describe(out io.Writer, groups []letters.Group, filter *lett
 		n    int
 		text string
 	}{
-		{queued, "on the way already: something was done about them, and the normalizer has not come to it yet"},
-		{lost, "left out: their bodies are gone, so that there is nothing to convert (dead drop --reason body-lost)"},
-		{done, "left out: they were converted again or dropped before"},
+		{queued, "On the way already, and waited for"},
+		{lost, "Left out because their bodies are gone, so that there is nothing to convert (see dead drop --reason body-lost)"},
+		{done, "Left out because they were converted again or dropped before"},
 	} {
 		if more.n > 0 {
-			fmt.Fprintf(out, "%s more %s.\n", numbered(more.n, "letter"), more.text)
+			fmt.Fprintf(out, "%s: %s.\n", more.text, numbered(more.n, "letter"))
 		}
 	}
 	return nil

@@ -121,8 +121,7 @@ type Whole struct {
 }
 
 // Whole reads letters, which must be in order, with their bodies, a chunk at a time: as many as there are in a batch. Those that
-// are gone meanwhile are left out. A chunk that yield does not take ends it with yield's error; yield may change what places
-// follow.
+// are gone meanwhile are left out. An error of yield ends it.
 func (p *Provider) Whole(ctx context.Context, places []Place, yield func([]Whole) error) error {
 	for len(places) > 0 {
 		chunk, n, err := p.chunk(ctx, places)
