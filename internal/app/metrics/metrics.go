@@ -207,10 +207,9 @@ func (m *Metrics) Watermarks(marks []event.Watermark, kind string) {
 		m.collectedPosition.WithLabelValues(labels...).Set(float64(w.Collected))
 		m.normalizedPosition.WithLabelValues(labels...).Set(float64(w.Normalized))
 		m.lagEvents.WithLabelValues(labels...).Set(float64(w.LagEvents))
-		if w.Source == event.SourceRedrive {
-			continue // nobody collects it, and its events were received whenever they were: no time says how far it is
+		if w.Source != event.SourceRedrive { // whose events were received whenever they were
+			m.lagSeconds.WithLabelValues(labels...).Set(w.Lag.Seconds())
 		}
-		m.lagSeconds.WithLabelValues(labels...).Set(w.Lag.Seconds())
 		if w.Retired || w.Source == event.SourceRedrive || kind != "" && !ofKind(w.Source, kind) {
 			for _, gauge := range []*prometheus.GaugeVec{m.watermark, m.cursorTime, m.collectedTime} {
 				gauge.DeleteLabelValues(labels...)
