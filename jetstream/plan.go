@@ -86,6 +86,10 @@ func (p Plan) smallerFirst() []StreamPlan {
 func (p Plan) complain(about func(Change) bool, op, why string) error {
 	var found []string
 	for _, s := range p.Streams {
+		if s.have.Metadata[metaRestoring] != "" {
+			return invalid(op, fmt.Errorf("%s was restored in part, and what it lacks would never be missed: "+
+				"run `stackstream restore` again", s.Name))
+		}
 		for _, c := range s.Changes {
 			if about(c) {
 				found = append(found, fmt.Sprintf("%s has %s %s, wanted %s", s.Name, c.Field, c.Have, c.Want))

@@ -2,6 +2,7 @@ package jetstream
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -48,4 +49,11 @@ func parseVersion(version string) (parts [3]int, ok bool) {
 		parts[i] = int(n)
 	}
 	return parts, true
+}
+
+// atLeast tells whether a version is not older than another.
+func atLeast(version, want string) bool {
+	have, ok := parseVersion(version)
+	least, known := parseVersion(want)
+	return ok && known && slices.Compare(have[:], least[:]) >= 0
 }

@@ -1,0 +1,450 @@
+package jetstream
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	natsjs "github.com/nats-io/nats.go/jetstream"
+
+	"stackstream/event"
+)
+
+const (
+	// metaBackup names the backup that a stream came from, metaRestoring that it is not complete yet: a server keeps what it
+	// has got of a stream whose rest never came, and it looks like any other.
+	metaBackup    = "stackstream.backup"
+	metaRestoring = "stackstream.restoring"
+
+	// A restored stream leaves out sequences, so that those which it handed out after the backup are not used again for other
+	// messages: who remembers one of them then sees that something is missing, and does not take what is new for what it
+	// knows. At least and at most so many are left out, twice as many as would have come since at the pace that it had.
+	leastSkipped = 1 << 20
+	mostSkipped  = 1 << 28
+
+	// gone is how long a server may take to forget a stream that was deleted.
+	gone = 15 * time.Second
+)
+
+// RestoreOptions says what to restore and how.
+type RestoreOptions struct {
+	// Streams are some of BackupStreams; none means all that the backup has. With EVENTS_NORMALIZED comes EVENTS_DEAD.
+	Streams []string
+	// Replace deletes streams that exist. Without it they are refused, unless a restore that did not end left them.
+	Replace bool
+	// Replicas, if not 0, is how many servers are to keep each stream, in place of what the backup says.
+	Replicas int
+	// MaxBytes is what streams may take, in place of what the backup says.
+	MaxBytes map[string]int64
+	// Progress, if set, is told how many messages of a stream are sent, of how many. It must not block.
+	Progress func(stream string, done, total uint64)
+}
+
+// RestoredStream is a stream that was restored.
+type RestoredStream struct {
+	Name     string `json:"name"`
+	Messages uint64 `json:"messages"`
+	// Through is the last sequence up to which the backup has everything, Next the first one that is handed out from now on.
+	Through uint64 `json:"through_seq"`
+	Next    uint64 `json:"next_seq"`
+	// Expired are messages that went at once because of their age.
+	Expired uint64 `json:"expired"`
+	// Durables came back, each with the position it had, or the last one that the backup has.
+	Durables []string `json:"durables,omitempty"`
+}
+
+// StreamNow is a stream as it is.
+type StreamNow struct {
+	Name        string    `json:"name"`
+	Messages    uint64    `json:"messages"`
+	Last        uint64    `json:"last_seq"`
+	LastTime    time.Time `json:"last_time,omitzero"`
+	HalfRestore bool      `json:"half_restored,omitempty"` // left by a restore that did not end
+
+	created  time.Time
+	metadata map[string]string
+}
+
+// Restoring returns the streams that a restore would make, in the order in which it would.
+func (b *Backup) Restoring(names []string) ([]string, error) {
+	if _, err := chosen(names); err != nil {
+		return nil, err
+	}
+	all := BackupStreams()
+	slices.Reverse(all)
+	with := slices.Clone(names)
+	if len(names) == 0 {
+		for _, s := range b.Streams {
+			with = append(with, s.Name)
+		}
+	} else if slices.Contains(names, event.StreamNormalized) && b.stream(event.StreamDead) != nil {
+		// A stream that copies another notices that this one was made anew, and copies all of it once more.
+		with = append(with, event.StreamDead)
+	}
+	for _, name := range with {
+		if b.stream(name) == nil {
+			return nil, fmt.Errorf("the backup does not have %s", name)
+		}
+	}
+	return slices.DeleteFunc(all, func(name string) bool { return !slices.Contains(with, name) }), nil
+}
+
+// Look returns those of the streams that exist.
+func (c *Client) Look(ctx context.Context, names []string) ([]StreamNow, error) {
+	var found []StreamNow
+	for _, name := range names {
+		s, err := ask(ctx, func(ctx context.Context) (natsjs.Stream, error) { return c.js.Stream(ctx, name) })
+		if errors.Is(err, natsjs.ErrStreamNotFound) {
+			continue
+		}
+		if err != nil {
+			return nil, readError(ctx, "look at "+name, err)
+		}
+		info := s.CachedInfo()
+		found = append(found, StreamNow{
+			Name: name, Messages: info.State.Msgs, Last: info.State.LastSeq, LastTime: info.State.LastTime,
+			HalfRestore: info.Config.Metadata[metaRestoring] != "", created: info.Created, metadata: info.Config.Metadata,
+		})
+	}
+	return found, nil
+}
+
+// AtWork returns the processes that hold leases or wait for some, for people.
+func (c *Client) AtWork(ctx context.Context) ([]string, error) {
+	const op = "look who is at work"
+	ctx, cancel := context.WithTimeout(ctx, attemptTimeout)
+	defer cancel()
+	bucket, err := c.js.KeyValue(ctx, BucketLeases)
+	if errors.Is(err, natsjs.ErrBucketNotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, readError(ctx, op, err)
+	}
+	keys, err := bucket.Keys(ctx)
+	if err != nil && !errors.Is(err, natsjs.ErrNoKeysFound) {
+		return nil, readError(ctx, op, err)
+	}
+	var found []string
+	for _, key := range keys {
+		entry, err := bucket.Get(ctx, key)
+		var p process
+		if err != nil || json.Unmarshal(entry.Value(), &p) != nil || p.Dead {
+			continue
+		}
+		role, _, _ := strings.Cut(key, ".")
+		found = append(found, role+" "+p.Name)
+	}
+	slices.Sort(found)
+	return found, nil
+}
+
+// Restore makes streams of a backup, which should have been verified. Nobody may be at work. Until all of them are complete
+// nothing can be written to any, and programs refuse to start; a restore that ended early is simply begun anew.
+func (c *Client) Restore(ctx context.Context, b *Backup, o RestoreOptions) ([]RestoredStream, error) {
+	const op = "restore"
+	if err := c.canBackUp(op); err != nil {
+		return nil, err
+	}
+	names, err := b.Restoring(o.Streams)
+	if err != nil {
+		return nil, invalid(op, err)
+	}
+	ctx, release := c.failOnRefusal(ctx, func(string) bool { return true })
+	defer release()
+	exist, err := c.Look(ctx, names)
+	if err != nil {
+		return nil, err
+	}
+	last := map[string]uint64{}
+	for _, s := range exist {
+		if !o.Replace && !b.left(s, exist) {
+			return nil, invalid(op, fmt.Errorf("%s exists, with %d messages: it would have to be replaced", s.Name, s.Messages))
+		}
+		last[s.Name] = s.Last
+	}
+	for _, name := range names {
+		if err := b.room(b.stream(name), o); err != nil {
+			return nil, invalid(op, err)
+		}
+	}
+	// What is made of something goes before that of which it is made, so that nothing copies from what is not complete.
+	for _, s := range slices.Backward(exist) {
+		if err := c.forget(ctx, s.Name); err != nil {
+			return nil, readError(ctx, op+": delete "+s.Name, err)
+		}
+	}
+	r := &restoring{c: c, b: b, o: o, last: last, final: map[string]natsjs.StreamConfig{}}
+	var done []RestoredStream
+	for _, name := range names {
+		s, err := r.stream(ctx, b.stream(name))
+		if err != nil {
+			return nil, readError(ctx, op+" "+name, err)
+		}
+		done = append(done, s)
+	}
+	if err := r.open(ctx); err != nil {
+		return nil, readError(ctx, op, err)
+	}
+	return done, nil
+}
+
+// left tells whether a stream was left by a restore that did not end: it is not complete, or came out of this backup while
+// another one is not complete.
+func (b *Backup) left(s StreamNow, all []StreamNow) bool {
+	return s.HalfRestore || s.metadata[metaBackup] == b.ID &&
+		slices.ContainsFunc(all, func(other StreamNow) bool { return other.HalfRestore })
+}
+
+// room refuses a stream that would not fit its limit.
+func (b *Backup) room(s *BackupStream, o RestoreOptions) error {
+	if most, ok := o.MaxBytes[s.Name]; ok && most > 0 && s.Bytes > uint64(most) {
+		return fmt.Errorf("%s has %d bytes in the backup, and the target allows %d: raise streams.budget or its max_bytes",
+			s.Name, s.Bytes, most)
+	}
+	return nil
+}
+
+// forget deletes a stream.
+func (c *Client) forget(ctx context.Context, name string) error {
+	_, err := ask(ctx, func(ctx context.Context) (struct{}, error) {
+		err := c.js.DeleteStream(ctx, name)
+		if errors.Is(err, natsjs.ErrStreamNotFound) {
+			err = nil
+		}
+		return struct{}{}, err
+	})
+	return err
+}
+
+// restoring is one restore.
+type restoring struct {
+	c     *Client
+	b     *Backup
+	o     RestoreOptions
+	last  map[string]uint64              // the last sequence of streams that were there
+	final map[string]natsjs.StreamConfig // how those that are restored are to be in the end
+}
+
+// stream restores one stream. Nothing can be written to it before open.
+func (r *restoring) stream(ctx context.Context, s *BackupStream) (RestoredStream, error) {
+	final := r.config(s)
+	hidden := final
+	hidden.Metadata = maps.Clone(final.Metadata)
+	hidden.Metadata[metaRestoring] = r.b.ID
+	if len(hidden.Subjects) > 0 {
+		hidden.Subjects = []string{"stackstream.restoring." + s.Name}
+	}
+	change, err := r.change(ctx, s)
+	if err != nil {
+		return RestoredStream{}, err
+	}
+	rw := rewrite{durables: durablesOf(s, final.Replicas), last: r.lastOf(s), change: change}
+	state := server.StreamState{
+		Msgs: s.Messages, Bytes: s.Bytes, FirstSeq: s.First, LastSeq: rw.last, Consumers: len(rw.durables), LastTime: s.LastTime,
+	}
+	var info *natsjs.StreamInfo
+	for deadline := time.Now().Add(gone); ; {
+		info, err = r.send(ctx, s, hidden, state, rw)
+		if !errors.Is(err, errStillThere) || time.Now().After(deadline) {
+			break
+		}
+		select {
+		case <-time.After(250 * time.Millisecond):
+		case <-ctx.Done():
+			return RestoredStream{}, ctx.Err()
+		}
+	}
+	if err != nil {
+		return RestoredStream{}, err
+	}
+	if info.State.LastSeq != max(rw.last, s.Last) || info.State.Msgs > s.Messages {
+		return RestoredStream{}, unavailable("restore "+s.Name, fmt.Errorf("it has %d messages up to %d, %d up to %d were sent",
+			info.State.Msgs, info.State.LastSeq, s.Messages, max(rw.last, s.Last)))
+	}
+	r.final[s.Name] = final
+	done := RestoredStream{
+		Name: s.Name, Messages: info.State.Msgs, Through: s.Through, Next: info.State.LastSeq + 1, Expired: s.Messages - info.State.Msgs,
+	}
+	for _, d := range rw.durables {
+		done.Durables = append(done.Durables, d.Name)
+	}
+	return done, nil
+}
+
+var errStillThere = errors.New("the server has not forgotten the stream that was there before")
+
+const codeRestoreExists natsjs.ErrorCode = 10130
+
+func (r *restoring) send(ctx context.Context, s *BackupStream, config natsjs.StreamConfig, state server.StreamState,
+	rw rewrite) (*natsjs.StreamInfo, error) {
+	scan, file, err := r.b.open(s)
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	info, err := r.c.restoreStream(ctx, config, state, func(w io.Writer) error {
+		reported := rw
+		reported.change = func(m *message) error {
+			if r.o.Progress != nil {
+				r.o.Progress(s.Name, scan.held.Messages, s.Messages)
+			}
+			if rw.change != nil {
+				return rw.change(m)
+			}
+			return nil
+		}
+		return scan.write(file, w, reported)
+	})
+	var refused *natsjs.APIError
+	if errors.As(err, &refused) && refused.ErrorCode == codeRestoreExists {
+		err = errStillThere
+	}
+	return info, err
+}
+
+// config is how the stream is to be in the end.
+func (r *restoring) config(s *BackupStream) natsjs.StreamConfig {
+	config := s.Config
+	config.Metadata = map[string]string{}
+	for name, value := range s.Config.Metadata {
+		if !strings.HasPrefix(name, "_nats.") && name != metaRestoring { // those are the server's own
+			config.Metadata[name] = value
+		}
+	}
+	config.Metadata[metaBackup] = r.b.ID
+	if r.o.Replicas > 0 {
+		config.Replicas = r.o.Replicas
+	}
+	if most := r.o.MaxBytes[s.Name]; most > 0 {
+		config.MaxBytes = most
+	}
+	return config
+}
+
+// lastOf is what the last sequence of a restored stream is to be. Objects are found by name.
+func (r *restoring) lastOf(s *BackupStream) uint64 {
+	if s.Name == streamBodies {
+		return s.Last
+	}
+	skip := uint64(leastSkipped)
+	if span, since := s.LastTime.Sub(s.FirstTime), time.Since(r.b.Began); span > 0 && since > 0 {
+		pace := float64(s.Last-min(s.First, s.Last)) / span.Seconds()
+		skip = uint64(min(max(2*pace*since.Seconds(), leastSkipped), mostSkipped))
+	}
+	return max(s.Last+skip, r.last[s.Name])
+}
+
+// change returns what has to become of the messages of a stream: some name another one by when that was made, and it is made
+// anew.
+func (r *restoring) change(ctx context.Context, s *BackupStream) (func(*message) error, error) {
+	switch s.Name {
+	case event.StreamNormalized:
+		raw, ours, err := r.sibling(ctx, event.StreamRaw)
+		if err != nil || !ours {
+			return nil, err
+		}
+		return func(m *message) error { return setRawCreated(m, raw.created) }, nil
+	case event.StreamDead:
+		_, ours, err := r.sibling(ctx, event.StreamNormalized)
+		if err != nil || !ours {
+			return nil, err
+		}
+		return dropIdentity, nil
+	}
+	return nil, nil
+}
+
+// sibling returns another stream, and whether it came out of the same backup.
+func (r *restoring) sibling(ctx context.Context, name string) (StreamNow, bool, error) {
+	found, err := r.c.Look(ctx, []string{name})
+	if err != nil || len(found) == 0 {
+		return StreamNow{}, false, err
+	}
+	return found[0], found[0].metadata[metaBackup] == r.b.ID, nil
+}
+
+// setRawCreated has a normalizer's cursor speak of the RAW stream that was restored.
+func setRawCreated(m *message, created time.Time) error {
+	const field = "raw_created"
+	if !strings.HasPrefix(m.subject, cursorPrefix) {
+		return nil
+	}
+	var fields map[string]json.RawMessage
+	if err := json.Unmarshal(m.body, &fields); err != nil || fields[field] == nil {
+		return nil // not a cursor that says
+	}
+	var err error
+	if fields[field], err = json.Marshal(created); err != nil {
+		return err
+	}
+	m.body, err = json.Marshal(fields)
+	return err
+}
+
+// dropIdentity takes from a copied message which incarnation of the stream it was copied from. Without it the server goes on
+// behind the last copy; with that of a stream that is made anew it would copy all of it again.
+func dropIdentity(m *message) error {
+	const parts = 5 // stream, sequence, filter, transform, subject; then the identity
+	source := headerValue(m.header, headerSource)
+	if fields := strings.Split(source, " "); len(fields) > parts {
+		m.header = []byte(strings.Replace(string(m.header), source, strings.Join(fields[:parts], " "), 1))
+	}
+	return nil
+}
+
+// durablesOf are the consumers of a stream, none with a position beyond what the backup has.
+func durablesOf(s *BackupStream, replicas int) []server.SnapshotConsumerState {
+	var durables []server.SnapshotConsumerState
+	for _, d := range s.Durables {
+		config, state := *d.ConsumerConfig, *d.ConsumerState
+		config.Replicas = min(config.Replicas, replicas)
+		state.AckFloor.Stream = min(state.AckFloor.Stream, s.Through)
+		state.Delivered.Stream = min(state.Delivered.Stream, s.Through)
+		durables = append(durables, server.SnapshotConsumerState{ConsumerConfig: &config, ConsumerState: &state})
+	}
+	return durables
+}
+
+// open lets the streams that were restored be written to, RAW as the last one: as long as another is not open, nothing was
+// collected that a restore that is begun anew would take away.
+func (r *restoring) open(ctx context.Context) error {
+	for _, name := range []string{streamBodies, event.StreamDead, event.StreamNormalized, event.StreamRaw} {
+		config, restored := r.final[name]
+		if !restored {
+			continue
+		}
+		if _, err := ask(ctx, func(ctx context.Context) (natsjs.Stream, error) { return r.c.js.UpdateStream(ctx, config) }); err != nil {
+			return fmt.Errorf("open %s: %w", name, err)
+		}
+		if name == streamBodies {
+			if err := r.bodies(ctx); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// bodies stores the objects that the snapshot did not have.
+func (r *restoring) bodies(ctx context.Context) error {
+	for _, f := range r.b.stream(streamBodies).Bodies {
+		body, err := os.ReadFile(filepath.Join(r.b.dir, f.Name))
+		if err != nil {
+			return err
+		}
+		if err := r.c.Bodies().PutBody(ctx, event.NewBodyRef(body), body); err != nil {
+			return err
+		}
+	}
+	return nil
+}
