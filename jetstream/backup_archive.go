@@ -330,6 +330,9 @@ func (s *scan) write(from io.Reader, to io.Writer, rw rewrite) error {
 	s.began = func(state server.StreamState) error {
 		state.Consumers = len(rw.durables)
 		state.LastSeq = max(state.LastSeq, rw.last)
+		if state.Msgs == 0 && len(s.cursors) == 0 {
+			state.FirstSeq = state.LastSeq + 1 // as an empty stream has it
+		}
 		text, err := json.Marshal(state)
 		if err != nil {
 			return err
