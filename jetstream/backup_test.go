@@ -93,7 +93,9 @@ func startPipeline(t *testing.T, c *jetstream.Client, collectors int) *pipeline 
 func (p *pipeline) collect(ctx context.Context, name event.Provider) {
 	w := publisher.NewRaw(p.client.Raw(), p.client.Bodies(), name, "s", event.Fence{}, publisher.Options{})
 	at, err := w.Open(ctx)
-	for err == nil {
+	pace := time.NewTicker(5 * time.Millisecond)
+	defer pace.Stop()
+	for ; err == nil; <-pace.C {
 		batch := make([]event.Raw, 1+int(at.Position)%19)
 		for i := range batch {
 			batch[i] = event.Raw{

@@ -33,6 +33,8 @@ const (
 
 	// gone is how long a server may take to forget a stream that was deleted.
 	gone = 15 * time.Second
+	// replicaWait is how long the replicas of a restored stream are waited for.
+	replicaWait = 2 * time.Minute
 )
 
 // RestoreOptions says what to restore and how.
@@ -58,6 +60,8 @@ type RestoredStream struct {
 	Next    uint64 `json:"next_seq"`
 	// Expired are messages that went at once because of their age.
 	Expired uint64 `json:"expired"`
+	// Behind is how many replicas do not have all of it yet; they go on by themselves.
+	Behind int `json:"behind,omitempty"`
 	// Durables came back, each with the position it had, or the last one that the backup has.
 	Durables []string `json:"durables,omitempty"`
 }
@@ -195,6 +199,11 @@ func (c *Client) Restore(ctx context.Context, b *Backup, o RestoreOptions) ([]Re
 	if err := r.open(ctx); err != nil {
 		return nil, readError(ctx, op, err)
 	}
+	for i := range done {
+		if done[i].Behind, err = c.whole(ctx, done[i].Name, r.final[done[i].Name].Replicas); err != nil {
+			return nil, readError(ctx, op, err)
+		}
+	}
 	return done, nil
 }
 
@@ -244,11 +253,14 @@ func (r *restoring) stream(ctx context.Context, s *BackupStream) (RestoredStream
 	if len(hidden.Subjects) > 0 {
 		hidden.Subjects = []string{"stackstream.restoring." + s.Name}
 	}
+	// One server has it at first. Where several get it at once the leader says another time when it was made than the others
+	// (nats-server 2.15.2), and the cursors and copies that go by that would hold for another stream after each election.
+	hidden.Replicas = 1
 	change, err := r.change(ctx, s)
 	if err != nil {
 		return RestoredStream{}, err
 	}
-	rw := rewrite{durables: durablesOf(s, final.Replicas), last: r.lastOf(s), change: change}
+	rw := rewrite{durables: durablesOf(s), last: r.lastOf(s), change: change}
 	state := server.StreamState{
 		Msgs: s.Messages, Bytes: s.Bytes, FirstSeq: s.First, LastSeq: rw.last, Consumers: len(rw.durables), LastTime: s.LastTime,
 	}
@@ -257,6 +269,10 @@ func (r *restoring) stream(ctx context.Context, s *BackupStream) (RestoredStream
 		info, err = r.send(ctx, s, hidden, state, rw)
 		if !errors.Is(err, errStillThere) || time.Now().After(deadline) {
 			break
+		}
+		// It takes a cluster a while, or it knows of one that a restore did not end, of which nothing is to be seen.
+		if seen, lookErr := r.c.Look(ctx, []string{s.Name}); lookErr == nil && len(seen) == 0 {
+			err = errors.Join(err, r.c.forget(ctx, s.Name))
 		}
 		select {
 		case <-time.After(250 * time.Millisecond):
@@ -403,11 +419,13 @@ func dropIdentity(m *message) error {
 }
 
 // durablesOf are the consumers of a stream, none with a position beyond what the backup has.
-func durablesOf(s *BackupStream, replicas int) []server.SnapshotConsumerState {
+func durablesOf(s *BackupStream) []server.SnapshotConsumerState {
 	var durables []server.SnapshotConsumerState
 	for _, d := range s.Durables {
 		config, state := *d.ConsumerConfig, *d.ConsumerState
-		config.Replicas = min(config.Replicas, replicas)
+		if config.Replicas > 1 {
+			config.Replicas = 0 // as many as the stream, which begins with one
+		}
 		state.AckFloor.Stream = min(state.AckFloor.Stream, s.Through)
 		state.Delivered.Stream = min(state.Delivered.Stream, s.Through)
 		durables = append(durables, server.SnapshotConsumerState{ConsumerConfig: &config, ConsumerState: &state})
@@ -433,6 +451,33 @@ func (r *restoring) open(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// whole waits until the stream has its replicas, and returns how many do not have all of it when that takes too long.
+func (c *Client) whole(ctx context.Context, name string, replicas int) (behind int, err error) {
+	for deadline := time.Now().Add(replicaWait); replicas > 1; {
+		s, err := ask(ctx, func(ctx context.Context) (natsjs.Stream, error) { return c.js.Stream(ctx, name) })
+		if err != nil {
+			return 0, err
+		}
+		behind = replicas - 1
+		if cluster := s.CachedInfo().Cluster; cluster != nil {
+			for _, r := range cluster.Replicas {
+				if r.Current && !r.Offline {
+					behind--
+				}
+			}
+		}
+		if behind <= 0 || time.Now().After(deadline) {
+			break
+		}
+		select {
+		case <-time.After(100 * time.Millisecond):
+		case <-ctx.Done():
+			return 0, ctx.Err()
+		}
+	}
+	return max(behind, 0), nil
 }
 
 // bodies stores the objects that the snapshot did not have.
