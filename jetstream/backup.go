@@ -180,7 +180,7 @@ func (c *Client) backupOnce(ctx context.Context, o BackupOptions, name string) (
 	var cursors []record
 	switch name {
 	case event.StreamRaw, event.StreamNormalized:
-		if cursors, err = c.lastOfEach(ctx, name, cursorSubjects); err != nil {
+		if cursors, err = c.lastOfEach(ctx, name, cursorSubjects, isCursor); err != nil {
 			return s, err
 		}
 		if s.Cursors, err = writeRecords(o.Dir, name+cursorsSuffix, cursors); err != nil {

@@ -38,11 +38,23 @@ const (
 // record is a message as the server's API hands it out, with its header as it is stored.
 type record = server.StoredMsg
 
+// isCursor tells cursors and choices, of which the newest counts, from what is told of commands below them.
+func isCursor(subject string) bool {
+	return strings.HasPrefix(subject, cursorPrefix) && !event.IsCommands(subject)
+}
+
 // cursorOf is the subject of the cursor that stands behind what is on subject; "" for none.
 func cursorOf(subject string) string {
+	if event.IsCommands(subject) {
+		of := subject[:strings.LastIndexByte(subject, '.')]
+		if p, found := strings.CutSuffix(of, "._"); found {
+			return p // of the choice
+		}
+		return of
+	}
 	p, s, ok := event.SubjectProvider(subject)
 	switch {
-	case !ok || strings.HasPrefix(subject, cursorPrefix):
+	case !ok || isCursor(subject):
 		return ""
 	case s != "":
 		return event.RawCursorSubject(p, s)
@@ -219,7 +231,7 @@ func (s *scan) message(m *message) error {
 	if s.behind != nil {
 		row := cursorOf(m.subject)
 		switch {
-		case strings.HasPrefix(m.subject, cursorPrefix):
+		case isCursor(m.subject):
 			if s.behind[m.subject] != m.seq {
 				s.held.Through = min(s.held.Through, m.seq-1)
 			}
@@ -227,7 +239,7 @@ func (s *scan) message(m *message) error {
 		case row != "" && m.seq > s.behind[row]:
 			s.held.Through = min(s.held.Through, m.seq-1)
 			return nil
-		case row != "":
+		case row != "" && headerValue(m.header, event.HeaderSeq) != "":
 			s.follow(row, m)
 		}
 	}
@@ -268,6 +280,7 @@ func (s *scan) keep(m *message) error {
 func (s *scan) follow(row string, m *message) {
 	seq, err := strconv.ParseUint(headerValue(m.header, event.HeaderSeq), 10, 64)
 	if err != nil {
+		s.doubt("the number on %s at %d is none", m.subject, m.seq)
 		return
 	}
 	if last, known := s.rows[row]; known && event.Seq(seq) != last+1 {

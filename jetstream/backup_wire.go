@@ -77,14 +77,17 @@ func (c *Client) lastMessage(ctx context.Context, stream, subject string) (*reco
 	return answer.Message, err
 }
 
-// lastOfEach returns the last message on each subject that filter matches.
-func (c *Client) lastOfEach(ctx context.Context, stream, filter string) ([]record, error) {
+// lastOfEach returns the last message on each subject that filter matches and that is wanted.
+func (c *Client) lastOfEach(ctx context.Context, stream, filter string, wanted func(subject string) bool) ([]record, error) {
 	subjects, err := c.subjects(ctx, stream, filter)
 	if err != nil {
 		return nil, err
 	}
 	found := make([]record, 0, len(subjects))
 	for _, subject := range subjects {
+		if !wanted(subject) {
+			continue
+		}
 		m, err := c.lastMessage(ctx, stream, subject)
 		if err != nil {
 			return nil, err

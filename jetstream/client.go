@@ -55,6 +55,11 @@ func (c *Client) Server() string {
 	return c.server
 }
 
+// InUp tells whether the server looks like the embedded one of another process, in which a pipeline is at work without leases.
+func (c *Client) InUp() bool {
+	return c.nc.Opts.InProcessServer == nil && c.nc.ConnectedServerName() == embeddedName && c.nc.ConnectedClusterName() == ""
+}
+
 // Healthy returns nil while the connection can be used, and otherwise an error that says why it can't: of the kind
 // event.Unavailable while it is being made again, event.Invalid if the server is too old. It does not wait.
 func (c *Client) Healthy() error {

@@ -20,6 +20,7 @@ import (
 const MaxPayload = 8<<20 + 64<<10
 
 const (
+	embeddedName     = "stackstream"
 	defaultMaxMemory = 64 << 20
 	startTimeout     = 30 * time.Second
 	// diskShare is how much of the disk space that is free, or is ours already, the server may fill.
@@ -145,7 +146,7 @@ func (e *Embedded) configure(cfg EmbeddedConfig) error {
 			Msg("max_file of the embedded NATS server is more than the disk has; it is lowered")
 	}
 	o := server.Options{
-		ServerName: "stackstream",
+		ServerName: embeddedName,
 		DontListen: cfg.Listen == "",
 		Host:       "127.0.0.1",
 		NoSigs:     true,

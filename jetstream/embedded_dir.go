@@ -16,6 +16,13 @@ import (
 // with the process, however that ends.
 const lockName = "owner.lock"
 
+// StoreInUse says that another process has the store directory of an embedded server.
+type StoreInUse struct {
+	Dir, Process string
+}
+
+func (e *StoreInUse) Error() string { return e.Dir + " is in use by process " + e.Process }
+
 // lockDir makes this process the directory's owner until the file is closed.
 func lockDir(dir string) (*os.File, error) {
 	const op = "lock the store directory"
@@ -26,7 +33,7 @@ func lockDir(dir string) (*os.File, error) {
 	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
 		if errors.Is(err, syscall.EWOULDBLOCK) {
 			pid, _ := io.ReadAll(io.LimitReader(f, 32))
-			err = fmt.Errorf("%s is in use by process %s", dir, strings.TrimSpace(string(pid)))
+			err = &StoreInUse{Dir: dir, Process: strings.TrimSpace(string(pid))}
 		}
 		return nil, errors.Join(unavailable(op, err), f.Close())
 	}

@@ -223,6 +223,17 @@ func (l Layout) sizes() (map[string]int64, error) {
 	return sizes, nil
 }
 
+// MaxBytes is what each stream of a backup may take, nil if the budget does not do.
+func (l Layout) MaxBytes() map[string]int64 {
+	sizes, err := l.sizes()
+	if err != nil {
+		return nil
+	}
+	sizes[streamBodies] = sizes[event.BucketBodies]
+	delete(sizes, event.BucketBodies)
+	return sizes
+}
+
 // target is how a stream is to be.
 type target struct {
 	config natsjs.StreamConfig

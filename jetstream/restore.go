@@ -163,6 +163,9 @@ func (c *Client) Restore(ctx context.Context, b *Backup, o RestoreOptions) ([]Re
 	if err != nil {
 		return nil, invalid(op, err)
 	}
+	if o.Replicas == 0 && c.nc.ConnectedClusterName() == "" {
+		o.Replicas = 1 // a single server takes no more
+	}
 	ctx, release := c.failOnRefusal(ctx, func(string) bool { return true })
 	defer release()
 	exist, err := c.Look(ctx, names)
@@ -171,7 +174,7 @@ func (c *Client) Restore(ctx context.Context, b *Backup, o RestoreOptions) ([]Re
 	}
 	last := map[string]uint64{}
 	for _, s := range exist {
-		if !o.Replace && !b.left(s, exist) {
+		if !o.Replace && !b.Left(s, exist) {
 			return nil, invalid(op, fmt.Errorf("%s exists, with %d messages: it would have to be replaced", s.Name, s.Messages))
 		}
 		last[s.Name] = s.Last
@@ -207,9 +210,9 @@ func (c *Client) Restore(ctx context.Context, b *Backup, o RestoreOptions) ([]Re
 	return done, nil
 }
 
-// left tells whether a stream was left by a restore that did not end: it is not complete, or came out of this backup while
+// Left tells whether a stream was left by a restore that did not end: it is not complete, or came out of this backup while
 // another one is not complete.
-func (b *Backup) left(s StreamNow, all []StreamNow) bool {
+func (b *Backup) Left(s StreamNow, all []StreamNow) bool {
 	return s.HalfRestore || s.metadata[metaBackup] == b.ID &&
 		slices.ContainsFunc(all, func(other StreamNow) bool { return other.HalfRestore })
 }
@@ -392,7 +395,7 @@ func (r *restoring) sibling(ctx context.Context, name string) (StreamNow, bool, 
 // setRawCreated has a normalizer's cursor speak of the RAW stream that was restored.
 func setRawCreated(m *message, created time.Time) error {
 	const field = "raw_created"
-	if !strings.HasPrefix(m.subject, cursorPrefix) {
+	if !isCursor(m.subject) {
 		return nil
 	}
 	var fields map[string]json.RawMessage

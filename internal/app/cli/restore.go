@@ -1,0 +1,198 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"stackstream/event"
+	"stackstream/internal/app/show"
+	"stackstream/jetstream"
+)
+
+func (p Program) restoreCommand() *cobra.Command {
+	var nats natsFlags
+	o := restoreOptions{}
+	cmd := &cobra.Command{
+		Use:   "restore DIR",
+		Short: "Make the streams again from a backup",
+		Long: `restore makes the streams as they were when "stackstream backup" wrote DIR: with the same sequences and
+times, the cursors, and the durables of subscribers at their positions. First it checks the whole backup.
+
+Nobody may be at work: it refuses while collectors or normalizers hold leases, and inside an "up" that
+runs. Streams that exist are refused; with --replace they are deleted, and with them everything that came
+after the backup. It says what that is, and asks. Buckets of leases are left alone: "up" or "provision"
+makes what is missing. When it is interrupted nothing is at work on half a stream: collectors can't write,
+programs refuse to start, and the next restore begins anew.
+
+The streams get the settings they had, but for --replicas and, with -c, streams.replicas and the sizes of
+the configuration: so a backup may go into another cluster, or out of one. EVENTS_NORMALIZED is never
+restored without EVENTS_DEAD, which would copy all dead letters once more. A restored EVENTS_RAW beside an
+EVENTS_NORMALIZED that was not restored is refused by the normalizers, as raw-regressed.
+It needs nats-server ` + jetstream.BackupVersion + ` and the rights of the administrator.`,
+		Example: `  stackstream restore -c stackstream.yaml /var/backups/events
+  stackstream restore --nats nats://new:4222 --creds admin.creds --replicas 3 /var/backups/events
+  stackstream restore -c stackstream.yaml --replace /var/backups/events`,
+		Args: dirArg,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			o.replicasSet = cmd.Flags().Changed("replicas")
+			return p.restore(cmd.Context(), &nats, args[0], o)
+		},
+	}
+	nats.add(cmd)
+	streamFlag(cmd, &o.streams, "restore")
+	cmd.Flags().BoolVar(&o.replace, "replace", false, "delete streams that exist, with all that came after the backup")
+	cmd.Flags().IntVar(&o.replicas, "replicas", 0, "keep every stream on `N` servers; default: what the configuration or the backup says")
+	cmd.Flags().BoolVar(&o.yes, "yes", false, "do not ask")
+	cmd.Flags().BoolVar(&o.json, "json", false, "print what was restored as JSON")
+	return cmd
+}
+
+type restoreOptions struct {
+	streams            []string
+	replace, yes, json bool
+	replicas           int
+	replicasSet        bool
+}
+
+func (p Program) restore(ctx context.Context, nats *natsFlags, dir string, o restoreOptions) error {
+	if o.replicasSet && (o.replicas < 1 || o.replicas > 5 || o.replicas%2 == 0) {
+		return usagef("--replicas is %d; 1, 3 or 5 is meant", o.replicas)
+	}
+	b, err := p.verified(ctx, dir)
+	if err != nil {
+		return err
+	}
+	names, err := b.Restoring(o.streams)
+	if err != nil {
+		return usageError{err}
+	}
+	r, err := p.reach(ctx, nats, true)
+	if err != nil {
+		return err
+	}
+	defer r.close()
+	if r.client.InUp() {
+		return fmt.Errorf("the NATS server at %s is inside a `stackstream up` that runs: stop that, and restore with -c FILE", r.where)
+	}
+	atWork, err := r.client.AtWork(ctx)
+	if err != nil {
+		return err
+	}
+	if len(atWork) > 0 {
+		return fmt.Errorf("at work at %s: %s; stop them first (one that was killed is forgotten after streams.lease_ttl)",
+			r.where, show.Clean(strings.Join(atWork, ", ")))
+	}
+	options := jetstream.RestoreOptions{Streams: o.streams, Replace: o.replace, Replicas: o.replicas}
+	if r.layout != nil {
+		options.MaxBytes = r.layout.MaxBytes()
+		if !o.replicasSet {
+			options.Replicas = r.layout.Replicas
+		}
+	}
+	exist, err := r.client.Look(ctx, names)
+	if err != nil {
+		return err
+	}
+	if err := p.mayReplace(b, exist, r.where, o); err != nil {
+		return err
+	}
+	progress := p.newProgress()
+	options.Progress = progress.report
+	done, err := r.client.Restore(ctx, b, options)
+	progress.done()
+	if err != nil {
+		return fmt.Errorf("%w (what is there now is not whole: restore again)", err)
+	}
+	if o.json {
+		return p.printJSON(done)
+	}
+	return p.showRestored(b, done)
+}
+
+// mayReplace says what would be lost, and asks.
+func (p Program) mayReplace(b *jetstream.Backup, exist []jetstream.StreamNow, where string, o restoreOptions) error {
+	whole := slices.DeleteFunc(slices.Clone(exist), func(s jetstream.StreamNow) bool { return b.Left(s, exist) })
+	if len(whole) == 0 {
+		return nil
+	}
+	var lines []string
+	for _, s := range whole {
+		line := fmt.Sprintf("%s, with %s up to %d", s.Name, count(int(s.Messages), "message"), s.Last)
+		if !s.LastTime.IsZero() && s.Messages > 0 {
+			line += ", the last one of " + timeOrDash(s.LastTime)
+		}
+		lines = append(lines, line)
+	}
+	if !o.replace {
+		return fmt.Errorf("streams exist at %s: %s; --replace deletes them and all that came after the backup of %s", where,
+			strings.Join(lines, "; "), timeOrDash(b.Began))
+	}
+	fmt.Fprintf(p.Stderr, "These streams at %s are deleted:\n  %s\nWhat came into them after the backup of %s is lost, unless its "+
+		"service shows it again.\n", where, strings.Join(lines, "\n  "), timeOrDash(b.Began))
+	return p.sure(o.yes, "Delete and restore them?")
+}
+
+func (p Program) showRestored(b *jetstream.Backup, done []jetstream.RestoredStream) error {
+	rows := [][]string{{"STREAM", "MESSAGES", "UP TO", "NEXT", "DURABLES"}}
+	var notes []string
+	for _, s := range done {
+		rows = append(rows, []string{
+			s.Name, strconv.FormatUint(s.Messages, 10), strconv.FormatUint(s.Through, 10), strconv.FormatUint(s.Next, 10),
+			dashed(strings.Join(s.Durables, " ")),
+		})
+		if s.Expired > 0 {
+			notes = append(notes, fmt.Sprintf("%s of %s were older than its max_age and went at once.",
+				count(int(s.Expired), "message"), s.Name))
+		}
+		if s.Behind > 0 {
+			notes = append(notes, fmt.Sprintf("%s of %s do not have all of it yet; they go on by themselves.",
+				count(s.Behind, "replica"), s.Name))
+		}
+	}
+	if err := show.Table(p.Stdout, rows); err != nil {
+		return err
+	}
+	notes = append(notes, afterwards(b, done)...)
+	return p.say("\n" + strings.Join(notes, "\n\n"))
+}
+
+// afterwards is what an operator has to know of a restored system.
+func afterwards(b *jetstream.Backup, done []jetstream.RestoredStream) []string {
+	restored := map[string]jetstream.RestoredStream{}
+	for _, s := range done {
+		restored[s.Name] = s
+	}
+	var notes []string
+	_, hasRaw := restored[event.StreamRaw]
+	normalized, hasNormalized := restored[event.StreamNormalized]
+	if hasRaw {
+		notes = append(notes, fmt.Sprintf(`Start the collectors again. Services that are polled are read from where the backup's cursors stand, so
+what they show of the time since %s comes again, and is lost only where they have forgotten it.
+Notifications over AMQP that were acknowledged since then are gone from the broker: where a polled service
+keeps the same events, ask it for that time with a backfill. "stackstream watermark" shows the cursors.`, timeOrDash(b.Began)))
+	}
+	if hasNormalized {
+		notes = append(notes, fmt.Sprintf(`What subscribers saw after the backup comes again, with the same message_id and another stream sequence:
+sequences begin at %d, so that none is used twice. Durables that are part of the backup go on where they
+stood in it. A program that keeps its position itself and is beyond %d must go on with that (Options.After),
+and know by their message_id the events that it had; with a larger one it is told of a gap, or stops with
+"raw-regressed".`, normalized.Next, normalized.Through))
+	}
+	if hasRaw && !hasNormalized {
+		notes = append(notes, `EVENTS_NORMALIZED was not restored: the normalizers will stop as raw-regressed, because its cursors speak of
+another EVENTS_RAW. Restore it from the same backup as well.`)
+	}
+	return notes
+}
+
+func dashed(text string) string {
+	if text == "" {
+		return "-"
+	}
+	return text
+}

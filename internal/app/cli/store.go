@@ -1,0 +1,108 @@
+package cli
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"strings"
+
+	"golang.org/x/term"
+
+	"stackstream/jetstream"
+)
+
+// reached is the NATS that a command works on.
+type reached struct {
+	client *jetstream.Client
+	layout *jetstream.Layout // of the configuration; nil without one
+	where  string            // for people
+	close  func()
+}
+
+// reach connects to the NATS of a command. Where a configuration has it embedded, and no process runs it, it is opened here,
+// and nobody else can come in until the command ends. The directory must exist unless create is set.
+func (p Program) reach(ctx context.Context, nats *natsFlags, create bool) (reached, error) {
+	if nats.file == "" {
+		settings, err := nats.settings(p)
+		if err != nil {
+			return reached{}, err
+		}
+		return p.reachServer(ctx, settings)
+	}
+	cfg, err := p.load(nats.file)
+	if err != nil {
+		return reached{}, err
+	}
+	if !cfg.NATS.UseEmbedded() {
+		r, err := p.reachServer(ctx, cfg.NATS.Config)
+		r.layout = &cfg.Streams
+		return r, err
+	}
+	dir := cfg.NATS.Embedded.Dir
+	if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) && !create {
+		return reached{}, fmt.Errorf("%s, the nats.embedded.dir of %s, does not exist: there are no streams yet", dir, nats.file)
+	}
+	log, err := p.logger("error", "auto")
+	if err != nil {
+		return reached{}, err
+	}
+	own := cfg.NATS.Embedded
+	own.Listen, own.ListenPublic = "", false
+	server, err := jetstream.OpenEmbedded(own, log)
+	var used *jetstream.StoreInUse
+	if errors.As(err, &used) {
+		if cfg.NATS.Embedded.Listen == "" {
+			return reached{}, fmt.Errorf("%w, which lets nobody in: stop it, or set nats.embedded.listen "+
+				"(or `up` --nats-listen, and this command --nats)", err)
+		}
+		r, err := p.reachServer(ctx, jetstream.Config{URLs: []string{"nats://" + cfg.NATS.Embedded.Listen}})
+		r.layout = &cfg.Streams
+		return r, err
+	}
+	if err != nil {
+		return reached{}, err
+	}
+	client, err := p.connect(ctx, jetstream.Config{Embedded: server})
+	if err != nil {
+		return reached{}, errors.Join(err, server.Close())
+	}
+	layout := cfg.Streams.Within(server.MaxFile())
+	return reached{client: client, layout: &layout, where: dir, close: func() {
+		p.close(ctx, client)
+		_ = server.Close() // what it has to say no longer matters to the command's result
+	}}, nil
+}
+
+func (p Program) reachServer(ctx context.Context, settings jetstream.Config) (reached, error) {
+	client, err := p.connect(ctx, settings)
+	if err != nil {
+		return reached{}, err
+	}
+	return reached{client: client, where: strings.Join(settings.URLs, ", "), close: func() { p.close(ctx, client) }}, nil
+}
+
+// errDeclined ends a command that asked and was not told yes.
+var errDeclined = errors.New("nothing was done")
+
+// sure asks whether to go on, unless yes says so. Without a terminal there is nobody to ask.
+func (p Program) sure(yes bool, question string) error {
+	if yes {
+		return nil
+	}
+	if f, ok := p.Stdin.(interface{ Fd() uintptr }); !ok || !term.IsTerminal(int(f.Fd())) {
+		return usagef("there is no terminal to ask on: --yes does it without asking")
+	}
+	fmt.Fprintf(p.Stderr, "%s [y/N] ", question)
+	answer, err := bufio.NewReader(p.Stdin).ReadString('\n')
+	if err != nil && answer == "" {
+		return errDeclined
+	}
+	switch strings.ToLower(strings.TrimSpace(answer)) {
+	case "y", "yes":
+		return nil
+	}
+	return errDeclined
+}
