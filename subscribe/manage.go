@@ -359,6 +359,17 @@ func (d *durable) remove(ctx context.Context) error {
 	return nil
 }
 
+// Target looks at a durable that may be set to a position or removed, and returns the sequence that would be next.
+func (m *Manager) Target(ctx context.Context, name string, to Position) (Durable, event.StreamSeq, error) {
+	d := m.durable(name, &Options{})
+	info, err := d.free(ctx, "change durable")
+	if err != nil {
+		return Durable{}, 0, err
+	}
+	next, err := d.locate(ctx, to)
+	return describe(info), next, err
+}
+
 // Reset sets a durable to a position and returns the sequence that is next there. It is deleted and made anew: so it begins
 // there for whoever reads, and nothing before it is missed.
 func (m *Manager) Reset(ctx context.Context, name string, to Position) (event.StreamSeq, error) {

@@ -47,7 +47,7 @@ writes a file to begin with.`,
 	add("look", p.tailCommand(), p.watermarkCommand())
 	add("look", p.deadCommand())
 	add("set up", p.checkCommand(), p.provisionCommand())
-	add("set up", p.backupCommand(), p.restoreCommand())
+	add("set up", p.backupCommand(), p.restoreCommand(), p.subscriberCommand())
 	add("describe", p.newCommand(), p.tryCommand(), p.recordCommand(), p.testCommand())
 	root.AddCommand(p.schemaCommand(), p.versionCommand())
 	return p.execute(ctx, root)
