@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -88,7 +87,11 @@ type Held struct {
 	Doubts []string `json:"doubts,omitempty"`
 }
 
-const maxDoubts = 10
+const (
+	maxDoubts = 10
+	// maxStored is more than any server takes in one message.
+	maxStored = 128 << 20
+)
 
 // message is an entry of a snapshot. Its bytes are valid until the next one.
 type message struct {
@@ -179,7 +182,7 @@ func (s *scan) read(from io.Reader) error {
 		if head.Sequence == 0 {
 			break // the end
 		}
-		if head.HeaderSize+head.PayloadSize > math.MaxInt32 {
+		if head.HeaderSize+head.PayloadSize > maxStored {
 			return fmt.Errorf("%w: message %d has %d bytes", errNoSnapshot, head.Sequence, head.HeaderSize+head.PayloadSize)
 		}
 		buf = slices.Grow(buf[:0], int(head.HeaderSize+head.PayloadSize))[:head.HeaderSize+head.PayloadSize]

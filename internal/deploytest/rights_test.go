@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -15,6 +16,7 @@ import (
 	"stackstream/event"
 	"stackstream/internal/app/letters"
 	"stackstream/internal/rabbitmqtest"
+	"stackstream/jetstream"
 	"stackstream/publisher"
 	"stackstream/subscribe"
 )
@@ -27,6 +29,7 @@ func TestDeployment(t *testing.T) {
 	t.Run("the pipeline works with its rights", func(t *testing.T) { pipeline(t, c) })
 	t.Run("writers with their rights", func(t *testing.T) { writers(t, c) })
 	t.Run("an operator with the rights of one", func(t *testing.T) { operator(t, c) })
+	t.Run("backups", func(t *testing.T) { backups(t, c) })
 	// All that was done so far is what the programs do.
 	if found := c.violations(t); len(found) > 0 {
 		t.Errorf("the programs lack rights:\n%s", strings.Join(found, "\n"))
@@ -224,6 +227,23 @@ func operator(t *testing.T, c *cluster) {
 	}
 }
 
+// backups writes down all that the others have written.
+func backups(t *testing.T, c *cluster) {
+	dir := filepath.Join(t.TempDir(), "backup")
+	b, err := c.client(t, "backup").Backup(within(t), jetstream.BackupOptions{Dir: dir, Version: "test"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := b.Verify(within(t), nil); err != nil {
+		t.Error(err)
+	}
+	for _, s := range b.Streams {
+		if s.Messages == 0 && s.Name != event.StreamDead {
+			t.Errorf("it has nothing of %s", s.Name)
+		}
+	}
+}
+
 // refusals are what must not be possible.
 func refusals(t *testing.T, c *cluster) {
 	t.Run("no user and a wrong password", func(t *testing.T) {
@@ -240,7 +260,8 @@ func refusals(t *testing.T, c *cluster) {
 		"$JS.API.DIRECT.GET.EVENTS_NORMALIZED", "$JS.API.DIRECT.GET.EVENTS_RAW.events.raw.my-cloud.panko",
 		"$JS.API.STREAM.PURGE.EVENTS_RAW", "$JS.API.STREAM.PURGE.EVENTS_NORMALIZED", "$JS.API.STREAM.PURGE.KV_OWNERS",
 		"$JS.API.STREAM.DELETE.EVENTS_RAW", "$JS.API.STREAM.MSG.DELETE.EVENTS_NORMALIZED",
-		"$JS.API.STREAM.CREATE.OTHER", "$JS.API.STREAM.UPDATE.EVENTS_RAW", "$JS.API.STREAM.NAMES", "$JS.API.STREAM.LIST",
+		"$JS.API.STREAM.CREATE.OTHER", "$JS.API.STREAM.RESTORE.EVENTS_RAW", "$JS.API.STREAM.SNAPSHOT.EVENTS_RAW",
+		"$JS.API.STREAM.UPDATE.EVENTS_RAW", "$JS.API.STREAM.NAMES", "$JS.API.STREAM.LIST",
 		"$JS.API.CONSUMER.CREATE.EVENTS_RAW", "$JS.API.CONSUMER.CREATE.EVENTS_RAW.spy",
 		"$JS.API.CONSUMER.CREATE.EVENTS_NORMALIZED.other", "$JS.API.CONSUMER.DELETE.EVENTS_NORMALIZED.subscriber",
 		"$JS.API.CONSUMER.RESET.EVENTS_NORMALIZED.other", "$JS.ACK.EVENTS_NORMALIZED.other.1.1.1.1.1",
@@ -283,6 +304,16 @@ func refusals(t *testing.T, c *cluster) {
 			}
 		})
 	}
+	t.Run("backup", func(t *testing.T) {
+		nc := c.plain(t, "backup", "_INBOX")
+		for _, subject := range []string{
+			"ingest.raw.my-cloud.panko", "ingest.cursor.raw.my-cloud.panko", "ingest.normalized.my-cloud", "events.normalized.my-cloud",
+			"$JS.API.STREAM.RESTORE.EVENTS_RAW", "$JS.API.STREAM.DELETE.EVENTS_RAW", "$JS.API.STREAM.PURGE.OBJ_EVENTS_BODIES",
+			"$JS.API.CONSUMER.CREATE.EVENTS_NORMALIZED.spy", "$KV.LEASES.collector.x", "$O.EVENTS_BODIES.M.x",
+		} {
+			nc.mayNot(t, &nats.Msg{Subject: subject})
+		}
+	})
 	t.Run("admin", func(t *testing.T) {
 		nc := c.plain(t, "admin", "_INBOX")
 		nc.mayNot(t, &nats.Msg{Subject: "events.normalized.my-cloud"})
