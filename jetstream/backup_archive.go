@@ -330,7 +330,7 @@ type rewrite struct {
 
 // write goes through a snapshot and writes what counts as a snapshot that a server takes.
 func (s *scan) write(from io.Reader, to io.Writer, rw rewrite) error {
-	packed := s2.NewWriter(to)
+	packed := s2.NewWriter(to, s2.WriterBlockSize(pieceBytes), s2.WriterConcurrency(1))
 	w := archive.NewWriter(packed)
 	put := func(head archive.Header, parts ...[]byte) error {
 		if err := w.WriteHeader(&head); err != nil {

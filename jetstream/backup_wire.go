@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -17,9 +18,12 @@ import (
 )
 
 const (
-	// chunkBytes is the size of the pieces that a snapshot comes in and goes back in; windowBytes of them are on their way.
+	// chunkBytes is the size of the pieces that a snapshot comes in; windowBytes of them are on their way.
 	chunkBytes  = 256 << 10
 	windowBytes = 8 << 20
+	// pieceBytes is how much of a stream goes back at once. A server gives up a restore that does not move for five seconds,
+	// and one that syncs every message may need a while for those in a piece.
+	pieceBytes = 32 << 10
 	// chunkWait is how long the next piece may take, or the server to take one.
 	chunkWait = 30 * time.Second
 	// restoreWait is how long a server may take to begin a restore: a cluster elects the stream's leader before.
@@ -187,7 +191,6 @@ type upload struct {
 	ctx     context.Context
 	c       *Client
 	subject string
-	buf     []byte
 }
 
 // restoreStream has the server make a stream of what write writes. The error says nothing about whether there is a stream
@@ -205,11 +208,8 @@ func (c *Client) restoreStream(ctx context.Context, config natsjs.StreamConfig, 
 	if err := c.apiWithin(ctx, restoreWait, "STREAM.RESTORE."+config.Name, ask, &begun); err != nil {
 		return nil, err
 	}
-	u := &upload{ctx: ctx, c: c, subject: begun.DeliverSubject, buf: make([]byte, 0, chunkBytes)}
+	u := &upload{ctx: ctx, c: c, subject: begun.DeliverSubject}
 	if err := write(u); err != nil {
-		return nil, err
-	}
-	if err := u.flush(); err != nil {
 		return nil, err
 	}
 	answer, err := u.send(restoreWait, nil)
@@ -223,27 +223,14 @@ func (c *Client) restoreStream(ctx context.Context, config natsjs.StreamConfig, 
 	return &info, nil
 }
 
-func (u *upload) Write(p []byte) (n int, err error) {
-	for len(p) > 0 {
-		took := min(len(p), cap(u.buf)-len(u.buf))
-		u.buf = append(u.buf, p[:took]...)
-		p, n = p[took:], n+took
-		if len(u.buf) == cap(u.buf) {
-			if err := u.flush(); err != nil {
-				return n, err
-			}
+// Write sends what the compression hands over: a block, or the few bytes that begin and end a stream.
+func (u *upload) Write(p []byte) (int, error) {
+	for piece := range slices.Chunk(p, chunkBytes) {
+		if _, err := u.send(chunkWait, piece); err != nil {
+			return 0, err
 		}
 	}
-	return n, nil
-}
-
-func (u *upload) flush() error {
-	if len(u.buf) == 0 {
-		return nil
-	}
-	_, err := u.send(chunkWait, u.buf)
-	u.buf = u.buf[:0]
-	return err
+	return len(p), nil
 }
 
 // send hands over one piece; an empty one is the end.

@@ -46,6 +46,8 @@ type EmbeddedConfig struct {
 	MaxMemory int64 `yaml:"max_memory,size"`
 	// MaxPayload is the most that one message may have; 0 is the constant MaxPayload.
 	MaxPayload int64 `yaml:"-"`
+	// Bulk leaves writes to the system until Settle: for streams that are restored, of which nobody was told anything yet.
+	Bulk bool `yaml:"-"`
 	// Least is what the streams need at least. The server is not opened where the disk has not as much for it.
 	Least int64 `yaml:"-"`
 }
@@ -153,7 +155,7 @@ func (e *Embedded) configure(cfg EmbeddedConfig) error {
 
 		JetStream:          true,
 		StoreDir:           e.dir,
-		SyncAlways:         true,
+		SyncAlways:         !cfg.Bulk,
 		SyncInterval:       serverSyncInterval,
 		JetStreamMaxStore:  maxFile,
 		JetStreamMaxMemory: defaultMaxMemory,
@@ -224,6 +226,29 @@ func (e *Embedded) Restart() error {
 		return invalid(op, errors.New("it is closed"))
 	}
 	e.stop()
+	if err := e.start(); err != nil {
+		return unavailable(op, err)
+	}
+	return nil
+}
+
+// Settle makes durable what was written in bulk, and every write from now on. The server is stopped for it and started again;
+// clients reconnect by themselves.
+func (e *Embedded) Settle() error {
+	const op = "make the streams durable"
+	e.turn.Lock()
+	defer e.turn.Unlock()
+	if e.lock == nil {
+		return invalid(op, errors.New("the server is closed"))
+	}
+	if e.options.SyncAlways {
+		return nil
+	}
+	e.stop()
+	if err := syncTree(e.dir); err != nil {
+		return unavailable(op, err)
+	}
+	e.options.SyncAlways = true
 	if err := e.start(); err != nil {
 		return unavailable(op, err)
 	}

@@ -82,3 +82,20 @@ func usedBytes(dir string) (int64, error) {
 	})
 	return sum, err
 }
+
+// syncTree makes all files and directories below dir durable.
+func syncTree(dir string) error {
+	return filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if !entry.Type().IsRegular() && !entry.IsDir() {
+			return nil
+		}
+		f, err := os.Open(path)
+		if err != nil {
+			return err
+		}
+		return errors.Join(f.Sync(), f.Close())
+	})
+}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/cenkalti/backoff/v4"
+	"github.com/nats-io/nats.go"
 	natsjs "github.com/nats-io/nats.go/jetstream"
 
 	"stackstream/event"
@@ -173,11 +174,17 @@ func ask[T any](ctx context.Context, request func(context.Context) (T, error)) (
 		brief, cancel := context.WithTimeout(ctx, readTimeout)
 		defer cancel()
 		answer, err := request(brief)
-		if err != nil && brief.Err() == nil {
+		if err != nil && brief.Err() == nil && !isDown(err) {
 			err = backoff.Permanent(err)
 		}
 		return answer, err
 	}, backoff.WithContext(pause, ctx))
+}
+
+// isDown tells whether the connection is being made again.
+func isDown(err error) bool {
+	return errors.Is(err, nats.ErrReconnectBufExceeded) || errors.Is(err, nats.ErrConnectionReconnecting) ||
+		errors.Is(err, nats.ErrDisconnected)
 }
 
 // checkForeign refuses to create a stream when another one listens on its subjects.

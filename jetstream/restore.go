@@ -47,6 +47,8 @@ type RestoreOptions struct {
 	Replicas int
 	// MaxBytes is what streams may take, in place of what the backup says.
 	MaxBytes map[string]int64
+	// Settle, if set, is called once all is sent, and makes it durable where the server did not.
+	Settle func() error
 	// Progress, if set, is told how many messages of a stream are sent, of how many. It must not block.
 	Progress func(stream string, done, total uint64)
 }
@@ -198,6 +200,11 @@ func (c *Client) Restore(ctx context.Context, b *Backup, o RestoreOptions) ([]Re
 			return nil, readError(ctx, op+" "+name, err)
 		}
 		done = append(done, s)
+	}
+	if o.Settle != nil {
+		if err := o.Settle(); err != nil {
+			return nil, err
+		}
 	}
 	if err := r.open(ctx); err != nil {
 		return nil, readError(ctx, op, err)

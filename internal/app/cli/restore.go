@@ -87,7 +87,7 @@ func (p Program) restore(ctx context.Context, nats *natsFlags, dir string, o res
 		return fmt.Errorf("at work at %s: %s; stop them first (one that was killed is forgotten after streams.lease_ttl)",
 			r.where, show.Clean(strings.Join(atWork, ", ")))
 	}
-	options := jetstream.RestoreOptions{Streams: o.streams, Replace: o.replace, Replicas: o.replicas}
+	options := jetstream.RestoreOptions{Streams: o.streams, Replace: o.replace, Replicas: o.replicas, Settle: r.settle}
 	if r.layout != nil {
 		options.MaxBytes = r.layout.MaxBytes()
 		if !o.replicasSet {

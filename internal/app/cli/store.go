@@ -19,12 +19,14 @@ type reached struct {
 	client *jetstream.Client
 	layout *jetstream.Layout // of the configuration; nil without one
 	where  string            // for people
+	settle func() error      // of a server in this process
 	close  func()
 }
 
 // reach connects to the NATS of a command. Where a configuration has it embedded, and no process runs it, it is opened here,
-// and nobody else can come in until the command ends. The directory must exist unless create is set.
-func (p Program) reach(ctx context.Context, nats *natsFlags, create bool) (reached, error) {
+// and nobody else can come in until the command ends. To restore, the
+// directory need not be there, and what is written is made durable by settle.
+func (p Program) reach(ctx context.Context, nats *natsFlags, restoring bool) (reached, error) {
 	if nats.file == "" {
 		settings, err := nats.settings(p)
 		if err != nil {
@@ -42,7 +44,7 @@ func (p Program) reach(ctx context.Context, nats *natsFlags, create bool) (reach
 		return r, err
 	}
 	dir := cfg.NATS.Embedded.Dir
-	if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) && !create {
+	if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) && !restoring {
 		return reached{}, fmt.Errorf("%s, the nats.embedded.dir of %s, does not exist: there are no streams yet", dir, nats.file)
 	}
 	log, err := p.logger("error", "auto")
@@ -50,7 +52,7 @@ func (p Program) reach(ctx context.Context, nats *natsFlags, create bool) (reach
 		return reached{}, err
 	}
 	own := cfg.NATS.Embedded
-	own.Listen, own.ListenPublic = "", false
+	own.Listen, own.ListenPublic, own.Bulk = "", false, restoring
 	server, err := jetstream.OpenEmbedded(own, log)
 	var used *jetstream.StoreInUse
 	if errors.As(err, &used) {
@@ -70,7 +72,7 @@ func (p Program) reach(ctx context.Context, nats *natsFlags, create bool) (reach
 		return reached{}, errors.Join(err, server.Close())
 	}
 	layout := cfg.Streams.Within(server.MaxFile())
-	return reached{client: client, layout: &layout, where: dir, close: func() {
+	return reached{client: client, layout: &layout, where: dir, settle: server.Settle, close: func() {
 		p.close(ctx, client)
 		_ = server.Close() // what it has to say no longer matters to the command's result
 	}}, nil
