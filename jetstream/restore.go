@@ -41,7 +41,7 @@ const (
 type RestoreOptions struct {
 	// Streams are some of BackupStreams; none means all that the backup has. With EVENTS_NORMALIZED comes EVENTS_DEAD.
 	Streams []string
-	// Replace deletes streams that exist. Without it they are refused, unless a restore that did not end left them.
+	// Replace deletes streams that exist. Without it they are refused, unless nothing is lost with them, see Backup.Left.
 	Replace bool
 	// Replicas, if not 0, is how many servers are to keep each stream, in place of what the backup says.
 	Replicas int
@@ -217,10 +217,10 @@ func (c *Client) Restore(ctx context.Context, b *Backup, o RestoreOptions) ([]Re
 	return done, nil
 }
 
-// Left tells whether a stream was left by a restore that did not end: it is not complete, or came out of this backup while
-// another one is not complete.
+// Left tells whether nothing is lost with a stream: it never had a message, or was left by a restore that did not end, being
+// incomplete itself, or out of this backup while another one is incomplete.
 func (b *Backup) Left(s StreamNow, all []StreamNow) bool {
-	return s.HalfRestore || s.metadata[metaBackup] == b.ID &&
+	return s.Last == 0 || s.HalfRestore || s.metadata[metaBackup] == b.ID &&
 		slices.ContainsFunc(all, func(other StreamNow) bool { return other.HalfRestore })
 }
 
