@@ -14,11 +14,12 @@ import (
 )
 
 // A backup of a single server goes into a cluster, with three replicas, and the pipeline works on there; one of the cluster
-// replaces what the cluster has. When a stream was made stays what the cursors and copies go by, whoever leads it.
+// replaces what the cluster has, in a second try. When a stream was made is the same whoever leads it: cursors and copies go by
+// that.
 func TestBackupIntoACluster(t *testing.T) {
 	single := jetstreamtest.Server(t).Client(t)
 	p := startPipeline(t, single, 1)
-	p.more(60)
+	p.more(30)
 	if err := single.Bodies().PutBody(testContext(t), event.NewBodyRef(large), large); err != nil {
 		t.Fatal(err)
 	}
@@ -44,7 +45,7 @@ func TestBackupIntoACluster(t *testing.T) {
 			}
 		}
 		p = startPipeline(t, client, 1)
-		p.more(30)
+		p.more(20)
 		p.stop()
 		t.Logf("%v are there", settled(t, client))
 		for _, name := range jetstream.BackupStreams() {
@@ -70,15 +71,6 @@ func TestBackupIntoACluster(t *testing.T) {
 	b = backup(t, client)
 	p.more(10)
 	p.stop()
-	restore(t, client, b, jetstream.RestoreOptions{Replace: true})
-	again()
-	for i := range 3 {
-		cluster.Restart(i)
-	}
-	client = cluster.Client(t)
-	again()
-
-	// Half a restore.
 	ctx, cancel := context.WithCancel(testContext(t))
 	_, err := client.Restore(ctx, b, jetstream.RestoreOptions{Replace: true, Progress: func(stream string, _, _ uint64) {
 		if stream == event.StreamNormalized {

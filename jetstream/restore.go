@@ -33,6 +33,9 @@ const (
 
 	// gone is how long a server may take to forget a stream that was deleted.
 	gone = 15 * time.Second
+	// settleCreated is how long a cluster may take to say when a restored stream was made. One that says it at once is waited
+	// for in vain.
+	settleCreated = 5 * time.Second
 	// replicaWait is how long the replicas of a restored stream are waited for.
 	replicaWait = 2 * time.Minute
 )
@@ -297,6 +300,9 @@ func (r *restoring) stream(ctx context.Context, s *BackupStream) (RestoredStream
 		return RestoredStream{}, unavailable("restore "+s.Name, fmt.Errorf("it has %d messages up to %d, %d up to %d were sent",
 			info.State.Msgs, info.State.LastSeq, s.Messages, max(rw.last, s.Last)))
 	}
+	if err := r.known(ctx, s.Name, info.Created); err != nil {
+		return RestoredStream{}, err
+	}
 	r.final[s.Name] = final
 	done := RestoredStream{
 		Name: s.Name, Messages: info.State.Msgs, Through: s.Through, Next: info.State.LastSeq + 1, Expired: s.Messages - info.State.Msgs,
@@ -305,6 +311,26 @@ func (r *restoring) stream(ctx context.Context, s *BackupStream) (RestoredStream
 		done.Durables = append(done.Durables, d.Name)
 	}
 	return done, nil
+}
+
+// known waits until a cluster goes by the time that it gave the stream when it took the request. What the server that received
+// it says at the end is another one, and it says so for a moment longer.
+func (r *restoring) known(ctx context.Context, name string, first time.Time) error {
+	for deadline := time.Now().Add(settleCreated); r.c.nc.ConnectedClusterName() != "" && time.Now().Before(deadline); {
+		now, err := r.c.Look(ctx, []string{name})
+		if err != nil {
+			return err
+		}
+		if len(now) == 1 && !now[0].created.Equal(first) {
+			break
+		}
+		select {
+		case <-time.After(20 * time.Millisecond):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return nil
 }
 
 var errStillThere = errors.New("the server has not forgotten the stream that was there before")
