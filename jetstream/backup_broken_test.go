@@ -23,7 +23,7 @@ func filled(t *testing.T) *jetstream.Client {
 	b := rawBatch("panko", 1, 100, 0)
 	noise := rand.NewChaCha8([32]byte{})
 	for i := range b.Messages {
-		b.Messages[i].Body = make([]byte, 64<<10)
+		b.Messages[i].Body = make([]byte, 8<<10)
 		_, _ = noise.Read(b.Messages[i].Body) // never fails
 	}
 	mustAppend(t, client.Raw(), b)
@@ -163,11 +163,14 @@ func TestRestoredPositions(t *testing.T) {
 	server := jetstreamtest.Server(t)
 	client := server.Client(t)
 	cursor := mustAppend(t, client.Raw(), rawBatch("panko", 1, 100, 0))
+	r := open(t, client, event.NormalizedCursor{})
+	before := normalized(r, cursor-1, "panko", 100)
+	r.Close()
 	js := jetStream(t, client)
 	for _, name := range []string{"archive", "normalizer-" + string(prov)} {
 		if _, err := js.CreateConsumer(testContext(t), event.StreamRaw, natsjs.ConsumerConfig{
 			Durable: name, AckPolicy: natsjs.AckAllPolicy, FilterSubject: event.RawSubjects(prov),
-		}); err != nil {
+		}); err != nil && !errors.Is(err, natsjs.ErrConsumerExists) {
 			t.Fatal(err)
 		}
 	}
@@ -198,6 +201,10 @@ func TestRestoredPositions(t *testing.T) {
 	done := restore(t, client, b, jetstream.RestoreOptions{Replace: true})
 	if len(done) != 1 || len(done[0].Durables) != 1 || done[0].Durables[0] != "archive" || done[0].Messages != 101 {
 		t.Fatalf("restored are %+v", done)
+	}
+	// The normalizer, whose stream was not restored, does not take it for the one that it knows.
+	if _, err := client.Feed().Open(testContext(t), prov, before); event.KindOf(err) != event.Regressed {
+		t.Errorf("a normalizer goes on with %v", err)
 	}
 	if m := take(1); m.Headers().Get(event.HeaderID) != "panko-41" {
 		t.Errorf("the durable goes on with %s", m.Headers().Get(event.HeaderID))

@@ -67,6 +67,8 @@ func startPipeline(t *testing.T, c *jetstream.Client, collectors int) *pipeline 
 	t.Cleanup(p.stop)
 	for _, name := range clouds {
 		p.collected[name] = &atomic.Int64{}
+	}
+	for _, name := range clouds {
 		for range collectors {
 			work.Go(func() { p.collect(ctx, name) })
 		}

@@ -161,6 +161,18 @@ func (p Program) showRestored(b *jetstream.Backup, done []jetstream.RestoredStre
 	return p.say("\n" + strings.Join(notes, "\n\n"))
 }
 
+const (
+	startAgain = `Start the collectors again. Services that are polled are read from where the backup's cursors stand, so
+what they show of the time since %s comes again, and is lost only where they have forgotten it.
+Notifications over AMQP that were acknowledged since then are gone from the broker: where a polled service
+keeps the same events, ask it for that time with a backfill. "stackstream watermark" shows the cursors.`
+	readAgain = `What subscribers saw after the backup comes again, with the same message_id and another stream sequence:
+sequences begin at %d, so that none is used twice. Durables that are part of the backup go on where they
+stood in it. A program that keeps its position itself and is beyond %d must go on with that (Options.After),
+and know by their message_id the events that it had; with a larger one it is told of a gap, or stops with
+"raw-regressed".`
+)
+
 // afterwards is what an operator has to know of a restored system.
 func afterwards(b *jetstream.Backup, done []jetstream.RestoredStream) []string {
 	restored := map[string]jetstream.RestoredStream{}
@@ -171,17 +183,10 @@ func afterwards(b *jetstream.Backup, done []jetstream.RestoredStream) []string {
 	_, hasRaw := restored[event.StreamRaw]
 	normalized, hasNormalized := restored[event.StreamNormalized]
 	if hasRaw {
-		notes = append(notes, fmt.Sprintf(`Start the collectors again. Services that are polled are read from where the backup's cursors stand, so
-what they show of the time since %s comes again, and is lost only where they have forgotten it.
-Notifications over AMQP that were acknowledged since then are gone from the broker: where a polled service
-keeps the same events, ask it for that time with a backfill. "stackstream watermark" shows the cursors.`, timeOrDash(b.Began)))
+		notes = append(notes, fmt.Sprintf(startAgain, timeOrDash(b.Began)))
 	}
 	if hasNormalized {
-		notes = append(notes, fmt.Sprintf(`What subscribers saw after the backup comes again, with the same message_id and another stream sequence:
-sequences begin at %d, so that none is used twice. Durables that are part of the backup go on where they
-stood in it. A program that keeps its position itself and is beyond %d must go on with that (Options.After),
-and know by their message_id the events that it had; with a larger one it is told of a gap, or stops with
-"raw-regressed".`, normalized.Next, normalized.Through))
+		notes = append(notes, fmt.Sprintf(readAgain, normalized.Next, normalized.Through))
 	}
 	if hasRaw && !hasNormalized {
 		notes = append(notes, `EVENTS_NORMALIZED was not restored: the normalizers will stop as raw-regressed, because its cursors speak of

@@ -127,11 +127,7 @@ what is not acknowledged within 30 s comes again.`,
 				if err := m.Add(cmd.Context(), n); err != nil {
 					return err
 				}
-				one, _, err := m.Get(cmd.Context(), n.Name)
-				if err != nil {
-					return err
-				}
-				return p.say(fmt.Sprintf("%s begins with sequence %d; %s to read.", n.Name, one.Position+1, count(int(one.Behind), "message")))
+				return p.sayPosition(cmd.Context(), m, n.Name)
 			})
 		},
 	}
@@ -226,14 +222,19 @@ func (p Program) resetSubscriber(ctx context.Context, m *subscribe.Manager, name
 	if err := p.sure(yes, question+" Set it?"); err != nil {
 		return err
 	}
-	if next, err = m.Reset(ctx, name, subscribe.Position{Seq: next}); err != nil {
+	if _, err = m.Reset(ctx, name, subscribe.Position{Seq: next}); err != nil {
 		return err
 	}
-	one, _, err = m.Get(ctx, name)
+	return p.sayPosition(ctx, m, name)
+}
+
+// sayPosition says where a durable that was just made begins.
+func (p Program) sayPosition(ctx context.Context, m *subscribe.Manager, name string) error {
+	one, _, err := m.Get(ctx, name)
 	if err != nil {
 		return err
 	}
-	return p.say(fmt.Sprintf("%s begins with sequence %d; %s to read.", name, next, count(int(one.Behind), "message")))
+	return p.say(fmt.Sprintf("%s begins with sequence %d; %s to read.", name, one.Position+1, count(int(one.Behind), "message")))
 }
 
 func (p Program) subscriberRemoveCommand() *cobra.Command {
