@@ -157,6 +157,16 @@ func TestARestoreIsBegunAnew(t *testing.T) {
 	}
 }
 
+// A stream that copies another would copy all of one that is made anew.
+func TestDeadLettersAreNotCopiedTwice(t *testing.T) {
+	client := filled(t)
+	b := backup(t, client, event.StreamNormalized)
+	_, err := client.Restore(testContext(t), b, jetstream.RestoreOptions{Replace: true})
+	if event.KindOf(err) != event.Invalid || !strings.Contains(err.Error(), "would copy all dead letters") {
+		t.Errorf("the restore ended with %v", err)
+	}
+}
+
 // The sequences that a stream handed out after the backup are not used again, and what the backup does not have of a durable's
 // past comes again.
 func TestRestoredPositions(t *testing.T) {

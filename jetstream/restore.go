@@ -2,7 +2,6 @@ package jetstream
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -66,6 +65,16 @@ func (c *Client) Restore(ctx context.Context, b *Backup, o RestoreOptions) ([]Re
 			return nil, invalid(op, fmt.Errorf("%s exists, with %d messages: it would have to be replaced", s.Name, s.Messages))
 		}
 		last[s.Name] = s.Last
+	}
+	if slices.Contains(names, event.StreamNormalized) && !slices.Contains(names, event.StreamDead) {
+		dead, err := c.Look(ctx, []string{event.StreamDead})
+		if err != nil {
+			return nil, err
+		}
+		if len(dead) > 0 {
+			return nil, invalid(op, fmt.Errorf("the backup does not have %s, which would copy all dead letters of %s once more: "+
+				"take a backup that has both", event.StreamDead, event.StreamNormalized))
+		}
 	}
 	for _, name := range names {
 		if err := b.room(b.stream(name), o); err != nil {
@@ -292,35 +301,6 @@ func (r *restoring) sibling(ctx context.Context, name string) (StreamNow, bool, 
 		return StreamNow{}, false, err
 	}
 	return found[0], found[0].metadata[metaBackup] == r.b.ID, nil
-}
-
-// setRawCreated has a normalizer's cursor speak of the RAW stream that was restored.
-func setRawCreated(m *message, created time.Time) error {
-	const field = "raw_created"
-	if !isCursor(m.subject) {
-		return nil
-	}
-	var fields map[string]json.RawMessage
-	if err := json.Unmarshal(m.body, &fields); err != nil || fields[field] == nil {
-		return nil // not a cursor that says
-	}
-	var err error
-	if fields[field], err = json.Marshal(created); err != nil {
-		return err
-	}
-	m.body, err = json.Marshal(fields)
-	return err
-}
-
-// dropIdentity takes from a copied message which incarnation of the stream it was copied from. Without it the server goes on
-// behind the last copy; with that of a stream that is made anew it would copy all of it again.
-func dropIdentity(m *message) error {
-	const parts = 5 // stream, sequence, filter, transform, subject; then the identity
-	source := headerValue(m.header, headerSource)
-	if fields := strings.Split(source, " "); len(fields) > parts {
-		m.header = []byte(strings.Replace(string(m.header), source, strings.Join(fields[:parts], " "), 1))
-	}
-	return nil
 }
 
 // durablesOf are the consumers of a stream, none with a position beyond what the backup has.

@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"stackstream/event"
 	"stackstream/internal/app/show"
 	"stackstream/jetstream"
 )
@@ -68,6 +69,9 @@ It needs nats-server ` + jetstream.BackupVersion + ` and the rights of the admin
 				Dir: args[0], Streams: streams, Version: versionShort(), Progress: progress.report,
 			})
 			progress.done()
+			if err != nil && event.KindOf(err) != event.Invalid {
+				return fmt.Errorf("%w (what is in %s is no backup: remove it)", err, args[0])
+			}
 			if err != nil {
 				return err
 			}
