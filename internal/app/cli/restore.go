@@ -76,9 +76,6 @@ func (p Program) restore(ctx context.Context, nats *natsFlags, dir string, o res
 		return err
 	}
 	defer r.close()
-	if r.client.InUp() {
-		return fmt.Errorf("the NATS server at %s is inside a `stackstream up` that runs: stop that, and restore with -c FILE", r.where)
-	}
 	atWork, err := r.client.AtWork(ctx)
 	if err != nil {
 		return err
@@ -86,6 +83,9 @@ func (p Program) restore(ctx context.Context, nats *natsFlags, dir string, o res
 	if len(atWork) > 0 {
 		return fmt.Errorf("at work at %s: %s; stop them first (one that was killed is forgotten after streams.lease_ttl)",
 			r.where, show.Clean(strings.Join(atWork, ", ")))
+	}
+	if r.client.InUp() {
+		return fmt.Errorf("the NATS server at %s is inside a `stackstream up` that runs: stop that, and restore with -c FILE", r.where)
 	}
 	options := jetstream.RestoreOptions{Streams: o.streams, Replace: o.replace, Replicas: o.replicas, Settle: r.settle}
 	if r.layout != nil {
@@ -105,8 +105,11 @@ func (p Program) restore(ctx context.Context, nats *natsFlags, dir string, o res
 	options.Progress = progress.report
 	done, err := r.client.Restore(ctx, b, options)
 	progress.done()
-	if err != nil {
+	if err != nil && event.KindOf(err) != event.Invalid {
 		return fmt.Errorf("%w (what is there now is not whole: restore again)", err)
+	}
+	if err != nil {
+		return err
 	}
 	if o.json {
 		return p.printJSON(done)
