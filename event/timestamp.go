@@ -32,12 +32,16 @@ func ParseTimestamp(s string) (Timestamp, error) {
 	if len(text) > len("2006-01-02") && text[len("2006-01-02")] == ' ' {
 		text = text[:len("2006-01-02")] + "T" + text[len("2006-01-02")+1:]
 	}
-	for _, layout := range []string{
-		"2006-01-02T15:04:05", // time.Parse takes a fraction after the seconds of any layout
+	layouts := [...]string{
 		time.RFC3339,
+		"2006-01-02T15:04:05", // time.Parse takes a fraction after the seconds of any layout
 		"2006-01-02T15:04:05Z0700",
 		"2006-01-02T15:04:05Z07",
-	} {
+	}
+	if !hasZone(text) { // to find out that a text is not of a form costs more than to read it
+		layouts[0], layouts[1] = layouts[1], layouts[0]
+	}
+	for _, layout := range layouts {
 		t, err := time.Parse(layout, text)
 		if err != nil {
 			continue
@@ -49,6 +53,12 @@ func ParseTimestamp(s string) (Timestamp, error) {
 		return Timestamp{t: t, form: fractionDigits(text) + 1}, nil
 	}
 	return Timestamp{}, fmt.Errorf("%q is not a time in a known form", s)
+}
+
+// hasZone tells whether a time looks as RFC 3339 ends it: with Z, or with an offset that has a colon.
+func hasZone(text string) bool {
+	n := len(text)
+	return n > 6 && (text[n-1] == 'Z' || text[n-6] == '+' || text[n-6] == '-')
 }
 
 // fractionDigits counts the digits after the seconds' point.

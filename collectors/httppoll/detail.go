@@ -201,7 +201,7 @@ func (w *walk) detail(ctx context.Context, r *item) error {
 		return &event.Error{Kind: event.Invalid, Op: opDetail, Err: err}
 	}
 	r.raw.Body = body
-	r.eventType, _ = w.programs.mapping.Type(mapping.Vars(rec, w.partitionVar(w.part)))
+	r.eventType, _ = w.programs.mapping.Type(mapping.Vars(expr.NewRecord(rec), w.partitionVar(w.part)))
 	return nil
 }
 

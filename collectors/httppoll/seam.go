@@ -125,8 +125,8 @@ func (s *Source) Read(part string, header http.Header, body []byte) (Contents, e
 		return Contents{}, err
 	}
 	var out Contents
-	for _, record := range page.Records {
-		r := s.record(record, part, time.Time{})
+	for i := range page.Records {
+		r := s.record(&page, i, part, time.Time{})
 		out.Records = append(out.Records, Content{ID: r.raw.ID, Time: r.raw.Time, Number: r.number, Body: r.raw.Body, Left: r.left})
 	}
 	if out.Parts, err = s.decoder.Split(body); err != nil {

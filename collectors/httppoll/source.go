@@ -223,8 +223,10 @@ type item struct {
 	marker    string // what a dialect knows the record by
 }
 
-// record reads one. What can't be read of it is counted, and it is handed over all the same; what it is worth is decided later.
-func (s *Source) record(body []byte, part string, received time.Time) item {
+// record reads one of a page. What can't be read of it is counted, and it is handed over all the same; what it is worth is decided
+// later.
+func (s *Source) record(page *records.Page, n int, part string, received time.Time) item {
+	body := page.Records[n]
 	if s.dialect != nil {
 		return s.dialectRecord(body, received)
 	}
@@ -233,17 +235,18 @@ func (s *Source) record(body []byte, part string, received time.Time) item {
 		// The page is one block of memory: an event must not keep all of it alive while it waits.
 		Body: append([]byte(nil), body...),
 	}}
-	partition := s.partitionVar(part)
 	if part != "" {
 		f.raw.Header = map[string]string{mapping.HeaderPartition: part, mapping.HeaderPartitionName: s.cfg.Partitions.As}
 	}
-	rec, err := rawjson.Parse(f.raw.Body)
-	if err != nil {
-		s.odd("not-json", 1)
-		f.raw.ID, f.raw.Hashed = event.HashID(f.raw.Body), true
-		return f
+	doc, valid := page.Doc(n, f.raw.Body)
+	if !valid {
+		if _, err := doc.Parse(f.raw.Body, rawjson.All); err != nil {
+			s.odd("not-json", 1)
+			f.raw.ID, f.raw.Hashed = event.HashID(f.raw.Body), true
+			return f
+		}
 	}
-	vars := mapping.Vars(rec, partition)
+	vars := mapping.Vars(expr.NewOpenRecord(doc), s.partitionVar(part))
 	if s.programs.filter != nil {
 		keep, err := truth(s.programs.filter, vars)
 		if f.left = err == nil && !keep; err != nil {
@@ -256,7 +259,7 @@ func (s *Source) record(body []byte, part string, received time.Time) item {
 		}
 		f.raw.ID, f.raw.Hashed = event.HashID(f.raw.Body), true
 	}
-	if !f.raw.Hashed && !utf8.Valid(body) {
+	if !f.raw.Hashed && !valid && !utf8.Valid(body) {
 		// Two names that differ in bytes that are no UTF-8 would be one.
 		s.odd("not-utf8", 1)
 		f.raw.ID, f.raw.Hashed = event.HashID(f.raw.Body), true

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"stackstream/internal/records"
 	"stackstream/internal/timeform"
 )
 
@@ -30,7 +31,7 @@ func TestCursorsThatAreWorkedOut(t *testing.T) {
 		cfg.Cursor.Type, cfg.Cursor.Value, cfg.Cursor.Format = test.typ, test.value, test.format
 		cfg.Cursor.Send.Name = "from"
 		src := local(t, cfg, http.NotFoundHandler())
-		got := src.record([]byte(test.record), "", at)
+		got := src.record(&records.Page{Records: [][]byte{[]byte(test.record)}}, 0, "", at)
 		text := got.raw.Time.Format(time.RFC3339Nano)
 		if got.number != nil {
 			text = fmt.Sprint(*got.number)

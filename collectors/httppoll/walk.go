@@ -229,8 +229,8 @@ func (w *walk) ascending() bool {
 func (w *walk) items(a *answer) {
 	received := w.now()
 	a.items = make([]item, len(a.page.Records))
-	for i, body := range a.page.Records {
-		r := w.record(body, w.part, received)
+	for i := range a.page.Records {
+		r := w.record(&a.page, i, w.part, received)
 		r.early = !r.raw.Time.IsZero() && r.raw.Time.Before(w.lower)
 		r.again = w.cfg.Pagination.Type == PageTime && w.pager.known[r.raw.ID]
 		a.items[i] = r

@@ -19,13 +19,10 @@ package expr
 import (
 	"errors"
 	"fmt"
-	"strconv"
 	"strings"
 	"time"
 
 	"cel.dev/cel-go/cel"
-	"cel.dev/cel-go/common/ast"
-	"cel.dev/cel-go/common/operators"
 	"cel.dev/cel-go/common/types"
 	"cel.dev/cel-go/common/types/ref"
 	"cel.dev/cel-go/ext"
@@ -110,9 +107,7 @@ type Program struct {
 	text    string
 	program cel.Program
 	want    Type
-	// root and path are set where the expression only selects members of a variable: rec.actor.id. No CEL is needed then.
-	root string
-	path []string
+	selection // where it only selects; no CEL is needed then
 }
 
 // Compile checks and compiles an expression whose result is to be of a type. Text takes what Text of a result takes. The
@@ -140,7 +135,7 @@ func (e *Env) Compile(text string, want Type) (*Program, error) {
 		return nil, &Error{Line: 1, Column: 1, Text: text, Msg: err.Error()}
 	}
 	p := &Program{text: text, program: program, want: want}
-	p.root, p.path = selection(checked.NativeRep().Expr())
+	p.selection = selected(checked.NativeRep().Expr())
 	return p, nil
 }
 
@@ -158,76 +153,11 @@ func fits(got *cel.Type, want Type) bool {
 	return false
 }
 
-// selection takes an expression apart that only selects members of a variable.
-func selection(e ast.Expr) (root string, path []string) {
-	switch e.Kind() {
-	case ast.IdentKind:
-		return e.AsIdent(), nil
-	case ast.SelectKind:
-		if s := e.AsSelect(); !s.IsTestOnly() {
-			if root, path = selection(s.Operand()); root != "" {
-				return root, append(path, s.FieldName())
-			}
-		}
-	case ast.CallKind:
-		call := e.AsCall()
-		if call.FunctionName() != operators.Index || len(call.Args()) != 2 || call.Args()[1].Kind() != ast.LiteralKind {
-			return "", nil
-		}
-		if name, ok := call.Args()[1].AsLiteral().(types.String); ok {
-			if root, path = selection(call.Args()[0]); root != "" {
-				return root, append(path, string(name))
-			}
-		}
-	}
-	return "", nil
-}
-
 // String is the expression as it was written.
 func (p *Program) String() string { return p.text }
 
 // Vars are the values of variables: a Record, rawjson.Value, string, bool, time.Time, map[string]string, or a Val.
 type Vars map[string]any
-
-// Record is a JSON value that many expressions are about: it is taken apart once. It is not safe for concurrent use.
-type Record struct{ val ref.Val }
-
-// NewRecord makes a Record of a value.
-func NewRecord(v rawjson.Value) Record { return Record{fromJSON(v)} }
-
-// Members are the members of a record that is an object, nil else.
-func (r Record) Members() rawjson.Object {
-	o, ok := r.val.(*object)
-	if !ok {
-		return nil
-	}
-	if o.members == nil {
-		o.members, _ = o.json.Members()
-	}
-	return o.members
-}
-
-// Find follows names and indexes (in digits) into the record, nil where they lead nowhere.
-func (r Record) Find(path []string) rawjson.Value {
-	o, ok := r.val.(*object)
-	if !ok || len(path) == 0 {
-		return nil
-	}
-	at := o.member(path[0])
-	for _, name := range path[1:] {
-		if at.IsArray() {
-			elements, _ := at.Elements()
-			i, err := strconv.Atoi(name)
-			if at = nil; err == nil && i >= 0 && i < len(elements) && strconv.Itoa(i) == name {
-				at = elements[i]
-			}
-			continue
-		}
-		members, _ := at.Members()
-		at = members.Get(name)
-	}
-	return at
-}
 
 // Val is a result.
 type Val struct {
@@ -241,15 +171,8 @@ var ErrMissing = errors.New("no such member")
 // Eval evaluates the expression. An error says what could not be done; errors.Is(err, ErrMissing) where a member is not
 // there that was asked for without a question mark.
 func (p *Program) Eval(vars Vars) (Val, error) {
-	if p.root != "" {
-		switch root := vars[p.root].(type) {
-		case rawjson.Value:
-			return p.selected(root)
-		case Record:
-			if o, ok := root.val.(*object); ok && len(p.path) > 0 {
-				return p.selectedFrom(o)
-			}
-		}
+	if val, err, ok := p.follow(vars); ok {
+		return val, err
 	}
 	out, _, err := p.program.Eval(activation(vars))
 	if err != nil {
@@ -259,36 +182,6 @@ func (p *Program) Eval(vars Vars) (Val, error) {
 		return Val{}, fmt.Errorf("%s: %w", p.text, err)
 	}
 	return valOf(out), nil
-}
-
-func (p *Program) selected(at rawjson.Value) (Val, error) { return p.follow(at, p.path) }
-
-func (p *Program) selectedFrom(o *object) (Val, error) {
-	for _, name := range p.path[:len(p.path)-1] {
-		if o = o.kid(name); o == nil {
-			return Val{}, p.missing(name)
-		}
-	}
-	last := p.path[len(p.path)-1]
-	at := o.member(last)
-	if at == nil {
-		return Val{}, p.missing(last)
-	}
-	return Val{json: at}, nil
-}
-
-func (p *Program) follow(at rawjson.Value, path []string) (Val, error) {
-	for _, name := range path {
-		members, _ := at.Members()
-		if at = members.Get(name); at == nil {
-			return Val{}, p.missing(name)
-		}
-	}
-	return Val{json: at}, nil
-}
-
-func (p *Program) missing(name string) error {
-	return fmt.Errorf("%s: %w: %s", p.text, ErrMissing, name)
 }
 
 func valOf(v ref.Val) Val {

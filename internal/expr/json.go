@@ -92,15 +92,23 @@ func fromJSON(v rawjson.Value) ref.Val {
 
 // object is a JSON object whose members are decoded when they are asked for.
 type object struct {
-	json    rawjson.Value
-	members rawjson.Object // nil until needed
-	whole   traits.Mapper  // nil until needed
-	kids    []kid          // the objects in it that were asked for
+	json  rawjson.Value
+	doc   *rawjson.Doc // what took it apart, at this part of it; nil until needed
+	at    int
+	whole traits.Mapper // nil until needed
+	kids  []kid         // the objects in it that were asked for
 }
 
 type kid struct {
 	name string
 	val  *object
+}
+
+// open takes it apart, if nobody did.
+func (o *object) open() {
+	if o.doc == nil {
+		o.doc, o.at = rawjson.Open(o.json, 2), 0
+	}
 }
 
 // kid is a member that is an object, nil where it is none. It is taken apart once, however many expressions go through it.
@@ -110,21 +118,27 @@ func (o *object) kid(name string) *object {
 			return o.kids[i].val
 		}
 	}
-	v := o.member(name)
-	if !v.IsObject() {
+	o.open()
+	at := o.doc.Member(o.at, name)
+	if at < 0 || !o.doc.Value(at).IsObject() {
 		return nil
 	}
-	found := &object{json: v}
+	found := &object{json: o.doc.Value(at)}
+	if o.doc.Known(at) {
+		found.doc, found.at = o.doc, at
+	}
 	o.kids = append(o.kids, kid{name, found})
 	return found
 }
 
 // member is a member, nil if there is none.
 func (o *object) member(name string) rawjson.Value {
-	if o.members == nil {
-		o.members, _ = o.json.Members()
+	o.open()
+	at := o.doc.Member(o.at, name)
+	if at < 0 {
+		return nil
 	}
-	return o.members.Get(name)
+	return o.doc.Value(at)
 }
 
 func (o *object) get(name string) (ref.Val, bool) {

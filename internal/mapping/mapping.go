@@ -157,11 +157,11 @@ func Compile(c Config) (*Mapping, []Problem) {
 func (m *Mapping) Version() string { return m.version }
 
 // Vars are the variables of the expressions for a record.
-func Vars(rec rawjson.Value, partition map[string]string) expr.Vars {
+func Vars(rec expr.Record, partition map[string]string) expr.Vars {
 	if partition == nil {
 		partition = map[string]string{}
 	}
-	return expr.Vars{"rec": expr.NewRecord(rec), "partition": partition}
+	return expr.Vars{"rec": rec, "partition": partition}
 }
 
 // Record is the record of variables that Vars made.

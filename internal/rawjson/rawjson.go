@@ -41,24 +41,11 @@ func Parse(body []byte) (Value, error) {
 // ParseMended is Parse, and says how many values it changed: the bare words, and the places with bytes that are no
 // UTF-8. A byte order mark is not counted: no value is another without it.
 func ParseMended(body []byte) (v Value, mended int, err error) {
-	text := bytes.TrimPrefix(body, []byte("\xef\xbb\xbf"))
-	if !utf8.Valid(text) {
-		mended = invalidRuns(text)
-		text = bytes.ToValidUTF8(text, []byte("\uFFFD"))
+	var d Doc
+	if mended, err = d.Parse(body, 0); err != nil {
+		return nil, 0, err
 	}
-	ok, deepest := valid(text)
-	if !ok {
-		quoted, words := quoteNonFinite(text)
-		if ok, deepest = valid(quoted); !ok {
-			return nil, 0, syntaxError(text)
-		}
-		text = quoted
-		mended += words
-	}
-	if deepest > MaxDepth {
-		return nil, 0, fmt.Errorf("nested deeper than %d", MaxDepth)
-	}
-	return Value(bytes.TrimSpace(text)), mended, nil
+	return bytes.TrimSpace(d.text), mended, nil
 }
 
 // invalidRuns counts the runs of bytes that bytes.ToValidUTF8 replaces.

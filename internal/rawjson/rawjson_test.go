@@ -193,6 +193,7 @@ func FuzzParse(f *testing.F) {
 		}
 		checkParts(t, v)
 		checkTokens(t, v)
+		checkDoc(t, body, v)
 	})
 }
 

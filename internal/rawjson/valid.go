@@ -1,37 +1,62 @@
 package rawjson
 
 import (
+	"bytes"
 	"encoding/binary"
 	"math/bits"
+	"slices"
 )
 
 // maxOpen is how deep encoding/json follows.
 const maxOpen = 10000
 
-// valid tells whether text is JSON, as encoding/json.Valid does, and how deep it is nested. It is what reading a record costs
-// most: strings are gone through eight bytes at a time.
-func valid(text []byte) (ok bool, deepest int) {
-	var space [64]byte
-	open := space[:0] // the brackets that are open, by how they close
+// scanner finds out whether a text is JSON, and where the values in it are. It is what reading a record costs most: a text
+// is gone through once, and strings eight bytes at a time.
+type scanner struct {
+	text    []byte
+	levels  int    // how many of them go into parts, the outermost first
+	parts   []part // in the order in which they begin
+	deepest int    // how deep it is nested
+	escaped bool   // a name among the parts has escapes
+}
+
+// container is an object or a list that is open.
+type container struct {
+	end  byte // what closes it
+	part int  // -1 if it is none
+}
+
+// scan tells whether the text is JSON, as encoding/json.Valid does.
+func (s *scanner) scan() bool {
+	text := s.text
+	var space [64]container
+	open := space[:0]
 	i := skipSpace(text, 0)
 	for {
 		// A value begins here.
 		if i >= len(text) {
-			return false, 0
+			return false
 		}
+		start, keep := i, len(open) < s.levels
 		switch c := text[i]; c {
 		case '{', '[':
 			if len(open) == maxOpen {
-				return false, 0
+				return false
 			}
-			open = append(open, c+2)
-			deepest = max(deepest, len(open))
+			at := -1
+			if keep {
+				at = len(s.parts)
+				s.add(start, start)
+			}
+			open = append(open, container{c + 2, at})
+			s.deepest = max(s.deepest, len(open))
 			if i = skipSpace(text, i+1); i < len(text) && text[i] == c+2 {
+				keep = false
 				break
 			}
 			if c == '{' {
-				if i = memberName(text, i); i < 0 {
-					return false, 0
+				if i = s.name(i, len(open) < s.levels); i < 0 {
+					return false
 				}
 			}
 			continue
@@ -47,29 +72,40 @@ func valid(text []byte) (ok bool, deepest int) {
 			i = numberIn(text, i)
 		}
 		if i < 0 {
-			return false, 0
+			return false
+		}
+		if keep {
+			s.add(start, i)
 		}
 		// Here one ends, or is about to.
 		for {
-			i = skipSpace(text, i)
+			if i < len(text) && text[i] <= ' ' {
+				i = skipSpace(text, i)
+			}
 			if len(open) == 0 {
-				return i == len(text), deepest
+				return i == len(text)
 			}
 			if i == len(text) {
-				return false, 0
+				return false
 			}
-			closes := open[len(open)-1]
-			if text[i] == closes {
+			in := open[len(open)-1]
+			if text[i] == in.end {
 				open = open[:len(open)-1]
 				i++
+				if in.part >= 0 {
+					s.parts[in.part].end, s.parts[in.part].next = uint32(i), uint32(len(s.parts))
+				}
 				continue
 			}
 			if text[i] != ',' {
-				return false, 0
+				return false
 			}
-			if i = skipSpace(text, i+1); closes == '}' {
-				if i = memberName(text, i); i < 0 {
-					return false, 0
+			if i++; i < len(text) && text[i] <= ' ' {
+				i = skipSpace(text, i)
+			}
+			if in.end == '}' {
+				if i = s.name(i, len(open) < s.levels); i < 0 {
+					return false
 				}
 			}
 			break
@@ -77,18 +113,40 @@ func valid(text []byte) (ok bool, deepest int) {
 	}
 }
 
-// memberName goes over the name of a member and its colon to its value; -1 if there is none.
-func memberName(text []byte, i int) int {
+// add adds a part that has nothing in it yet.
+func (s *scanner) add(start, end int) {
+	if len(s.parts) == cap(s.parts) {
+		// As many as there will be if the text goes on as it began; it may not.
+		n := len(s.parts)
+		s.parts = slices.Grow(s.parts, min(max(n, int(float64(n)/float64(start+1)*float64(len(s.text)-start)*1.1)), 8*n)+16)
+	}
+	s.parts = append(s.parts, part{uint32(start), uint32(end), uint32(len(s.parts) + 1)})
+}
+
+// name goes over the name of a member and its colon to its value; -1 if there is none.
+func (s *scanner) name(i int, keep bool) int {
+	text := s.text
 	if i >= len(text) || text[i] != '"' {
 		return -1
 	}
+	start := i
 	if i = stringIn(text, i); i < 0 {
 		return -1
 	}
-	if i = skipSpace(text, i); i >= len(text) || text[i] != ':' {
+	if keep {
+		s.escaped = s.escaped || bytes.IndexByte(text[start:i], '\\') >= 0
+		s.add(start, i)
+	}
+	if i < len(text) && text[i] <= ' ' {
+		i = skipSpace(text, i)
+	}
+	if i >= len(text) || text[i] != ':' {
 		return -1
 	}
-	return skipSpace(text, i+1)
+	if i++; i < len(text) && text[i] <= ' ' {
+		return skipSpace(text, i)
+	}
+	return i
 }
 
 // stringIn returns the index behind the string that begins at i, -1 if it is none.

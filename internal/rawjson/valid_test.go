@@ -17,7 +17,7 @@ func FuzzValid(f *testing.F) {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, text []byte) {
-		ok, deepest := valid(text)
+		ok, deepest := new(Doc).scan(text, 0)
 		if ok != json.Valid(text) {
 			t.Fatalf("%q is valid: %t", text, ok)
 		}
@@ -30,7 +30,7 @@ func FuzzValid(f *testing.F) {
 func TestValidFollowsAsDeepAsOthers(t *testing.T) {
 	for _, n := range []int{9999, 10000, 10001} {
 		text := []byte(strings.Repeat("[", n) + strings.Repeat("]", n))
-		if ok, _ := valid(text); ok != json.Valid(text) {
+		if ok, _ := new(Doc).scan(text, 0); ok != json.Valid(text) {
 			t.Errorf("%d deep is valid: %t", n, ok)
 		}
 	}

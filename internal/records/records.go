@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strconv"
 	"strings"
 
 	"stackstream/internal/jsonscan"
@@ -71,6 +72,18 @@ type Page struct {
 	Last   []byte
 	// Document is the answer as JSON, for what else is wanted of it; nil where it has no such form.
 	Document []byte
+
+	whole rawjson.Doc // the answer, where it was valid and the records are parts of it
+	parts []int       // which ones
+}
+
+// Doc is a record that was taken apart together with the answer, so that nobody need look whether it is JSON; ok is false for
+// one that was not. Own is a copy of its bytes, so that it does not keep the answer alive.
+func (p *Page) Doc(i int, own []byte) (doc rawjson.Doc, ok bool) {
+	if p.parts == nil {
+		return doc, false
+	}
+	return p.whole.Inner(p.parts[i], own), true
 }
 
 // Decode takes an answer apart.
@@ -87,6 +100,9 @@ func (d Decoder) Decode(body []byte) (Page, error) {
 			page.Records, err = d.at(page.Document)
 		}
 	default:
+		if d.take(body, &page) {
+			break
+		}
 		if page.Document, err = document(body); err == nil {
 			page.Records, err = d.at(page.Document)
 		}
@@ -95,9 +111,57 @@ func (d Decoder) Decode(body []byte) (Page, error) {
 		page.Last = page.Records[page.Listed-1]
 	}
 	for i := 0; err == nil && i < len(d.Expand); i++ {
+		page.parts = nil
 		page.Records, err = d.expand(page.Records, d.Expand[i])
 	}
 	return page, err
+}
+
+// recordLevels is how deep records are taken apart with their answer: expressions are mostly about the members of a record and of
+// the objects in it. Behind the list it is the records, their members, and those of these.
+const recordLevels = 4
+
+// take takes an answer apart in one pass, as it mostly can be: valid JSON with a list where the records should be. Of all else
+// it is for others to say what it is. What it finds is what document and at find.
+func (d Decoder) take(body []byte, page *Page) bool {
+	if d.Shape != List && d.Shape != "" || !page.whole.Take(body, len(d.Path)+recordLevels) {
+		return false
+	}
+	doc, at := &page.whole, 0
+	for _, step := range d.Path {
+		switch {
+		case doc.Value(at).IsObject():
+			at = doc.Member(at, step)
+		case doc.Value(at).IsArray():
+			at = elementAt(doc, at, step)
+		default:
+			return false
+		}
+		if at < 0 {
+			return false
+		}
+	}
+	if !doc.Value(at).IsArray() {
+		return false
+	}
+	records, parts := [][]byte{}, []int{}
+	for i, end := at+1, doc.Next(at); i < end; i = doc.Next(i) {
+		record := doc.Value(i)
+		if d.Strict && !record.IsObject() {
+			return false
+		}
+		records, parts = append(records, record), append(parts, i)
+	}
+	page.Document, page.Records, page.parts = doc.Value(0), records, parts
+	return true
+}
+
+func elementAt(doc *rawjson.Doc, list int, step string) int {
+	n, err := strconv.Atoi(step)
+	if err != nil || strconv.Itoa(n) != step {
+		return -1
+	}
+	return doc.Element(list, n)
 }
 
 func document(body []byte) ([]byte, error) {

@@ -10,6 +10,7 @@ import (
 	"fmt"
 
 	"stackstream/event"
+	"stackstream/internal/expr"
 	"stackstream/internal/mapping"
 	"stackstream/internal/rawjson"
 	"stackstream/normalizer"
@@ -43,7 +44,7 @@ func (c *Converter) Convert(raw event.Raw) (normalizer.Converted, error) {
 	if name := raw.Header[mapping.HeaderPartitionName]; name != "" {
 		partition[name] = raw.Header[mapping.HeaderPartition]
 	}
-	vars := mapping.Vars(rec, partition)
+	vars := mapping.Vars(expr.NewRecord(rec), partition)
 	e := event.Event{MessageID: string(raw.ID)}
 	if e.EventType, err = c.mapping.Type(vars); err != nil {
 		return normalizer.Converted{}, err
@@ -73,7 +74,7 @@ func (c *Converter) Convert(raw event.Raw) (normalizer.Converted, error) {
 		if !whole {
 			shown, _ = c.rules.Redact(rec)
 		}
-		vars = mapping.Vars(shown, partition)
+		vars = mapping.Vars(expr.NewRecord(shown), partition)
 	}
 	c.mapping.Describe(&e, vars)
 	if e.Message == rules.Redacted {

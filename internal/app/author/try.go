@@ -17,6 +17,7 @@ import (
 	"stackstream/event"
 	"stackstream/internal/app/show"
 	"stackstream/internal/cassette"
+	"stackstream/internal/expr"
 	"stackstream/internal/mapping"
 	"stackstream/internal/rawjson"
 )
@@ -252,7 +253,7 @@ func (s *Subject) values(raw event.StoredRaw, redactor *cassette.Redactor) []Val
 		partition[name] = raw.Header[mapping.HeaderPartition]
 	}
 	var all []Value
-	for _, v := range m.Explain(mapping.Vars(rec, partition)) {
+	for _, v := range m.Explain(mapping.Vars(expr.NewRecord(rec), partition)) {
 		value := Value{Field: "event." + v.Field, Text: v.Text}
 		if v.Err != nil {
 			value.Why = v.Err.Error()

@@ -1,0 +1,78 @@
+package expr
+
+import (
+	"strconv"
+
+	"cel.dev/cel-go/common/types/ref"
+
+	"stackstream/internal/rawjson"
+)
+
+// Record is a JSON value that many expressions are about: it is taken apart once. It is not safe for concurrent use.
+type Record struct{ *record }
+
+type record struct {
+	object
+	doc rawjson.Doc
+	val ref.Val // the object, or what else it is
+}
+
+// NewRecord makes a Record of a value.
+func NewRecord(v rawjson.Value) Record {
+	if !v.IsObject() {
+		return Record{&record{val: fromJSON(v)}}
+	}
+	r := &record{object: object{json: v}}
+	r.val = &r.object
+	return Record{r}
+}
+
+// NewOpenRecord makes a Record of a value that was taken apart already.
+func NewOpenRecord(doc rawjson.Doc) Record {
+	r := NewRecord(doc.Value(0))
+	if r.val == &r.object && doc.Known(0) {
+		r.doc = doc
+		r.object.doc = &r.doc
+	}
+	return r
+}
+
+// opened is the record, if it is an object.
+func (r Record) opened() (o *object, ok bool) {
+	if r.record == nil || r.val != &r.object {
+		return nil, false
+	}
+	r.open()
+	return &r.object, true
+}
+
+// Members are the members of a record that is an object, nil else.
+func (r Record) Members() rawjson.Object {
+	o, ok := r.opened()
+	if !ok {
+		return nil
+	}
+	return o.doc.Members(o.at)
+}
+
+// Find follows names and indexes (in digits) into the record, nil where they lead nowhere.
+func (r Record) Find(path []string) rawjson.Value {
+	o, ok := r.opened()
+	if !ok || len(path) == 0 {
+		return nil
+	}
+	at := o.member(path[0])
+	for _, name := range path[1:] {
+		if at.IsArray() {
+			elements, _ := at.Elements()
+			i, err := strconv.Atoi(name)
+			if at = nil; err == nil && i >= 0 && i < len(elements) && strconv.Itoa(i) == name {
+				at = elements[i]
+			}
+			continue
+		}
+		members, _ := at.Members()
+		at = members.Get(name)
+	}
+	return at
+}

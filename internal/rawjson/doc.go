@@ -1,0 +1,157 @@
+package rawjson
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"unicode/utf8"
+)
+
+// All is every level of a document.
+const All = MaxDepth + 1
+
+// maxSize bounds a document, so that 32 bits say where in it something is, also when mending made it longer.
+const maxSize = 1 << 30
+
+var errTooLarge = errors.New("larger than 1 GiB")
+
+// Doc is a valid value that was taken apart in the pass that found it valid, so that nobody need go through it again to find
+// what is in it. Its parts are known by numbers: 0 is the value itself, and what is in a part has numbers behind it. It
+// shares memory with what it was made of. The zero Doc may be made one by Parse, which takes the memory of an earlier one.
+type Doc struct {
+	text    []byte
+	parts   []part
+	from    uint32 // where in the text that the parts go by this one begins
+	first   uint32 // and the number there of its part 0
+	escaped bool   // a name has escapes
+}
+
+// part is a value, or the name of a member, which comes before its value. Next is the number of what comes behind, so that
+// what is between is in it.
+type part struct{ start, end, next uint32 }
+
+// Parse is ParseMended for a document of which so many levels are to be taken apart: 1 is the value itself, 2 has its
+// members or elements, All is everything.
+func (d *Doc) Parse(body []byte, levels int) (mended int, err error) {
+	if d.Take(body, levels) {
+		return 0, nil
+	}
+	if len(body) > maxSize {
+		return 0, errTooLarge
+	}
+	text := bytes.TrimPrefix(body, []byte("\xef\xbb\xbf"))
+	if !utf8.Valid(text) {
+		mended = invalidRuns(text)
+		text = bytes.ToValidUTF8(text, []byte("\uFFFD"))
+	}
+	ok, deepest := d.scan(text, levels)
+	if !ok {
+		quoted, words := quoteNonFinite(text)
+		if ok, deepest = d.scan(quoted, levels); !ok {
+			return 0, syntaxError(text)
+		}
+		mended += words
+	}
+	if deepest > MaxDepth {
+		return 0, fmt.Errorf("nested deeper than %d", MaxDepth)
+	}
+	return mended, nil
+}
+
+// Take is Parse for a document that needs no mending; false if it does, or is none.
+func (d *Doc) Take(body []byte, levels int) bool {
+	text := bytes.TrimPrefix(body, []byte("\xef\xbb\xbf"))
+	if len(body) > maxSize || !utf8.Valid(text) {
+		return false
+	}
+	ok, deepest := d.scan(text, levels)
+	return ok && deepest <= MaxDepth
+}
+
+// Open takes a value apart, as deep as Parse would.
+func Open(v Value, levels int) *Doc {
+	d := &Doc{}
+	d.scan(v, levels)
+	return d
+}
+
+func (d *Doc) scan(text []byte, levels int) (ok bool, deepest int) {
+	s := scanner{text: text, levels: levels, parts: d.parts[:0]}
+	ok = s.scan()
+	*d = Doc{text: text, parts: s.parts, escaped: s.escaped}
+	return ok, s.deepest
+}
+
+// Inner is the Doc of a part of a Doc. The text is a copy of that part; nil stands for the part itself.
+func (d *Doc) Inner(at int, text []byte) Doc {
+	p := d.parts[at]
+	if text == nil {
+		text = d.Value(at)
+	}
+	return Doc{text: text, parts: d.parts[at : p.next-d.first : p.next-d.first], from: p.start, first: d.first + uint32(at), escaped: d.escaped}
+}
+
+// Value is a part. A name has its quotes.
+func (d *Doc) Value(at int) Value {
+	p := &d.parts[at]
+	return d.text[p.start-d.from : p.end-d.from : p.end-d.from]
+}
+
+// Next is the number of what comes behind a part, and all that is in it.
+func (d *Doc) Next(at int) int { return int(d.parts[at].next - d.first) }
+
+// Len is how many parts there are.
+func (d *Doc) Len() int { return len(d.parts) }
+
+// Known tells whether what is in an object or a list was taken apart, if there is anything in it.
+func (d *Doc) Known(at int) bool { return d.Next(at) > at+1 }
+
+// Name is the decoded name of a member. It may share memory with the document.
+func (d *Doc) Name(at int) []byte { return unquoteBytes(d.Value(at)) }
+
+// Member is the last member of an object with that name, as JSON readers do it, -1 if there is none.
+func (d *Doc) Member(at int, name string) int {
+	found := -1
+	for i, end := at+1, d.Next(at); i < end; i = d.Next(i + 1) {
+		if d.isName(i, name) {
+			found = i + 1
+		}
+	}
+	return found
+}
+
+func (d *Doc) isName(at int, name string) bool {
+	if d.escaped {
+		return string(d.Name(at)) == name
+	}
+	p := &d.parts[at]
+	return int(p.end-p.start) == len(name)+2 && string(d.text[p.start-d.from+1:p.end-d.from-1]) == name
+}
+
+// Element is an element of a list, -1 if there is none.
+func (d *Doc) Element(at, n int) int {
+	i, end := at+1, d.Next(at)
+	for ; n > 0 && i < end; n-- {
+		i = d.Next(i)
+	}
+	if n < 0 || i >= end {
+		return -1
+	}
+	return i
+}
+
+// Members are the members of an object, nil if it is none.
+func (d *Doc) Members(at int) Object {
+	if !d.Value(at).IsObject() {
+		return nil
+	}
+	end, n := d.Next(at), 0
+	for i := at + 1; i < end; i = d.Next(i + 1) {
+		n++
+	}
+	members := make(Object, 0, n)
+	for i := at + 1; i < end; i = d.Next(i + 1) {
+		members = append(members, Member{d.Name(i), d.Value(i + 1)})
+	}
+	return members
+}
