@@ -107,7 +107,9 @@ type Program struct {
 	text    string
 	program cel.Program
 	want    Type
-	selection // where it only selects; no CEL is needed then
+	// Where it only selects, or only compares with texts, CEL is mostly not needed.
+	selection
+	condition *condition // nil if it is none
 }
 
 // Compile checks and compiles an expression whose result is to be of a type. Text takes what Text of a result takes. The
@@ -135,7 +137,7 @@ func (e *Env) Compile(text string, want Type) (*Program, error) {
 		return nil, &Error{Line: 1, Column: 1, Text: text, Msg: err.Error()}
 	}
 	p := &Program{text: text, program: program, want: want}
-	p.selection = selected(checked.NativeRep().Expr())
+	p.selection, p.condition = selected(checked.NativeRep().Expr()), conditional(checked.NativeRep().Expr())
 	return p, nil
 }
 
@@ -174,6 +176,15 @@ func (p *Program) Eval(vars Vars) (Val, error) {
 	if val, err, ok := p.follow(vars); ok {
 		return val, err
 	}
+	if p.condition != nil {
+		if is, known := p.condition.holds(vars); known {
+			return Val{val: types.Bool(is)}, nil
+		}
+	}
+	return p.byCEL(vars)
+}
+
+func (p *Program) byCEL(vars Vars) (Val, error) {
 	out, _, err := p.program.Eval(activation(vars))
 	if err != nil {
 		if missing, ok := strings.CutPrefix(err.Error(), "no such key: "); ok {

@@ -90,6 +90,9 @@ func (p *Program) follow(vars Vars) (val Val, err error, ok bool) {
 
 // member follows names through objects.
 func (p *Program) member(o *object) (Val, error) {
+	if v, _ := p.find(o); v != nil {
+		return Val{json: v}, nil
+	}
 	last := len(p.steps) - 1
 	for _, s := range p.steps[:last] {
 		if o = o.kid(s.name); o == nil {
@@ -118,25 +121,35 @@ func (p *Program) missing(name string) error {
 	return fmt.Errorf("%s: %w: %s", p.text, ErrMissing, name)
 }
 
-// found follows names and indexes to something that is there, or to a member that need not be. Of all else CEL says what it is; of
-// what is found it is what CEL makes of it.
+// found is what the steps lead to, if that is there or need not be. Of all else CEL says what it is; of what is found it is what CEL
+// makes of it.
 func (p *Program) found(o *object) (val Val, ok bool) {
+	v, none := p.find(o)
+	if v == nil {
+		return Val{}, none
+	}
+	return valOf(fromJSON(v)), true
+}
+
+// find follows the steps through what is taken apart; nil where they lead nowhere, or on into what is not. None says that they lead to
+// a member that is not there and need not be.
+func (s *selection) find(o *object) (v rawjson.Value, none bool) {
 	doc, at := o.doc, o.at
-	for i, s := range p.steps {
-		in, inside := doc.Value(at), -1
+	for i := range s.steps {
+		next, in, inside := &s.steps[i], doc.Value(at), -1
 		switch {
-		case s.index >= 0 && in.IsArray():
-			inside = doc.Element(at, s.index)
-		case s.index < 0 && in.IsObject():
-			inside = doc.Member(at, s.name)
-			if inside < 0 && s.optional && i == len(p.steps)-1 && (doc.Known(at) || in.IsEmpty()) {
-				return Val{}, true
+		case next.index >= 0 && in.IsArray():
+			inside = doc.Element(at, next.index)
+		case next.index < 0 && in.IsObject():
+			inside = doc.Member(at, next.name)
+			if inside < 0 && next.optional && i == len(s.steps)-1 && (doc.Known(at) || in.IsEmpty()) {
+				return nil, true
 			}
 		}
 		if inside < 0 {
-			return Val{}, false
+			return nil, false
 		}
 		at = inside
 	}
-	return valOf(fromJSON(doc.Value(at))), true
+	return doc.Value(at), false
 }
