@@ -107,7 +107,8 @@ type kid struct {
 // open takes it apart, if nobody did.
 func (o *object) open() {
 	if o.doc == nil {
-		o.doc, o.at = rawjson.Open(o.json, 2), 0
+		o.doc, o.at = new(rawjson.Doc), 0
+		o.doc.Open(o.json, 2)
 	}
 }
 

@@ -68,19 +68,30 @@ func (d *Doc) Take(body []byte, levels int) bool {
 	return ok && deepest <= MaxDepth
 }
 
-// Open takes a value apart, as deep as Parse would.
-func Open(v Value, levels int) *Doc {
-	d := &Doc{}
-	d.scan(v, levels)
-	return d
-}
+// Open is Parse for what is known to be valid.
+func (d *Doc) Open(v Value, levels int) { d.scan(v, levels) }
 
 func (d *Doc) scan(text []byte, levels int) (ok bool, deepest int) {
 	s := scanner{text: text, levels: levels, parts: d.parts[:0]}
 	ok = s.scan()
 	*d = Doc{text: text, parts: s.parts, escaped: s.escaped}
+	if ok && levels > 0 {
+		d.from = d.parts[0].start
+		d.text = text[d.from:d.parts[0].end]
+	}
 	return ok, s.deepest
 }
+
+// Forget lets go of the text, and keeps the memory for another one, unless it is much.
+func (d *Doc) Forget() {
+	*d = Doc{parts: d.parts[:0]}
+	if cap(d.parts) > maxKept {
+		d.parts = nil
+	}
+}
+
+// maxKept is how many parts a Doc keeps memory for.
+const maxKept = 1 << 14
 
 // Inner is the Doc of a part of a Doc. The text is a copy of that part; nil stands for the part itself.
 func (d *Doc) Inner(at int, text []byte) Doc {
@@ -95,6 +106,12 @@ func (d *Doc) Inner(at int, text []byte) Doc {
 func (d *Doc) Value(at int) Value {
 	p := &d.parts[at]
 	return d.text[p.start-d.from : p.end-d.from : p.end-d.from]
+}
+
+// Span is where in the value a part stands.
+func (d *Doc) Span(at int) (start, end int) {
+	p := &d.parts[at]
+	return int(p.start - d.from), int(p.end - d.from)
 }
 
 // Next is the number of what comes behind a part, and all that is in it.

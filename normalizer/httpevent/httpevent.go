@@ -8,6 +8,7 @@ package httpevent
 import (
 	"errors"
 	"fmt"
+	"sync"
 
 	"stackstream/event"
 	"stackstream/internal/expr"
@@ -24,19 +25,24 @@ func Format(p event.Provider) string { return "http/" + string(p) }
 type Converter struct {
 	rules   *rules.Rules
 	mapping *mapping.Mapping
+	docs    *sync.Pool // of *rawjson.Doc, one for each record that is being converted
 }
 
 var _ normalizer.Converter = (*Converter)(nil)
 
 // New takes the rules that all converters share, and the mapping.
-func New(r *rules.Rules, m *mapping.Mapping) *Converter { return &Converter{rules: r, mapping: m} }
+func New(r *rules.Rules, m *mapping.Mapping) *Converter {
+	return &Converter{rules: r, mapping: m, docs: &sync.Pool{New: func() any { return new(rawjson.Doc) }}}
+}
 
 // Name returns "http/1-" and a version of the mapping.
 func (c *Converter) Name() string { return "http/1-" + c.mapping.Version() }
 
 // Convert makes one canonical event.
 func (c *Converter) Convert(raw event.Raw) (normalizer.Converted, error) {
-	rec, mended, err := rawjson.ParseMended(raw.Body)
+	doc := c.docs.Get().(*rawjson.Doc)
+	defer func() { doc.Forget(); c.docs.Put(doc) }()
+	mended, err := doc.Parse(raw.Body, rawjson.All)
 	if err != nil {
 		return normalizer.Converted{}, fmt.Errorf("body: %w", err)
 	}
@@ -44,7 +50,7 @@ func (c *Converter) Convert(raw event.Raw) (normalizer.Converted, error) {
 	if name := raw.Header[mapping.HeaderPartitionName]; name != "" {
 		partition[name] = raw.Header[mapping.HeaderPartition]
 	}
-	vars := mapping.Vars(expr.NewRecord(rec), partition)
+	rec, vars := doc.Value(0), mapping.Vars(expr.NewOpenRecord(*doc), partition)
 	e := event.Event{MessageID: string(raw.ID)}
 	if e.EventType, err = c.mapping.Type(vars); err != nil {
 		return normalizer.Converted{}, err
@@ -66,14 +72,15 @@ func (c *Converter) Convert(raw event.Raw) (normalizer.Converted, error) {
 	if err != nil {
 		return normalizer.Converted{}, err
 	}
-	whole := len(payload) == len(rec) && &payload[0] == &rec[0]
-	payload, redacted := c.rules.Redact(payload)
+	// What is told of an event is what may be shown of its record.
+	shown, redacted := c.rules.RedactDoc(doc)
+	if whole := len(payload) == len(rec) && &payload[0] == &rec[0]; whole {
+		payload = shown
+	} else {
+		payload, redacted = c.rules.Redact(payload)
+	}
 	e.Payload = []byte(payload)
-	if !whole || redacted > 0 {
-		shown := payload
-		if !whole {
-			shown, _ = c.rules.Redact(rec)
-		}
+	if &shown[0] != &rec[0] {
 		vars = mapping.Vars(expr.NewRecord(shown), partition)
 	}
 	c.mapping.Describe(&e, vars)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 
 	"stackstream/internal/rawjson"
 )
@@ -34,13 +35,17 @@ func DefaultSecretKeys() []string {
 type Redactor struct {
 	keys     map[string]bool
 	suffixes []string
-	with     Mask // nil: Redacted
+	ends     *[1 << 16 / 64]uint64 // the last two letters that secret keys have
+	with     Mask                  // nil: Redacted
+	docs     *sync.Pool            // of *rawjson.Doc
 }
 
 // NewRedactor takes keys in any spelling: case, "-" and "_" make no difference, so that "admin_pass" is adminPass too,
 // and so do the prefixes "_context_" of oslo and "_obj_" of nova's objects. A "*" in front stands for any beginning.
 func NewRedactor(keys []string) (*Redactor, error) {
-	r := &Redactor{keys: map[string]bool{}}
+	r := &Redactor{
+		keys: map[string]bool{}, ends: new([1 << 16 / 64]uint64), docs: &sync.Pool{New: func() any { return new(rawjson.Doc) }},
+	}
 	var wrong []error
 	for _, key := range keys {
 		suffix, isSuffix := strings.CutPrefix(key, "*")
@@ -50,8 +55,10 @@ func NewRedactor(keys []string) (*Redactor, error) {
 			wrong = append(wrong, fmt.Errorf("secret_keys: %q: want a key, or * and the end of one", key))
 		case isSuffix:
 			r.suffixes = append(r.suffixes, plain)
+			r.endsWith(plain)
 		default:
 			r.keys[plain] = true
+			r.endsWith(plain)
 		}
 	}
 	return r, errors.Join(wrong...)
@@ -60,7 +67,21 @@ func NewRedactor(keys []string) (*Redactor, error) {
 // Redact returns v with secrets replaced and the number of values replaced; everything else is as it was, byte for byte
 // but for the escapes of a string in which something was replaced (half a surrogate pair in it becomes U+FFFD). What is no
 // secret is left: null, an empty value, true and false.
-func (r *Redactor) Redact(v rawjson.Value) (rawjson.Value, int) { return r.redact(v, 0) }
+func (r *Redactor) Redact(v rawjson.Value) (rawjson.Value, int) {
+	if len(v) == 0 {
+		return v, 0
+	}
+	doc := r.docs.Get().(*rawjson.Doc)
+	defer r.done(doc)
+	doc.Open(v, rawjson.All)
+	return r.redact(doc, 0)
+}
+
+// done takes a Doc back.
+func (r *Redactor) done(doc *rawjson.Doc) {
+	doc.Forget()
+	r.docs.Put(doc)
+}
 
 // Mask says what is shown as a string in the place of a secret, false where it stays: of a string what is between its
 // quotes, or a part of that; of anything else what stands there. Whole says that it is an object or a list.
@@ -70,7 +91,7 @@ type Mask func(secret []byte, whole bool) (shown string, ok bool)
 func (r *Redactor) Replace(v rawjson.Value, with Mask) rawjson.Value {
 	own := *r
 	own.with = with
-	shown, _ := own.redact(v, 0)
+	shown, _ := own.Redact(v)
 	return shown
 }
 
@@ -86,6 +107,9 @@ func (r *Redactor) shown(secret []byte, whole bool) (string, bool) {
 
 // matches tells whether the name is a secret key.
 func (r *Redactor) matches(name []byte) bool {
+	if end := lastTwo(name); r.ends[end/64]>>(end%64)&1 == 0 {
+		return false
+	}
 	var space [64]byte
 	plain := fold(space[:0], name)
 	if r.keys[string(plain)] {
@@ -97,6 +121,33 @@ func (r *Redactor) matches(name []byte) bool {
 		}
 	}
 	return false
+}
+
+// endsWith notes the last two letters of a key, so that other names need not be looked at closer.
+func (r *Redactor) endsWith(plain string) {
+	end := lastTwo([]byte(plain))
+	r.ends[end/64] |= 1 << (end % 64)
+	for before := uint16(0); len(plain) == 1 && before <= 0xff; before++ { // anything may stand before it
+		end = before<<8 | end&0xff
+		r.ends[end/64] |= 1 << (end % 64)
+	}
+}
+
+// lastTwo are the last two letters of a name as fold writes it.
+func lastTwo(name []byte) uint16 {
+	var letters [2]byte
+	for i, n := len(name)-1, 1; i >= 0 && n >= 0; i-- {
+		c := name[i]
+		if c == '-' || c == '_' {
+			continue
+		}
+		if c >= 'A' && c <= 'Z' {
+			c += 'a' - 'A'
+		}
+		letters[n] = c
+		n--
+	}
+	return uint16(letters[0])<<8 | uint16(letters[1])
 }
 
 // fold appends the name in lower case without "-" and "_", and without the prefixes of oslo and nova.

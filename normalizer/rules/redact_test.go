@@ -1,8 +1,11 @@
 package rules
 
 import (
+	"slices"
 	"strings"
 	"testing"
+
+	"pgregory.net/rapid"
 
 	"stackstream/internal/rawjson"
 )
@@ -147,4 +150,21 @@ func TestSecretKeysAreASetting(t *testing.T) {
 	if v, n := none.Redact(parse(t, `{"password":"x"}`)); n != 0 || string(v) != `{"password":"x"}` {
 		t.Errorf("%d: %s", n, v)
 	}
+}
+
+// A name that is not looked at closer is none.
+func TestNamesThatAreLeftOut(t *testing.T) {
+	name := rapid.StringMatching(`(_context_|_obj_)?[a-cA-C_-]{0,5}`)
+	rapid.Check(t, func(t *rapid.T) {
+		r, err := NewRedactor(rapid.SliceOfN(rapid.StringMatching(`\*?[a-cA-C_-]{0,2}[a-cA-C][a-cA-C_-]?`), 0, 3).Draw(t, "keys"))
+		if err != nil {
+			t.Skip(err)
+		}
+		n := name.Draw(t, "name")
+		plain := string(fold(nil, []byte(n)))
+		want := r.keys[plain] || slices.ContainsFunc(r.suffixes, func(s string) bool { return strings.HasSuffix(plain, s) })
+		if got := r.IsSecret(n); got != want {
+			t.Fatalf("%q is secret: %v", n, got)
+		}
+	})
 }

@@ -12,10 +12,9 @@ const maxWithin = 4
 // redaction goes through a value once and collects what to replace.
 type redaction struct {
 	*Redactor
-	v      rawjson.Value
+	doc    *rawjson.Doc
 	depth  int         // of strings in strings
 	within []container // the objects and lists that are open, the innermost last
-	hidden int         // all up to here is replaced already
 	edits  []edit
 	count  int
 }
@@ -29,11 +28,13 @@ type edit struct {
 // container is an object or a list that is being read: so far it has n names or elements.
 type container struct {
 	list   bool
-	n      int
+	named  bool // the value of a name comes next
+	secret bool // its label is a secret key
+	number bool // the second element is a number
 	next   role
-	secret bool            // its label is a secret key
-	number bool            // the second element is a number
-	values []rawjson.Token // what the label belongs to, where it is neither an object nor a list
+	n      int
+	end    int   // the number of the part behind it
+	values []int // what the label belongs to, where it is neither an object nor a list
 }
 
 // role says what a value is to its object or list.
@@ -47,35 +48,42 @@ const (
 	kind // of a triple
 )
 
-func (r *Redactor) redact(v rawjson.Value, depth int) (rawjson.Value, int) {
-	a := redaction{Redactor: r, v: v, depth: depth}
-	for t := range v.Tokens() {
-		if t.Start >= a.hidden {
-			a.read(t)
+func (r *Redactor) redact(doc *rawjson.Doc, depth int) (rawjson.Value, int) {
+	var space [16]container
+	a := redaction{Redactor: r, doc: doc, depth: depth, within: space[:0]}
+	for at := 0; at < doc.Len(); {
+		for len(a.within) > 0 && a.within[len(a.within)-1].end == at {
+			a.close()
 		}
+		at = a.read(at)
+	}
+	for len(a.within) > 0 {
+		a.close()
 	}
 	return a.result(), a.count
 }
 
-func (a *redaction) read(t rawjson.Token) {
-	switch t.Kind {
-	case rawjson.Name:
-		in := &a.within[len(a.within)-1]
+// read reads a part, and returns the number of the next one to read.
+func (a *redaction) read(at int) int {
+	if n := len(a.within); n > 0 && !a.within[n-1].list && !a.within[n-1].named {
+		in := &a.within[n-1]
 		in.n++
-		in.next = a.roleOf(a.v.NameOf(t))
-	case rawjson.CloseObject, rawjson.CloseArray:
-		last := len(a.within) - 1
-		closed := a.within[last]
-		a.within = a.within[:last]
-		for _, value := range closed.values {
-			if closed.isPair() {
-				a.hide(value.Start, value.End)
-			} else {
-				a.text(value)
-			}
+		in.next, in.named = a.roleOf(a.doc.Name(at)), true
+		return at + 1
+	}
+	return a.value(at)
+}
+
+func (a *redaction) close() {
+	last := len(a.within) - 1
+	closed := &a.within[last]
+	a.within = a.within[:last]
+	for _, value := range closed.values {
+		if closed.isPair() {
+			a.hide(value)
+		} else {
+			a.text(value)
 		}
-	default:
-		a.value(t)
 	}
 }
 
@@ -92,36 +100,41 @@ func (a *redaction) roleOf(name []byte) role {
 }
 
 // value reads a value, or where it begins.
-func (a *redaction) value(t rawjson.Token) {
+func (a *redaction) value(at int) int {
+	v := a.doc.Value(at)
+	scalar := !v.IsObject() && !v.IsArray()
 	var is role
 	if n := len(a.within); n > 0 {
 		in := &a.within[n-1]
 		is = in.takes()
-		if t.Kind == rawjson.Scalar {
-			text, isText := a.v[t.Start:t.End].TextBytes()
+		if scalar && is > secret {
+			text, isText := v.TextBytes()
 			switch is {
 			case label:
 				in.secret = isText && a.matches(text)
 			case kind:
-				in.number = !isText && a.v[t.Start:t.End].ID() != ""
+				in.number = !isText && v.ID() != ""
 			case labelled:
-				in.values = append(in.values, t)
-				return
+				in.values = append(in.values, at)
+				return at + 1
 			}
 		}
 	}
 	switch {
-	case is == secret && a.hide(t.Start, a.v.EndOf(t)):
-	case t.Kind == rawjson.Scalar:
-		a.text(t)
+	case is == secret && a.hide(at):
+		return a.doc.Next(at)
+	case scalar:
+		a.text(at)
 	default:
-		a.within = append(a.within, container{list: t.Kind == rawjson.OpenArray})
+		a.within = append(a.within, container{list: v.IsArray(), end: a.doc.Next(at)})
 	}
+	return at + 1
 }
 
 // takes returns what the value is that comes next.
 func (c *container) takes() role {
 	is := c.next
+	c.named = false
 	if c.list {
 		c.n++
 		switch {
@@ -139,27 +152,27 @@ func (c *container) takes() role {
 func (c *container) isPair() bool { return c.secret && (!c.list || c.n == 3) }
 
 // hide replaces a value that has something to hide.
-func (a *redaction) hide(start, end int) bool {
-	if value := a.v[start:end]; value.IsEmpty() || value[0] == 't' || value[0] == 'f' {
+func (a *redaction) hide(at int) bool {
+	value := a.doc.Value(at)
+	if value.IsEmpty() || value[0] == 't' || value[0] == 'f' {
 		return false
 	}
-	secret, isText := a.v[start:end].TextBytes()
+	secret, isText := value.TextBytes()
 	if !isText {
-		secret = a.v[start:end]
+		secret = value
 	}
-	shown, ok := a.shown(secret, !isText && a.v[start:end].ID() == "")
+	shown, ok := a.shown(secret, !isText && value.ID() == "")
 	if !ok {
 		return false
 	}
-	a.edits = append(a.edits, edit{start, end, rawjson.AppendQuoted(nil, shown)})
+	a.replace(at, shown)
 	a.count++
-	a.hidden = max(a.hidden, end)
 	return true
 }
 
 // text replaces what is secret in a string.
-func (a *redaction) text(t rawjson.Token) {
-	quoted := a.v[t.Start:t.End]
+func (a *redaction) text(at int) {
+	quoted := a.doc.Value(at)
 	if !mayHide(quoted) {
 		return
 	}
@@ -169,21 +182,27 @@ func (a *redaction) text(t rawjson.Token) {
 	}
 	shown, n := a.redactText(text, a.depth)
 	if n > 0 {
-		a.edits = append(a.edits, edit{t.Start, t.End, rawjson.AppendQuoted(nil, string(shown))})
+		a.replace(at, string(shown))
 		a.count += n
 	}
 }
 
+func (a *redaction) replace(at int, shown string) {
+	start, end := a.doc.Span(at)
+	a.edits = append(a.edits, edit{start, end, rawjson.AppendQuoted(nil, shown)})
+}
+
 func (a *redaction) result() rawjson.Value {
+	v := a.doc.Value(0)
 	if len(a.edits) == 0 {
-		return a.v
+		return v
 	}
 	slices.SortFunc(a.edits, func(x, y edit) int { return x.start - y.start }) // those of pairs came late
-	out := make([]byte, 0, len(a.v))
+	out := make([]byte, 0, len(v))
 	at := 0
 	for _, e := range a.edits {
-		out = append(append(out, a.v[at:e.start]...), e.with...)
+		out = append(append(out, v[at:e.start]...), e.with...)
 		at = e.end
 	}
-	return append(out, a.v[at:]...)
+	return append(out, v[at:]...)
 }

@@ -16,13 +16,9 @@ func mayHide(s []byte) bool { return bytes.IndexByte(s, '=') >= 0 || bytes.Index
 
 // redactText replaces secrets in the content of a string, and says how many there were.
 func (r *Redactor) redactText(text []byte, depth int) ([]byte, int) {
-	if depth < maxWithin {
-		if before, v, after := within(text); v != nil {
-			shown, n := r.redact(v, depth+1)
-			if n == 0 {
-				return text, 0
-			}
-			return slices.Concat(before, shown, after), n
+	if inner := bytes.TrimLeft(text, " \t\r\n"); depth < maxWithin && len(inner) > 0 && (inner[0] == '{' || inner[0] == '[') {
+		if shown, n, ok := r.redactWithin(text, inner, depth+1); ok {
+			return shown, n
 		}
 	}
 	var out []byte
@@ -56,18 +52,19 @@ func (r *Redactor) redactText(text []byte, depth int) ([]byte, int) {
 	return append(out, text[copied:]...), count
 }
 
-// within returns the JSON that a text holds, an object or a list, and the space around it; nil if it holds none or
-// something else, too.
-func within(text []byte) (before []byte, v rawjson.Value, after []byte) {
-	inner := bytes.TrimLeft(text, " \t\r\n")
-	if len(inner) == 0 || inner[0] != '{' && inner[0] != '[' {
-		return nil, nil, nil
+// redactWithin is redactText for a text that is JSON, an object or a list, with space around it; ok is false if it is something else,
+// too. Inner is the text without the space before it.
+func (r *Redactor) redactWithin(text, inner []byte, depth int) (shown []byte, n int, ok bool) {
+	doc := r.docs.Get().(*rawjson.Doc)
+	defer r.done(doc)
+	if !doc.Take(inner, rawjson.All) {
+		return nil, 0, false
 	}
-	v, mended, err := rawjson.ParseMended(inner)
-	if err != nil || mended > 0 {
-		return nil, nil, nil
+	v, n := r.redact(doc, depth)
+	if n == 0 {
+		return text, 0, true
 	}
-	return text[:len(text)-len(inner)], v, inner[len(v):]
+	return slices.Concat(text[:len(text)-len(inner)], v, inner[len(doc.Value(0)):]), n, true
 }
 
 // authority is the part of a URL with its users and hosts: "u:password@host:5672,u:password@host".

@@ -54,6 +54,9 @@ func New(c Config) (*Rules, error) {
 // Redact returns v with secrets replaced, and their number. See Redactor.
 func (r *Rules) Redact(v rawjson.Value) (rawjson.Value, int) { return r.redactor.Redact(v) }
 
+// RedactDoc is Redact for a value that was taken apart wholly.
+func (r *Rules) RedactDoc(doc *rawjson.Doc) (rawjson.Value, int) { return r.redactor.redact(doc, 0) }
+
 // Shown returns the members whose name is not a secret key.
 func (r *Rules) Shown(members rawjson.Object) rawjson.Object {
 	return slices.DeleteFunc(slices.Clone(members), func(m rawjson.Member) bool { return r.redactor.matches(m.Name) })
