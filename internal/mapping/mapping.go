@@ -158,10 +158,17 @@ func (m *Mapping) Version() string { return m.version }
 
 // Vars are the variables of the expressions for a record.
 func Vars(rec expr.Record, partition map[string]string) expr.Vars {
+	vars := make(expr.Vars, 2)
+	SetVars(vars, rec, partition)
+	return vars
+}
+
+// SetVars makes variables those of a record.
+func SetVars(vars expr.Vars, rec expr.Record, partition map[string]string) {
 	if partition == nil {
 		partition = map[string]string{}
 	}
-	return expr.Vars{"rec": rec, "partition": partition}
+	vars["rec"], vars["partition"] = rec, partition
 }
 
 // Record is the record of variables that Vars made.

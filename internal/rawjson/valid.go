@@ -151,7 +151,15 @@ func (s *scanner) name(i int, keep bool) int {
 
 // stringIn returns the index behind the string that begins at i, -1 if it is none.
 func stringIn(text []byte, i int) int {
-	for i++; ; i++ {
+	if i++; i+8 <= len(text) { // most names are short
+		found := special(binary.LittleEndian.Uint64(text[i:]))
+		at := i + bits.TrailingZeros64(found)/8
+		if found != 0 && text[at] == '"' {
+			return at + 1
+		}
+		i = at
+	}
+	for ; ; i++ {
 		if i = plainUntil(text, i); i >= len(text) {
 			return -1
 		}
@@ -184,12 +192,8 @@ func hexDigit(c byte) bool {
 
 // plainUntil is the index of the first quote, backslash or control character from i on, or the length.
 func plainUntil(text []byte, i int) int {
-	const ones, high = 0x0101010101010101, 0x8080808080808080
 	for ; i+8 <= len(text); i += 8 {
-		x := binary.LittleEndian.Uint64(text[i:])
-		quote, slash := x^ones*'"', x^ones*'\\'
-		// The highest bit of each byte that is 0 in quote or slash, or below ' ' in x; above the first of them it may be wrong.
-		if found := ((x-ones*' ')&^x | (quote-ones)&^quote | (slash-ones)&^slash) & high; found != 0 {
+		if found := special(binary.LittleEndian.Uint64(text[i:])); found != 0 {
 			return i + bits.TrailingZeros64(found)/8
 		}
 	}
@@ -199,6 +203,15 @@ func plainUntil(text []byte, i int) int {
 		}
 	}
 	return i
+}
+
+// special has the highest bit of each of eight bytes that is a quote, a backslash or a control character; above the first of them it
+// may be wrong.
+func special(x uint64) uint64 {
+	const ones, high = 0x0101010101010101, 0x8080808080808080
+	quote, slash := x^ones*'"', x^ones*'\\'
+	// A byte that is 0 in quote or slash, or below ' ' in x.
+	return ((x-ones*' ')&^x | (quote-ones)&^quote | (slash-ones)&^slash) & high
 }
 
 func wordIn(text []byte, i int, word string) int {

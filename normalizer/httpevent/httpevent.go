@@ -25,14 +25,28 @@ func Format(p event.Provider) string { return "http/" + string(p) }
 type Converter struct {
 	rules   *rules.Rules
 	mapping *mapping.Mapping
-	docs    *sync.Pool // of *rawjson.Doc, one for each record that is being converted
+	desks   *sync.Pool // of *desk, one for each record that is being converted
+}
+
+// desk is where a record is converted.
+type desk struct {
+	doc  rawjson.Doc
+	vars expr.Vars
+	none map[string]string // the partition of most
+}
+
+func (d *desk) clear() {
+	d.doc.Forget()
+	clear(d.vars)
 }
 
 var _ normalizer.Converter = (*Converter)(nil)
 
 // New takes the rules that all converters share, and the mapping.
 func New(r *rules.Rules, m *mapping.Mapping) *Converter {
-	return &Converter{rules: r, mapping: m, docs: &sync.Pool{New: func() any { return new(rawjson.Doc) }}}
+	return &Converter{rules: r, mapping: m, desks: &sync.Pool{
+		New: func() any { return &desk{vars: expr.Vars{}, none: map[string]string{}} },
+	}}
 }
 
 // Name returns "http/1-" and a version of the mapping.
@@ -40,17 +54,23 @@ func (c *Converter) Name() string { return "http/1-" + c.mapping.Version() }
 
 // Convert makes one canonical event.
 func (c *Converter) Convert(raw event.Raw) (normalizer.Converted, error) {
-	doc := c.docs.Get().(*rawjson.Doc)
-	defer func() { doc.Forget(); c.docs.Put(doc) }()
+	at := c.desks.Get().(*desk)
+	defer c.desks.Put(at)
+	defer at.clear()
+	return c.convert(raw, at)
+}
+
+func (c *Converter) convert(raw event.Raw, desk *desk) (normalizer.Converted, error) {
+	doc, partition := &desk.doc, desk.none
 	mended, err := doc.Parse(raw.Body, rawjson.All)
 	if err != nil {
 		return normalizer.Converted{}, fmt.Errorf("body: %w", err)
 	}
-	partition := map[string]string{}
 	if name := raw.Header[mapping.HeaderPartitionName]; name != "" {
-		partition[name] = raw.Header[mapping.HeaderPartition]
+		partition = map[string]string{name: raw.Header[mapping.HeaderPartition]}
 	}
-	rec, vars := doc.Value(0), mapping.Vars(expr.NewOpenRecord(*doc), partition)
+	rec, vars := doc.Value(0), desk.vars
+	mapping.SetVars(vars, expr.NewOpenRecord(*doc), partition)
 	e := event.Event{MessageID: string(raw.ID)}
 	if e.EventType, err = c.mapping.Type(vars); err != nil {
 		return normalizer.Converted{}, err
@@ -81,7 +101,7 @@ func (c *Converter) Convert(raw event.Raw) (normalizer.Converted, error) {
 	}
 	e.Payload = []byte(payload)
 	if &shown[0] != &rec[0] {
-		vars = mapping.Vars(expr.NewRecord(shown), partition)
+		mapping.SetVars(vars, expr.NewRecord(shown), partition)
 	}
 	c.mapping.Describe(&e, vars)
 	if e.Message == rules.Redacted {

@@ -120,7 +120,9 @@ func isWord(s string) bool {
 type patterns struct {
 	n     int
 	exact map[string]entry
-	globs []entry
+	// globs are those that may fit what begins with a letter; anything are those that may fit what begins with any other.
+	globs    map[byte][]entry
+	anything []entry
 }
 
 type entry struct {
@@ -134,7 +136,7 @@ func (p *patterns) add(where, value string, types []string) error {
 		return fmt.Errorf("%s: types is empty", where)
 	}
 	if p.exact == nil {
-		p.exact = map[string]entry{}
+		p.exact, p.globs = map[string]entry{}, map[byte][]entry{}
 	}
 	var wrong error
 	for _, pattern := range types {
@@ -143,7 +145,7 @@ func (p *patterns) add(where, value string, types []string) error {
 		case pattern == "" || strings.ContainsAny(pattern, " \t\n?[]"):
 			wrong = errors.Join(wrong, fmt.Errorf("%s: type %q: want an event type, with * for any text", where, pattern))
 		case strings.Contains(pattern, "*"):
-			p.globs = append(p.globs, entry{order: p.n, parts: strings.Split(pattern, "*"), value: value})
+			p.glob(entry{order: p.n, parts: strings.Split(pattern, "*"), value: value})
 		default:
 			if _, earlier := p.exact[pattern]; !earlier {
 				p.exact[pattern] = entry{order: p.n, value: value}
@@ -153,9 +155,30 @@ func (p *patterns) add(where, value string, types []string) error {
 	return wrong
 }
 
+func (p *patterns) glob(e entry) {
+	if first := e.parts[0]; first != "" {
+		if _, others := p.globs[first[0]]; !others {
+			p.globs[first[0]] = slices.Clone(p.anything)
+		}
+		p.globs[first[0]] = append(p.globs[first[0]], e)
+		return
+	}
+	for letter := range p.globs {
+		p.globs[letter] = append(p.globs[letter], e)
+	}
+	p.anything = append(p.anything, e)
+}
+
 func (p *patterns) find(eventType string) string {
 	exact, ok := p.exact[eventType]
-	for _, g := range p.globs {
+	globs := p.anything
+	if eventType != "" {
+		if some, found := p.globs[eventType[0]]; found {
+			globs = some
+		}
+	}
+	for i := range globs {
+		g := &globs[i]
 		if ok && g.order > exact.order {
 			break
 		}

@@ -31,7 +31,7 @@ func (c Config) Validate() error {
 
 // Rules are ready to be applied, by any number of goroutines.
 type Rules struct {
-	subjects []subject
+	subjects map[byte][]subject // by the letter that the type of the event begins with
 	parts    []lookup
 	table    *table
 	redactor *Redactor
@@ -48,7 +48,11 @@ func New(c Config) (*Rules, error) {
 	if err := errors.Join(tableErr, keysErr); err != nil {
 		return nil, err
 	}
-	return &Rules{subjects: newSubjects(), parts: newParts(), table: t, redactor: r}, nil
+	subjects := map[byte][]subject{}
+	for _, s := range newSubjects() {
+		subjects[s.prefix[0]] = append(subjects[s.prefix[0]], s)
+	}
+	return &Rules{subjects: subjects, parts: newParts(), table: t, redactor: r}, nil
 }
 
 // Redact returns v with secrets replaced, and their number. See Redactor.
@@ -66,9 +70,16 @@ func (r *Rules) Shown(members rawjson.Object) rawjson.Object {
 // things up in, the most trustworthy first: the members of the redacted payload, and what else the source told.
 func (r *Rules) Apply(e *event.Event, docs ...rawjson.Object) {
 	f := &facts{event: e, docs: docs}
-	e.Targets = f.targets(r.subjects, r.parts)
+	e.Targets = f.targets(r.subjects[firstLetter(e.EventType)], r.parts)
 	e.ChainID = f.chainID()
 	e.Group, e.Level = r.table.lookUp(e.EventType, e.Priority)
+}
+
+func firstLetter(eventType string) byte {
+	if eventType == "" {
+		return 0
+	}
+	return eventType[0]
 }
 
 // chainID joins the events of one operation: nova's reservation where there is one, else the API request.

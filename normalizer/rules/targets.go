@@ -166,19 +166,30 @@ func newParts() []lookup {
 	}
 }
 
+// fewTargets is up to how many are gone through to find one.
+const fewTargets = 16
+
 // targets names what the event touched: first what it is about, then the parts it mentions, the project last. No
 // target comes twice.
 func (f *facts) targets(subjects []subject, parts []lookup) []event.Target {
 	var out []event.Target
-	have := map[event.Target]bool{}
+	var have map[event.Target]bool // nil as long as there are few
 	add := func(kind, id string) {
 		id = targetID(kind, id)
 		t := event.Target{Kind: kind, ID: id}
-		if id == "" || have[t] {
+		if id == "" || have[t] || have == nil && slices.Contains(out, t) {
 			return
 		}
-		have[t] = true
 		out = append(out, t)
+		switch {
+		case have != nil:
+			have[t] = true
+		case len(out) == fewTargets:
+			have = map[event.Target]bool{}
+			for _, t := range out {
+				have[t] = true
+			}
+		}
 	}
 	collect := func(l lookup, all bool) {
 		for _, path := range l.paths {
