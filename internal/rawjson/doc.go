@@ -124,7 +124,13 @@ func (d *Doc) Len() int { return len(d.parts) }
 func (d *Doc) Known(at int) bool { return d.Next(at) > at+1 }
 
 // Name is the decoded name of a member. It may share memory with the document.
-func (d *Doc) Name(at int) []byte { return unquoteBytes(d.Value(at)) }
+func (d *Doc) Name(at int) []byte {
+	quoted := d.Value(at)
+	if !d.escaped {
+		return quoted[1 : len(quoted)-1]
+	}
+	return unquoteBytes(quoted)
+}
 
 // Member is the last member of an object with that name, as JSON readers do it, -1 if there is none.
 func (d *Doc) Member(at int, name string) int {

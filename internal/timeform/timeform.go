@@ -170,6 +170,14 @@ func (f Form) Parse(text string) (time.Time, error) {
 }
 
 func parseNumber(text string, unit time.Duration) (time.Time, error) {
+	if n, err := strconv.ParseInt(text, 10, 64); err == nil && len(text) <= 40 { // as nearly all are
+		perSecond := int64(time.Second / unit)
+		s, rest := n/perSecond, n%perSecond
+		if rest < 0 {
+			s, rest = s-1, rest+perSecond
+		}
+		return inRange(s, rest*int64(unit))
+	}
 	if len(text) > 40 || strings.ContainsAny(text, "/xXpPbBoO_") {
 		return time.Time{}, errors.New("is no number")
 	}
@@ -191,11 +199,14 @@ func parseNumber(text string, unit time.Duration) (time.Time, error) {
 	if !seconds.IsInt64() {
 		return time.Time{}, errors.New("is out of range")
 	}
-	s := seconds.Int64()
-	if s < -62135596800 || s > 253402300799 { // the years 1 to 9999
+	return inRange(seconds.Int64(), rest.Int64())
+}
+
+func inRange(seconds, nanos int64) (time.Time, error) {
+	if seconds < -62135596800 || seconds > 253402300799 { // the years 1 to 9999
 		return time.Time{}, errors.New("is out of range")
 	}
-	return time.Unix(s, rest.Int64()).UTC(), nil
+	return time.Unix(seconds, nanos).UTC(), nil
 }
 
 // Forms are ways to write a time that are tried in order.

@@ -1,6 +1,7 @@
 package timeform_test
 
 import (
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -102,6 +103,19 @@ func TestRoundTrip(t *testing.T) {
 		}
 		if got.After(at) || at.Sub(got) >= form.Step() {
 			t.Fatalf("%s was written %s and read as %s", at, text, got)
+		}
+	})
+}
+
+// A whole number is the time that it is with a fraction of nothing.
+func TestWholeNumbers(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		form := rapid.SampledFrom([]timeform.Form{timeform.Unix, timeform.UnixMS, timeform.UnixUS, timeform.UnixNS}).Draw(t, "form")
+		text := rapid.SampledFrom([]string{"", "+", "0", "-00"}).Draw(t, "sign") + strconv.FormatUint(rapid.Uint64().Draw(t, "n"), 10)
+		got, err := form.Parse(text)
+		want, wantErr := form.Parse(text + ".0")
+		if !got.Equal(want) || (err == nil) != (wantErr == nil) {
+			t.Fatalf("%s is %v, %v, want %v, %v", text, got, err, want, wantErr)
 		}
 	})
 }

@@ -173,13 +173,10 @@ func (a *redaction) hide(at int) bool {
 // text replaces what is secret in a string.
 func (a *redaction) text(at int) {
 	quoted := a.doc.Value(at)
-	if !mayHide(quoted) {
+	if quoted[0] != '"' || !mayHide(quoted) {
 		return
 	}
-	text, isText := quoted.TextBytes()
-	if !isText {
-		return
-	}
+	text, _ := quoted.TextBytes()
 	shown, n := a.redactText(text, a.depth)
 	if n > 0 {
 		a.replace(at, string(shown))
