@@ -21,18 +21,15 @@ func conditional(e ast.Expr) *condition {
 	if e.Kind() != ast.CallKind {
 		return nil
 	}
-	call := e.AsCall()
-	args := call.Args()
-	c := &condition{operator: call.FunctionName()}
+	args := e.AsCall().Args()
+	c := &condition{operator: e.AsCall().FunctionName()}
 	switch c.operator {
 	case operators.LogicalNot:
-		c.left = conditional(args[0])
-		if c.left == nil {
+		if c.left = conditional(args[0]); c.left == nil {
 			return nil
 		}
 	case operators.LogicalAnd, operators.LogicalOr:
-		c.left, c.right = conditional(args[0]), conditional(args[1])
-		if c.left == nil || c.right == nil {
+		if c.left, c.right = conditional(args[0]), conditional(args[1]); c.left == nil || c.right == nil || len(args) > 2 {
 			return nil
 		}
 	case operators.Equals, operators.NotEquals:

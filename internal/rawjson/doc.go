@@ -99,7 +99,8 @@ func (d *Doc) Inner(at int, text []byte) Doc {
 	if text == nil {
 		text = d.Value(at)
 	}
-	return Doc{text: text, parts: d.parts[at : p.next-d.first : p.next-d.first], from: p.start, first: d.first + uint32(at), escaped: d.escaped}
+	next := d.Next(at)
+	return Doc{text: text, parts: d.parts[at:next:next], from: p.start, first: d.first + uint32(at), escaped: d.escaped}
 }
 
 // Value is a part. A name has its quotes.
