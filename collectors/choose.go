@@ -31,6 +31,9 @@ func (c *chooser) choose(ctx context.Context) (Candidate, event.Choice, error) {
 		if err != nil {
 			return Candidate{}, choice, fmt.Errorf("read the choice of source: %w", err)
 		}
+		if choice.Paused != nil {
+			return Candidate{Kind: choice.Kind}, choice, nil // nobody is asked, and another choice would have no pause
+		}
 		candidate, next, err := c.decide(ctx, choice)
 		if err != nil || next == nil {
 			return candidate, choice, err

@@ -44,6 +44,8 @@ type Shard struct {
 	// New makes the source. It is called for each run, and to ask whether the service is available: report, which is
 	// never nil, is then not listened to.
 	New func(report Report) (Source, error)
+	// Manual is for operators who change a cursor.
+	Manual Manual
 }
 
 // Deps is what a Collector needs of the outside.

@@ -141,7 +141,8 @@ func (k *kept) keep(ctx context.Context, open func(context.Context) (event.RawCu
 		if err == nil {
 			k.forget(cursor.Position)
 		}
-		if err == nil && cursor.Position > 0 && (k.list == nil || cursor.Position >= k.read+keepBehind) {
+		rewound := cursor.DedupeFrom < k.from
+		if err == nil && cursor.Position > 0 && (k.list == nil || rewound || cursor.Position >= k.read+keepBehind) {
 			if err = k.refresh(ctx, cursor.DedupeFrom, cursor.Sequence); err == nil {
 				k.read = cursor.Position
 			}

@@ -36,9 +36,18 @@ func PauseReason(err error) string {
 	return err.Error()
 }
 
+// What may be done by command.
+const (
+	VerbPause     = "pause"
+	VerbResume    = "resume"
+	VerbRewind    = "rewind"     // a source reads again from an earlier time
+	VerbSet       = "set"        // a source goes on from elsewhere, or has another watermark
+	VerbAcceptGap = "accept-gap" // the normalizer goes on behind what is gone
+)
+
 // Command is the trace of what an operator did to a record, written in the same atomic batch as the record.
 type Command struct {
-	// Verb is what was done: "pause", "resume", "set", "rewind", "accept-gap", …
+	// Verb is what was done, one of the above or another.
 	Verb string    `json:"verb"`
 	By   string    `json:"by,omitempty"`
 	Why  string    `json:"why,omitempty"`
@@ -48,6 +57,39 @@ type Command struct {
 	After  json.RawMessage `json:"after,omitempty"`
 	// Note says in words what it meant: the events that are lost for good, for instance.
 	Note string `json:"note,omitempty"`
+	// Gaps are the raw events that will never be normalized.
+	Gaps []RawGap `json:"gaps,omitempty"`
+}
+
+// RawGap is a row of raw events of a source that are gone from RAW and were not normalized.
+type RawGap struct {
+	Source Source `json:"source"`
+	From   Seq    `json:"from"`
+	To     Seq    `json:"to"`
+	// After and Before are when the events around them were received, as far as that is known.
+	After  time.Time `json:"after,omitzero"`
+	Before time.Time `json:"before,omitzero"`
+}
+
+// Events is how many they are.
+func (g RawGap) Events() uint64 { return uint64(g.To-g.From) + 1 }
+
+// String is "events 3 to 7 of source panko, received from … to …".
+func (g RawGap) String() string {
+	text := fmt.Sprintf("events %d to %d of source %s", g.From, g.To, g.Source)
+	if g.From == g.To {
+		text = fmt.Sprintf("event %d of source %s", g.From, g.Source)
+	}
+	after, before := g.After.UTC().Format(time.RFC3339), g.Before.UTC().Format(time.RFC3339)
+	switch {
+	case !g.After.IsZero() && !g.Before.IsZero():
+		text += fmt.Sprintf(", received from %s to %s", after, before)
+	case !g.Before.IsZero():
+		text += ", received up to " + before
+	case !g.After.IsZero():
+		text += ", received from " + after + " on"
+	}
+	return text
 }
 
 // A record is written with the lowest format that what is in it needs.

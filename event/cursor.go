@@ -52,8 +52,44 @@ type RawCursor struct {
 	WrittenAt time.Time `json:"written_at"`
 	// Paused: an operator has stopped this source.
 	Paused *Pause `json:"paused,omitempty"`
+	// Rewound: an operator has had the source read again.
+	Rewound *Rewound `json:"rewound,omitempty"`
 	// Sequence is the stream sequence of this record, 0 if it was never written. It is not part of the record.
 	Sequence StreamSeq `json:"-"`
+}
+
+// Rewound says from where on a source reads again what lies behind a time.
+type Rewound struct {
+	// Position is the last event that was collected before.
+	Position Seq `json:"position"`
+	// To: what is up to it in RAW may lack events that are later than this.
+	To time.Time `json:"to"`
+}
+
+// Rewind has the record say that the source, whose Cursor the caller has moved back, reads again from a time on. identities is
+// the first event in RAW that it may show again, 0 if there is none, and normalized how far its events are normalized.
+func (c *RawCursor) Rewind(to time.Time, identities StreamSeq, normalized Seq) {
+	if c.Floor.After(to) {
+		c.Floor = to
+	}
+	if identities > 0 {
+		c.DedupeFrom = min(c.DedupeFrom, identities)
+	}
+	if c.Watermark.After(to) {
+		c.Claim(to, normalized)
+	}
+}
+
+// Claim sets the watermark. What is normalized up to then is not claimed for more until what comes next is.
+func (c *RawCursor) Claim(at time.Time, normalized Seq) {
+	if at.Before(c.Watermark) {
+		rewound := Rewound{Position: c.Position, To: at}
+		if before := c.Rewound; before != nil && normalized <= before.Position {
+			rewound.To = earlier(at, before.To)
+		}
+		c.Rewound = &rewound
+	}
+	c.Watermark = at
 }
 
 // NormalizedCursor stands behind the normalized events and dead letters of one provider, written in the same atomic
@@ -102,6 +138,7 @@ type Seen struct {
 	ID       ID
 	Source   Source
 	Time     time.Time // zero where the source gave none
+	Received time.Time
 	Seq      Seq
 	Sequence StreamSeq
 }

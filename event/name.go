@@ -18,6 +18,15 @@ func (s Source) Kind() string {
 	return kind
 }
 
+// Job tells whether what comes through the source was asked for by an operator: a job that ends, and no event service.
+func (s Source) Job() bool { return s == SourceRedrive || strings.HasPrefix(string(s), jobBackfill) }
+
+// jobBackfill is what the sources of backfills begin with.
+const jobBackfill = "backfill-"
+
+// Of tells whether the source is of a kind: the one of its name, or a shard of it.
+func (s Source) Of(kind string) bool { return s.Kind() == kind }
+
 // maxToken is the length a name may have; it keeps subjects and consumer names well under the server's limits.
 const maxToken = 63
 

@@ -70,6 +70,19 @@ func RawCommandsSubject(p Provider, s Source) string {
 // NormalizedCommandsSubject has the commands that changed the NormalizedCursor of a provider.
 func NormalizedCommandsSubject(p Provider) string { return NormalizedCursorSubject(p) + suffixCommands }
 
+// CommandsOf returns what the commands on a stored subject are about: the provider, and the source unless it is the choice or
+// the NormalizedCursor that they changed.
+func CommandsOf(subject string) (p Provider, s Source, ok bool) {
+	rest, ok := strings.CutSuffix(subject, suffixCommands)
+	if !ok {
+		return "", "", false
+	}
+	if p, s, ok = SubjectProvider(rest); s == noSource {
+		s = ""
+	}
+	return p, s, ok
+}
+
 // IsCommands tells whether a stored subject has commands.
 func IsCommands(subject string) bool {
 	return strings.HasPrefix(subject, prefixCursor) && strings.HasSuffix(subject, suffixCommands)

@@ -32,16 +32,26 @@ func NewWatermark(p Provider, s Source, raw RawCursor, norm SourcePosition) Wate
 	}
 	if norm.Position >= raw.Position {
 		// Nothing lies between: what is collected is normalized, up to the same time.
-		if raw.Watermark.After(norm.Watermark) {
-			w.NormalizedTime = raw.Watermark
-		}
+		w.NormalizedTime = raw.Watermark
 		return w
+	}
+	// What a source reads again after it was rewound may lie before what was normalized then.
+	w.NormalizedTime = earlier(w.NormalizedTime, raw.Watermark)
+	if raw.Rewound != nil && norm.Position <= raw.Rewound.Position {
+		w.NormalizedTime = earlier(w.NormalizedTime, raw.Rewound.To)
 	}
 	w.LagEvents = uint64(raw.Position - norm.Position)
 	if norm.Position > 0 && raw.Received.After(norm.Received) {
 		w.Lag = raw.Received.Sub(norm.Received)
 	}
 	return w
+}
+
+func earlier(a, b time.Time) time.Time {
+	if b.Before(a) {
+		return b
+	}
+	return a
 }
 
 // Role says which half of the pipeline a Status is about.

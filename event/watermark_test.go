@@ -16,6 +16,10 @@ func TestNewWatermark(t *testing.T) {
 	raw := event.RawCursor{
 		Position: 10, Received: at(8), Progress: event.Progress{Watermark: at(9)}, WrittenAt: at(10), Owner: "host-1",
 	}
+	rewound := raw
+	rewound.Watermark, rewound.Rewound = at(4), &event.Rewound{Position: 10, To: at(4)}
+	reread := rewound
+	reread.Position, reread.Received, reread.Watermark = 12, at(19), at(20)
 	tests := []struct {
 		name string
 		raw  event.RawCursor
@@ -45,7 +49,29 @@ func TestNewWatermark(t *testing.T) {
 		{
 			"the two cursors were not read at the same moment", raw,
 			event.SourcePosition{Position: 12, Received: at(15), Watermark: at(14)},
-			event.Watermark{Collected: 10, Normalized: 12, CollectedTime: at(9), NormalizedTime: at(14)},
+			event.Watermark{Collected: 10, Normalized: 12, CollectedTime: at(9), NormalizedTime: at(9)},
+		},
+		{
+			"rewound, and nothing was read again", rewound, event.SourcePosition{Position: 10, Received: at(8), Watermark: at(9)},
+			event.Watermark{Collected: 10, Normalized: 10, CollectedTime: at(4), NormalizedTime: at(4)},
+		},
+		{
+			"rewound before all was normalized", rewound, event.SourcePosition{Position: 9, Received: at(7), Watermark: at(9)},
+			event.Watermark{
+				Collected: 10, Normalized: 9, CollectedTime: at(4), NormalizedTime: at(4), LagEvents: 1, Lag: time.Second,
+			},
+		},
+		{
+			"rewound, and read again further than before", reread, event.SourcePosition{Position: 10, Received: at(8), Watermark: at(9)},
+			event.Watermark{
+				Collected: 12, Normalized: 10, CollectedTime: at(20), NormalizedTime: at(4), LagEvents: 2, Lag: 11 * time.Second,
+			},
+		},
+		{
+			"and some of that is normalized", reread, event.SourcePosition{Position: 11, Received: at(18), Watermark: at(6)},
+			event.Watermark{
+				Collected: 12, Normalized: 11, CollectedTime: at(20), NormalizedTime: at(6), LagEvents: 1, Lag: time.Second,
+			},
 		},
 	}
 	for _, tt := range tests {

@@ -49,6 +49,25 @@ func ConsumerName(p event.Provider) string { return "normalizer-" + string(p) }
 // stream holds fewer events of a source than were not normalized. A gap that does not show in these numbers ends the Reader
 // with event.Expired at the event behind it. event.Unavailable and event.Invalid: nothing is known of the data.
 func (f *Feed) Open(ctx context.Context, p event.Provider, from event.NormalizedCursor) (*Reader, error) {
+	info, err := f.check(ctx, p, from)
+	if err != nil {
+		return nil, err
+	}
+	consumer, err := f.place(ctx, p, from.RawSeq+1)
+	if err != nil {
+		return nil, err
+	}
+	return newReader(f.raw.c, p, from, event.RawStream{Created: info.Created}, consumer)
+}
+
+// Check says what Open would find by a cursor, and opens nothing.
+func (f *Feed) Check(ctx context.Context, p event.Provider, from event.NormalizedCursor) error {
+	_, err := f.check(ctx, p, from)
+	return err
+}
+
+// check compares a cursor with the stream, and returns what it knows of that.
+func (f *Feed) check(ctx context.Context, p event.Provider, from event.NormalizedCursor) (*natsjs.StreamInfo, error) {
 	// The cursors come before the counts: what is collected in between can only make the stream look fuller.
 	cursors, err := (&Memory{raw: f.raw}).Cursors(ctx, p)
 	if err != nil {
@@ -81,11 +100,7 @@ func (f *Feed) Open(ctx context.Context, p event.Provider, from event.Normalized
 	if err := checkHeld(op, p, cursors, from, info.State.Subjects); err != nil {
 		return nil, err
 	}
-	consumer, err := f.place(ctx, p, from.RawSeq+1)
-	if err != nil {
-		return nil, err
-	}
-	return newReader(f.raw.c, p, from, event.RawStream{Created: info.Created}, consumer)
+	return info, nil
 }
 
 // checkCollected refuses a stream whose sources are behind what was normalized of them. A cursor may come from a replica

@@ -60,7 +60,9 @@ func (m *Memory) Identities(ctx context.Context, p event.Provider, from, upTo ev
 			if err != nil {
 				return foreign.pass(err)
 			}
-			yield(event.Seen{ID: raw.ID, Source: raw.Source, Time: raw.Time, Seq: raw.Seq, Sequence: raw.Sequence})
+			yield(event.Seen{
+			ID: raw.ID, Source: raw.Source, Time: raw.Time, Received: raw.Received, Seq: raw.Seq, Sequence: raw.Sequence,
+		})
 			return nil
 		},
 	}

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"maps"
 	"slices"
 
 	"stackstream/event"
@@ -61,19 +60,4 @@ func (l *Log) readNormalizedCursor(ctx context.Context, p event.Provider) (event
 	}
 	cursor.Sequence = m.Sequence
 	return cursor, nil
-}
-
-// Providers returns every provider that has a record in EVENTS_RAW, in order.
-func (c *Client) Providers(ctx context.Context) ([]event.Provider, error) {
-	subjects, err := c.subjects(ctx, event.StreamRaw, "events.cursor.raw.>")
-	if err != nil {
-		return nil, err
-	}
-	found := map[event.Provider]bool{}
-	for _, subject := range subjects {
-		if p, _, ok := event.SubjectProvider(subject); ok {
-			found[p] = true
-		}
-	}
-	return slices.Sorted(maps.Keys(found)), nil
 }

@@ -14,7 +14,8 @@ import (
 type session struct {
 	*worker
 	cursor   event.NormalizedCursor
-	opened   bool // the cursor and the feed are
+	began    bool // the cursor was read
+	opened   bool // and the feed is open
 	progress bool // a batch was committed
 }
 
@@ -31,6 +32,7 @@ func (s *session) run(ctx context.Context) error {
 	if s.cursor, err = s.committer.Open(ctx); err != nil {
 		return fmt.Errorf("open cursor: %w", err)
 	}
+	s.began = true
 	reader, err := s.cfg.Feed.Open(ctx, s.provider, s.cursor)
 	if err != nil {
 		return fmt.Errorf("open feed: %w", err)
@@ -62,7 +64,23 @@ func (s *session) run(ctx context.Context) error {
 func (s *session) commit(ctx context.Context, reader Reader, batches <-chan batch) error {
 	draining, stop := drainContext(ctx)
 	defer stop()
-	for b := range batches {
+	idle := time.NewTicker(lookIdle)
+	defer idle.Stop()
+	for {
+		var b batch
+		var more bool
+		select {
+		case b, more = <-batches:
+		case <-idle.C:
+			if err := s.look(ctx); err != nil {
+				return err
+			}
+			continue
+		}
+		if !more {
+			return nil
+		}
+		idle.Reset(lookIdle)
 		if len(b.outcomes) > 0 {
 			start := time.Now()
 			cursor, err := s.committer.Commit(draining, b.outcomes, reader.Stream())
@@ -80,6 +98,20 @@ func (s *session) commit(ctx context.Context, reader Reader, batches <-chan batc
 			// The next one covers it.
 			s.log.Debug().Err(err).Uint64("raw_seq", uint64(b.last)).Msg("acknowledgement lost")
 		}
+	}
+}
+
+// lookIdle is how often the cursor is looked at while there is nothing to write: an operator may have paused the provider.
+const lookIdle = 30 * time.Second
+
+// look reads the cursor, which nobody but us should have written.
+func (s *session) look(ctx context.Context) error {
+	cursor, err := s.committer.Open(ctx)
+	switch {
+	case err != nil:
+		return fmt.Errorf("open cursor: %w", err)
+	case cursor.Sequence != s.cursor.Sequence:
+		return &event.Error{Kind: event.Fenced, Op: "look at the cursor", Last: cursor.Sequence}
 	}
 	return nil
 }

@@ -90,6 +90,9 @@ const believed = 30 * time.Second
 // lookPaused is how often a provider that an operator has paused is looked at, whether it may go on.
 const lookPaused = 5 * time.Second
 
+// lookMended is how often the cursor of a provider that has stopped is looked at, whether an operator has mended it.
+const lookMended = 5 * time.Second
+
 // work runs one session after the other until ctx ends: each reads the cursor and goes on from there. It returns an error
 // only for what a newer version has written, for which that version should have the lease.
 func (w *worker) work(ctx context.Context) error {
@@ -136,7 +139,10 @@ func (w *worker) work(ctx context.Context) error {
 			if isNewer(err) {
 				return err
 			}
-			wait(ctx, stopped.NextBackOff())
+			if w.moved(ctx, &s, stopped.NextBackOff()) {
+				stopped.Reset()
+				missing = false
+			}
 		default:
 			if kind == event.Fenced {
 				w.cfg.Hooks.fenced(w.provider)
@@ -146,6 +152,23 @@ func (w *worker) work(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// moved waits for a while, or until the cursor of a session is no longer the one it began with: an operator has mended it. It
+// tells whether that is so.
+func (w *worker) moved(ctx context.Context, s *session, limit time.Duration) bool {
+	end := time.Now().Add(limit)
+	for left := limit; left > 0; left = time.Until(end) {
+		wait(ctx, min(lookMended, left))
+		if ctx.Err() != nil {
+			return false
+		}
+		now, err := w.committer.Open(ctx)
+		if event.KindOf(err) == event.Paused || err == nil && (!s.began || now.Sequence != s.cursor.Sequence) {
+			return true
+		}
+	}
+	return false
 }
 
 // isNewer tells whether err comes from something that a newer version of stackstream has written.

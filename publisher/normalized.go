@@ -140,9 +140,9 @@ func (n *Normalized) next(outcomes []event.Outcome, raw event.RawStream) event.N
 		at := c.Sources[r.Source]
 		if r.Seq > at.Position {
 			at.Position, at.Received = r.Seq, r.Received
-		}
-		if r.Watermark.After(at.Watermark) {
-			at.Watermark = r.Watermark
+			if !r.Watermark.IsZero() {
+				at.Watermark = r.Watermark // it goes back only where a source was rewound
+			}
 		}
 		c.Sources[r.Source] = at
 	}

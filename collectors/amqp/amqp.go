@@ -230,7 +230,8 @@ func endedBy(ctx context.Context, err error) error {
 // for each source that is made.
 func Candidate(cfg Config, options func(s event.Source, report collectors.Report) Options) collectors.Candidate {
 	shard := func(name event.Source) collectors.Shard {
-		return collectors.Shard{Name: name, Spec: cfg.Spec(), New: func(report collectors.Report) (collectors.Source, error) {
+		provider := func() event.Provider { return options(name, func(bool, string) {}).Provider }
+		return collectors.Shard{Name: name, Spec: cfg.Spec(), Manual: cfg.manual(provider, name), New: func(report collectors.Report) (collectors.Source, error) {
 			s, err := New(cfg, name, options(name, report))
 			if err != nil {
 				return nil, err

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"stackstream/collectors"
+	"stackstream/collectors/httppoll"
 	"stackstream/internal/openstack"
 	"stackstream/internal/setting"
 )
@@ -122,6 +123,13 @@ func (c Config) Validate(usual string) []openstack.Problem {
 func (c Config) Spec() collectors.Spec {
 	poller := collectors.Poller{Every: c.Every, Jitter: c.Jitter, MaxRun: c.MaxRun}
 	return collectors.Spec{Quiet: poller.Quiet()}
+}
+
+// Manual is for operators who change a cursor of a source of that kind.
+func Manual(kind string) collectors.Manual {
+	e := httppoll.Default()
+	e.Cursor = httppoll.Cursor{Type: httppoll.CursorTime, Send: httppoll.Send{Format: form}}
+	return e.ManualDialect(kind)
 }
 
 // start is where a first run begins.

@@ -14,6 +14,7 @@ import (
 	"stackstream/collectors/httppoll"
 	"stackstream/collectors/none"
 	"stackstream/collectors/panko"
+	"stackstream/collectors/telemetry"
 	"stackstream/event"
 	"stackstream/internal/app/config"
 	"stackstream/internal/app/metrics"
@@ -99,8 +100,8 @@ func amqpCandidate(p event.Provider, settings any, env SourceEnv) collectors.Can
 }
 
 // single is a kind of one source.
-func single[S collectors.Source](name event.Source, spec collectors.Spec, build func(collectors.Report) (S, error)) collectors.Candidate {
-	return collectors.Candidate{Kind: string(name), Shards: []collectors.Shard{{Name: name, Spec: spec,
+func single[S collectors.Source](name event.Source, spec collectors.Spec, manual collectors.Manual, build func(collectors.Report) (S, error)) collectors.Candidate {
+	return collectors.Candidate{Kind: string(name), Shards: []collectors.Shard{{Name: name, Spec: spec, Manual: manual,
 		New: func(report collectors.Report) (collectors.Source, error) {
 			s, err := build(report)
 			if err != nil {
@@ -113,21 +114,21 @@ func single[S collectors.Source](name event.Source, spec collectors.Spec, build 
 
 func pankoCandidate(p event.Provider, settings any, env SourceEnv) collectors.Candidate {
 	cfg := *settings.(*panko.Config)
-	return single(panko.Kind, cfg.Spec(), func(report collectors.Report) (*panko.Source, error) {
+	return single(panko.Kind, cfg.Spec(), telemetry.Manual(panko.Kind), func(report collectors.Report) (*panko.Source, error) {
 		return panko.New(cfg, panko.Options{Version: env.Version, Hooks: env.Metrics.HTTP(p, panko.Kind), Report: report})
 	})
 }
 
 func ceilometerCandidate(p event.Provider, settings any, env SourceEnv) collectors.Candidate {
 	cfg := *settings.(*ceilometer.Config)
-	return single(ceilometer.Kind, cfg.Spec(), func(report collectors.Report) (*ceilometer.Source, error) {
+	return single(ceilometer.Kind, cfg.Spec(), telemetry.Manual(ceilometer.Kind), func(report collectors.Report) (*ceilometer.Source, error) {
 		return ceilometer.New(cfg, ceilometer.Options{Version: env.Version, Hooks: env.Metrics.HTTP(p, ceilometer.Kind), Report: report})
 	})
 }
 
 func httpCandidate(p event.Provider, settings any, env SourceEnv) collectors.Candidate {
 	cfg := *settings.(*httppoll.Config)
-	return single(httppoll.Kind, cfg.Spec(), func(report collectors.Report) (*httppoll.Source, error) {
+	return single(httppoll.Kind, cfg.Spec(), cfg.Manual(), func(report collectors.Report) (*httppoll.Source, error) {
 		return httppoll.New(cfg, httppoll.Options{
 			Version: env.Version, Format: httpevent.Format(p), Hooks: env.Metrics.HTTP(p, httppoll.Kind), Report: report,
 		})

@@ -4,14 +4,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/spf13/cobra"
 
 	"stackstream/event"
 	"stackstream/internal/app"
 	"stackstream/internal/app/config"
-	"stackstream/internal/app/show"
 	"stackstream/jetstream"
 )
 
@@ -63,49 +61,6 @@ func embeddedFlags(cmd *cobra.Command, cfg *config.Config, listen, dir string) e
 		return usagef("nats.embedded.%s", problem)
 	}
 	return nil
-}
-
-func (p Program) watermarkCommand() *cobra.Command {
-	var nats natsFlags
-	var provider string
-	var asJSON bool
-	cmd := &cobra.Command{
-		Use:   "watermark",
-		Short: "Show how far each source is collected and normalized",
-		Long: `watermark shows, for every source, the number of the last event collected and normalized, what lies
-between, and the time up to which everything that the source showed is normalized. A source that is no
-longer configured and has nothing left to read is retired.`,
-		Example: "  stackstream watermark\n  stackstream watermark --provider prod --json | jq '.[].normalized_time'",
-		Args:    noArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			settings, err := nats.settings(p)
-			if err != nil {
-				return err
-			}
-			name, err := providerFlag(provider)
-			if err != nil {
-				return err
-			}
-			ctx := cmd.Context()
-			client, err := p.connect(ctx, settings)
-			if err != nil {
-				return err
-			}
-			defer p.close(ctx, client)
-			marks, err := client.Watermarks(ctx, name)
-			if err != nil {
-				return err
-			}
-			if asJSON {
-				return p.printJSON(marks)
-			}
-			return show.Watermarks(p.Stdout, marks, time.Now())
-		},
-	}
-	nats.add(cmd)
-	cmd.Flags().StringVar(&provider, "provider", "", "only this `PROVIDER`")
-	cmd.Flags().BoolVar(&asJSON, "json", false, "print a JSON array")
-	return cmd
 }
 
 // providerFlag checks the name of a provider; "" stands for all.

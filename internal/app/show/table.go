@@ -111,6 +111,9 @@ func since(t, now time.Time) string {
 	return age(max(0, now.Sub(t)))
 }
 
+// Age is a duration in the two units that matter.
+func Age(d time.Duration) string { return age(d) }
+
 // age is a duration in the two units that matter.
 func age(d time.Duration) string {
 	switch {

@@ -1,0 +1,202 @@
+package cli
+
+import (
+	"bufio"
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/user"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"stackstream/event"
+	"stackstream/internal/app/config"
+	"stackstream/internal/app/show"
+	"stackstream/jetstream"
+	"stackstream/publisher"
+)
+
+// operator is what every command has that changes a record: on which server, of which provider, who does it and why.
+type operator struct {
+	p        Program
+	nats     natsFlags
+	provider string
+	reason   string
+	by       string
+	yes      bool
+
+	name   event.Provider
+	cfg    *config.Config // nil without -c
+	client *jetstream.Client
+}
+
+func (o *operator) add(cmd *cobra.Command, what string) {
+	o.nats.add(cmd)
+	cmd.Flags().StringVar(&o.provider, "provider", "", what+" this `PROVIDER`")
+	cmd.Flags().StringVar(&o.reason, "reason", "", "why, in a few words; `TEXT` stays on record")
+	cmd.Flags().StringVar(&o.by, "by", "", "who does it, for the record (default user@host); `WHO`")
+	_ = cmd.MarkFlagRequired("provider")
+}
+
+// asks adds the flag of those who ask first.
+func (o *operator) asks(cmd *cobra.Command) {
+	cmd.Flags().BoolVar(&o.yes, "yes", false, "do not ask")
+}
+
+// open reads the flags and connects; the connection ends with end.
+func (o *operator) open(ctx context.Context) (end func(), err error) {
+	if o.name, err = providerFlag(o.provider); err != nil {
+		return nil, err
+	}
+	if o.name == "" {
+		return nil, usagef("--provider is empty: which provider?")
+	}
+	if o.by == "" {
+		o.by = o.p.whoami()
+	}
+	if o.nats.file != "" {
+		if o.cfg, err = o.p.load(o.nats.file); err != nil {
+			return nil, err
+		}
+	}
+	settings, err := o.nats.settings(o.p)
+	if err != nil {
+		return nil, err
+	}
+	if o.client, err = o.p.connect(ctx, settings); err != nil {
+		return nil, err
+	}
+	return func() { o.p.close(ctx, o.client) }, nil
+}
+
+// needReason is for what can't be explained by itself later.
+func (o *operator) needReason() error {
+	if strings.TrimSpace(o.reason) == "" {
+		return usagef("--reason is missing: say why, for those who look later")
+	}
+	return nil
+}
+
+// options are those of the writer of a command. Who waits for a stream that is full or away says so.
+func (o *operator) options() publisher.Options {
+	said := ""
+	return publisher.Options{Owner: o.by, Hooks: publisher.Hooks{Waiting: func(err error) {
+		if event.KindOf(err) == event.Fenced {
+			return // somebody is at work
+		}
+		if text := show.Clean(err.Error()); text != said {
+			said = text
+			fmt.Fprintf(o.p.Stderr, "waiting: %s\n", text)
+		}
+	}}}
+}
+
+func (o *operator) say(format string, args ...any) error {
+	return o.p.say(show.Clean(fmt.Sprintf(format, args...)))
+}
+
+// raw changes the cursor of a source.
+func (o *operator) raw(ctx context.Context, s event.Source, change func(*event.RawCursor, bool) (event.Command, error)) (
+	event.RawCursor, error,
+) {
+	return publisher.Command(ctx, o.client.Raw(), event.RawCursorSubject(o.name, s), event.RawCommandsSubject(o.name, s),
+		o.options(), change)
+}
+
+// choice changes the choice of source.
+func (o *operator) choice(ctx context.Context, change func(*event.Choice, bool) (event.Command, error)) (event.Choice, error) {
+	return publisher.Command(ctx, o.client.Raw(), event.ChoiceSubject(o.name), event.RawCommandsSubject(o.name, ""), o.options(), change)
+}
+
+// normalized changes the normalizer's cursor.
+func (o *operator) normalized(ctx context.Context, change func(*event.NormalizedCursor, bool) (event.Command, error)) (
+	event.NormalizedCursor, error,
+) {
+	return publisher.Command(ctx, o.client.Normalized(), event.NormalizedCursorSubject(o.name),
+		event.NormalizedCommandsSubject(o.name), o.options(), change)
+}
+
+// records reads where the provider stands.
+func (o *operator) records(ctx context.Context) (event.Records, error) {
+	holders, err := o.client.Holders(ctx)
+	if err != nil {
+		return event.Records{}, err
+	}
+	return o.client.Records(ctx, o.name, holders)
+}
+
+// sourceFlag checks the name of a source that must be there.
+func (o *operator) sourceFlag(text string, r event.Records) (event.Source, error) {
+	s, err := event.ParseSource(text)
+	if err != nil {
+		return "", usageError{err}
+	}
+	if _, there := r.Raw[s]; !there {
+		known := "no source has"
+		switch names := namesOf(r.Raw); {
+		case len(r.Raw) == 1:
+			known = names + " has"
+		case names != "":
+			known = names + " have"
+		}
+		return "", usagef("--source %s has no cursor for %s: %s", s, o.name, known)
+	}
+	return s, nil
+}
+
+// errDeclined ends a command that was not wanted after all.
+var errDeclined = errors.New("nothing was changed")
+
+// sure asks whether to go on. Where nobody can answer --yes must have been given.
+func (p Program) sure(ctx context.Context, yes bool, question string) error {
+	if yes {
+		return nil
+	}
+	in, ok := p.Stdin.(interface{ Fd() uintptr })
+	if !ok || !term.IsTerminal(int(in.Fd())) || !isTerminal(p.Stderr) {
+		return usagef("nothing was changed: there is no terminal to ask on; give --yes to do it without being asked")
+	}
+	fmt.Fprintf(p.Stderr, "%s [y/N] ", show.Clean(question))
+	answer := make(chan string, 1)
+	go func() { // nothing ends a read from a terminal but its end, or that of the process
+		line, err := bufio.NewReader(p.Stdin).ReadString('\n')
+		if err != nil {
+			fmt.Fprintln(p.Stderr)
+		}
+		answer <- line
+	}()
+	select {
+	case line := <-answer:
+		switch strings.ToLower(strings.TrimSpace(line)) {
+		case "y", "yes":
+			return nil
+		}
+	case <-ctx.Done():
+	}
+	return errDeclined
+}
+
+// whoami is user@host.
+func (p Program) whoami() string {
+	name, _ := p.Env("USER")
+	if name == "" {
+		if u, err := user.Current(); err == nil {
+			name = u.Username
+		}
+	}
+	host, err := os.Hostname()
+	if err != nil {
+		host = "unknown"
+	}
+	return cmp.Or(name, "unknown") + "@" + host
+}
+
+func stamp(t time.Time) string { return t.UTC().Format(time.RFC3339) }
+
+// because says who paused something, when and why.
+func because(pause *event.Pause) string { return event.PauseReason(pause.Err()) }

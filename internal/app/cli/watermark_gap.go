@@ -1,0 +1,160 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"stackstream/event"
+	"stackstream/jetstream"
+)
+
+// accepting is what the command wants.
+type accepting struct {
+	operator
+	duplicates bool
+}
+
+func (p Program) acceptGapCommand() *cobra.Command {
+	a := accepting{operator: operator{p: p}}
+	cmd := &cobra.Command{
+		Use:   "accept-gap --provider PROVIDER --reason TEXT",
+		Short: "Let a normalizer go on that has stopped because raw events are gone",
+		Long: `accept-gap is for a normalizer that has stopped and says why, in "stackstream watermark" and /readyz:
+
+raw-expired: EVENTS_RAW has dropped events before they were normalized. They are lost here. The command
+moves the normalizer's cursor over what is gone, for each source exactly as far as needed, and records
+which events these were, with when they were received. What a service still has of them can be
+collected again with "stackstream backfill" before or after.
+
+raw-regressed: EVENTS_RAW was made anew, was restored from a backup, or has lost its end. The command
+takes it over as it is: what has the number of an event that was normalized and was received before the
+last of them is what was there before; all else is normalized. Events that were normalized and that
+EVENTS_RAW no longer has may come again under other numbers if their service shows them again, and
+nobody knows them then: where that can be it refuses without --allow-duplicates.
+
+It says what it will do and asks. It refuses where there is no gap. EVENTS_RAW and what is in
+EVENTS_NORMALIZED are not touched; the numbers of NORMALIZED go on without a hole, so that subscribers
+see no gap. The normalizer goes on by itself within seconds. Interrupted before it says "done" it has
+done all or nothing.`,
+		Example: `  stackstream watermark accept-gap --provider prod --reason "the normalizer was down for ten days"
+  stackstream watermark accept-gap --provider prod --reason "restored from the backup of Sunday" --allow-duplicates --yes
+  stackstream watermark log --provider prod --json | jq '.[].gaps'`,
+		Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			ctx := cmd.Context()
+			if err := a.needReason(); err != nil {
+				return err
+			}
+			end, err := a.open(ctx)
+			if err != nil {
+				return err
+			}
+			defer end()
+			return a.run(ctx)
+		},
+	}
+	a.add(cmd, "let the normalizer go on for")
+	a.asks(cmd)
+	cmd.Flags().BoolVar(&a.duplicates, "allow-duplicates", false, "also where events may come twice")
+	return cmd
+}
+
+// errWentOn says that what was found no longer holds.
+var errWentOn = errors.New("nothing was changed: the normalizer has written meanwhile; look again with `stackstream watermark`")
+
+func (a *accepting) run(ctx context.Context) error {
+	m, err := a.client.Mend(ctx, a.name)
+	if err != nil {
+		return err
+	}
+	if event.KindOf(m.Found) == event.Regressed && m.Replicated {
+		if err := a.believe(ctx); err != nil {
+			return err
+		}
+		if m, err = a.client.Mend(ctx, a.name); err != nil {
+			return err
+		}
+	}
+	if err := a.explain(m); err != nil {
+		return err
+	}
+	if err := a.p.sure(ctx, a.yes, fmt.Sprintf("Let the normalizer of %s go on?", a.name)); err != nil {
+		return err
+	}
+	_, err = a.normalized(ctx, func(c *event.NormalizedCursor, exists bool) (event.Command, error) {
+		if !exists || c.Batch != m.Cursor.Batch {
+			return event.Command{}, errWentOn
+		}
+		c.RawSeq, c.RawCreated, c.Sources = m.Cursor.RawSeq, m.Cursor.RawCreated, m.Cursor.Sources
+		return event.Command{Verb: event.VerbAcceptGap, Why: a.reason, Note: note(m), Gaps: m.Gaps}, nil
+	})
+	if err != nil {
+		return err
+	}
+	return a.say("done: the normalizer of %s goes on within seconds", a.name)
+}
+
+// believe waits until EVENTS_RAW has looked shorter than it was for as long as the normalizer itself would wait.
+func (a *accepting) believe(ctx context.Context) error {
+	fmt.Fprintf(a.p.Stderr, "EVENTS_RAW looks shorter than it was; a server that has just become its leader shows less than there is: "+
+		"looking again for %s\n", jetstream.Believed)
+	enough := time.NewTimer(jetstream.Believed)
+	defer enough.Stop()
+	tick := time.NewTicker(jetstream.Believed / 10)
+	defer tick.Stop()
+	for {
+		select {
+		case <-enough.C:
+			return nil
+		case <-ctx.Done():
+			return errDeclined
+		case <-tick.C:
+		}
+		shorter, err := a.client.LooksShorter(ctx, a.name)
+		if err == nil && !shorter {
+			return errors.New("nothing was changed: EVENTS_RAW does not look shorter any more; the normalizer will go on by itself")
+		}
+	}
+}
+
+// explain says what is lost and what may come twice, and refuses the latter.
+func (a *accepting) explain(m jetstream.Mend) error {
+	if err := a.say("The normalizer of %s has stopped: %s", a.name, m.Found); err != nil {
+		return err
+	}
+	for _, g := range m.Gaps {
+		if err := a.say("  lost: %s (%d)", g, g.Events()); err != nil {
+			return err
+		}
+	}
+	for _, g := range m.Again {
+		if err := a.say("  normalized, and may come again: %s (%d)", g, g.Events()); err != nil {
+			return err
+		}
+	}
+	if len(m.Gaps)+len(m.Again) == 0 {
+		if err := a.say("  nothing is lost, and nothing comes twice"); err != nil {
+			return err
+		}
+	}
+	if len(m.Again) > 0 && !a.duplicates {
+		return errors.New("nothing was changed: events may come twice; --allow-duplicates does it all the same")
+	}
+	return nil
+}
+
+// note is what stays on record.
+func note(m jetstream.Mend) string {
+	text := event.PauseReason(m.Found)
+	for _, g := range m.Gaps {
+		text += "; lost: " + g.String()
+	}
+	for _, g := range m.Again {
+		text += "; may come again: " + g.String()
+	}
+	return text
+}

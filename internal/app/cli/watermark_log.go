@@ -1,0 +1,54 @@
+package cli
+
+import (
+	"github.com/spf13/cobra"
+
+	"stackstream/internal/app/show"
+	"stackstream/jetstream"
+)
+
+func (p Program) watermarkLogCommand() *cobra.Command {
+	var nats natsFlags
+	var provider string
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "log",
+		Short: "Show what was done by command: who, when, why, and what it changed",
+		Long: `log shows the commands that changed cursors or paused work, oldest first: when, who, what was changed
+(collecting, the cursor of a source, or normalizing), how, and why. Each was recorded in the same atomic
+write as the change, and is kept for as long as the streams are. It reads and changes nothing.`,
+		Example: "  stackstream watermark log --provider prod\n  stackstream watermark log --json | jq '.[] | select(.verb == \"accept-gap\") | .gaps'",
+		Args:    noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			settings, err := nats.settings(p)
+			if err != nil {
+				return err
+			}
+			name, err := providerFlag(provider)
+			if err != nil {
+				return err
+			}
+			ctx := cmd.Context()
+			client, err := p.connect(ctx, settings)
+			if err != nil {
+				return err
+			}
+			defer p.close(ctx, client)
+			all, err := client.Commands(ctx, name)
+			if err != nil {
+				return err
+			}
+			if !asJSON {
+				return show.Commands(p.Stdout, all)
+			}
+			if all == nil {
+				all = []jetstream.Commanded{}
+			}
+			return p.printJSON(all)
+		},
+	}
+	nats.add(cmd)
+	cmd.Flags().StringVar(&provider, "provider", "", "only this `PROVIDER`")
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print a JSON array, with the records before and after")
+	return cmd
+}

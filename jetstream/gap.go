@@ -1,0 +1,213 @@
+package jetstream
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"stackstream/event"
+)
+
+// ErrNoGap says that nothing keeps the normalizer from going on.
+var ErrNoGap = errors.New("there is no gap: the normalizer can go on")
+
+// Mend is what has to become of a normalizer's cursor so that the normalizer can go on where RAW no longer holds what comes
+// next, or is another one.
+type Mend struct {
+	// Found is why it can't: an error of the kind Expired or Regressed.
+	Found error
+	// Cursor is the cursor as it has to be.
+	Cursor event.NormalizedCursor
+	// Gaps are the raw events that will never be normalized.
+	Gaps []event.RawGap
+	// Again are the events that were normalized and that RAW has lost: their source may show them once more, under other
+	// numbers, and nobody knows them again then.
+	Again []event.RawGap
+	// Replicated: the stream has replicas, and one that lags may look shorter than it is, for a while.
+	Replicated bool
+}
+
+// Mend compares the normalizer's cursor of a provider with RAW. The error is ErrNoGap if nothing is wrong.
+func (c *Client) Mend(ctx context.Context, p event.Provider) (Mend, error) {
+	var m Mend
+	from, err := c.Normalized().readNormalizedCursor(ctx, p)
+	if err != nil {
+		return m, err
+	}
+	if from.Sequence == 0 {
+		return m, fmt.Errorf("nothing of %s was normalized yet: %w", p, ErrNoGap)
+	}
+	m.Cursor = from
+	m.Cursor.Sources = maps.Clone(from.Sources)
+	if m.Cursor.Sources == nil {
+		m.Cursor.Sources = map[event.Source]event.SourcePosition{}
+	}
+	m.Found = c.Feed().Check(ctx, p, from)
+	switch event.KindOf(m.Found) {
+	case event.Regressed:
+		return m, c.mendRegressed(ctx, p, &m)
+	case event.Expired:
+	default:
+		if m.Found != nil {
+			return m, m.Found
+		}
+	}
+	if err := c.mendExpired(ctx, p, &m); err != nil {
+		return m, err
+	}
+	switch {
+	case len(m.Gaps) > 0 && m.Found == nil:
+		g := m.Gaps[0]
+		m.Found = expired("read "+event.RawSubjects(p), g.Source, g.From, g.To)
+	case len(m.Gaps) == 0 && m.Found != nil:
+		return m, fmt.Errorf("%w; what is gone lies behind events that are there: those can't be passed over", m.Found)
+	case m.Found == nil:
+		return m, ErrNoGap
+	}
+	return m, nil
+}
+
+// mendExpired moves each source to the event before the first one that is left.
+func (c *Client) mendExpired(ctx context.Context, p event.Provider, m *Mend) error {
+	cursors, err := c.Memory().Cursors(ctx, p)
+	if err != nil {
+		return err
+	}
+	for _, source := range slices.Sorted(maps.Keys(cursors)) {
+		at, collected := m.Cursor.Sources[source], cursors[source]
+		if collected.Position <= at.Position {
+			continue
+		}
+		next, ok, err := c.nextRaw(ctx, p, source, m.Cursor.RawSeq, at.Position)
+		if err != nil {
+			return err
+		}
+		gap := event.RawGap{Source: source, From: at.Position + 1, To: collected.Position, After: at.Received, Before: collected.Received}
+		if ok {
+			gap.To, gap.Before = next.Seq-1, next.Received
+		} else {
+			at.Received = collected.Received
+		}
+		if gap.To < gap.From {
+			continue
+		}
+		at.Position = gap.To
+		m.Cursor.Sources[source] = at
+		m.Gaps = append(m.Gaps, gap)
+	}
+	return nil
+}
+
+// nextRaw returns the first raw event of a source behind a sequence and a number.
+func (c *Client) nextRaw(ctx context.Context, p event.Provider, s event.Source, behind event.StreamSeq, after event.Seq) (
+	raw event.StoredRaw, ok bool, err error,
+) {
+	for {
+		m, ok, err := c.Raw().firstFrom(ctx, event.RawSubject(p, s), behind+1)
+		if err != nil || !ok {
+			return raw, false, err
+		}
+		raw, err := event.ParseRaw(m)
+		if newer := (*event.NewerError)(nil); errors.As(err, &newer) {
+			return raw, false, err
+		}
+		if err == nil && raw.Seq > after {
+			return raw, true, nil
+		}
+		behind = m.Sequence // not one of ours, or dealt with
+	}
+}
+
+// taking is what was found of a source in a RAW that is another one, or has lost its end.
+type taking struct {
+	last event.Seq   // the last event that was there when the source was normalized
+	next *event.Seen // the first one that came later
+}
+
+// mendRegressed takes over another RAW. What has the number of an event that was normalized, and was received no later than the
+// last of these, is what was there before; all else is new, whatever its number.
+func (c *Client) mendRegressed(ctx context.Context, p event.Provider, m *Mend) error {
+	cursors, err := c.Memory().Cursors(ctx, p)
+	if err != nil {
+		return err
+	}
+	info, err := c.streamInfo(ctx, event.StreamRaw, event.RawSubjects(p))
+	if err != nil {
+		return err
+	}
+	m.Replicated = info.Cluster != nil && len(info.Cluster.Replicas) > 0
+	found := map[event.Source]*taking{}
+	for _, source := range slices.Concat(slices.Collect(maps.Keys(cursors)), slices.Collect(maps.Keys(m.Cursor.Sources))) {
+		found[source] = &taking{}
+	}
+	err = c.Memory().Identities(ctx, p, 0, 0, func(e event.Seen) {
+		t := found[e.Source]
+		switch {
+		case t == nil:
+			found[e.Source] = &taking{next: &e}
+		case t.next != nil:
+		case e.Seq > m.Cursor.Sources[e.Source].Position || e.Received.After(m.Cursor.Sources[e.Source].Received):
+			t.next = &e
+		default:
+			t.last = max(t.last, e.Seq)
+		}
+	})
+	if err != nil {
+		return err
+	}
+	anew := !m.Cursor.RawCreated.Equal(info.Created)
+	m.Cursor.RawCreated, m.Cursor.RawSeq = info.Created, event.StreamSeq(info.State.LastSeq)
+	for _, source := range slices.Sorted(maps.Keys(found)) {
+		t := found[source]
+		m.take(source, t, cursors[source], anew)
+		if t.next != nil {
+			m.Cursor.RawSeq = min(m.Cursor.RawSeq, t.next.Sequence-1)
+		}
+	}
+	return nil
+}
+
+// take moves a source to where it goes on in another RAW.
+func (m *Mend) take(source event.Source, t *taking, collected event.RawCursor, anew bool) {
+	at, had := m.Cursor.Sources[source]
+	done, to, before := at.Position, collected.Position, collected.Received
+	if t.next != nil {
+		to, before = t.next.Seq-1, t.next.Received
+	}
+	held := done
+	if anew && t.last == 0 && to < done {
+		held = 0 // its numbers began anew, too
+	}
+	if to > held {
+		m.Gaps = append(m.Gaps, event.RawGap{Source: source, From: held + 1, To: to, After: at.Received, Before: before})
+	}
+	if lost := min(to, held); lost < done {
+		m.Again = append(m.Again, event.RawGap{Source: source, From: lost + 1, To: done, Before: at.Received})
+	}
+	if at.Position = to; had || to > 0 {
+		m.Cursor.Sources[source] = at
+	}
+}
+
+// LooksShorter tells whether RAW still looks as if it had been made anew or had lost its end.
+func (c *Client) LooksShorter(ctx context.Context, p event.Provider) (bool, error) {
+	from, err := c.Normalized().readNormalizedCursor(ctx, p)
+	if err != nil {
+		return false, err
+	}
+	err = c.Feed().Check(ctx, p, from)
+	switch event.KindOf(err) {
+	case event.Regressed:
+		return true, nil
+	case event.Expired, 0:
+		return false, nil
+	default:
+		return false, err
+	}
+}
+
+// Believed is for how long RAW has to look shorter than it was until that is believed of one with replicas.
+const Believed = 30 * time.Second
