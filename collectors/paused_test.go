@@ -78,4 +78,22 @@ func TestPausedCollectors(t *testing.T) {
 		}
 		stop()
 	})
+
+	bubble(t, "a provider that never collected asks nobody, and its pause stays", func(t *testing.T) {
+		f := newFleet()
+		if _, err := f.log.WriteChoice(t.Context(), cloud, event.Choice{Paused: pause}); err != nil {
+			t.Fatal(err)
+		}
+		asked := refusing("not asked")
+		asked.available = func(context.Context) error { t.Error("the service was asked"); return nil }
+		for _, want := range []string{collectors.Auto, "panko"} {
+			stop := run(t, f.collector("a", want, kind("panko", asked)))
+			after(time.Hour)
+			stop()
+			if got := f.choice(t); got.Paused == nil || got.Kind != "" {
+				t.Errorf("the choice is %+v", got)
+			}
+		}
+		f.wantStates(t, "a/: starting", "a/: paused "+said, "a/: starting", "a/: paused "+said)
+	})
 }

@@ -216,6 +216,21 @@ func (l *Log) Cursor(p event.Provider, s event.Source) event.RawCursor {
 	return l.cursors[p][s]
 }
 
+// Change changes the cursor of a source as an operator's command does: who writes behind it is fenced.
+func (l *Log) Change(p event.Provider, s event.Source, change func(*event.RawCursor)) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	cursor := l.cursors[p][s]
+	change(&cursor)
+	l.last++
+	cursor.Sequence, cursor.Batch = l.last, "command-"+strconv.FormatUint(uint64(l.last), 10)
+	if l.cursors[p] == nil {
+		l.cursors[p] = map[event.Source]event.RawCursor{}
+	}
+	l.cursors[p][s] = cursor
+	l.notify()
+}
+
 // Commits returns how many commits were stored, those without events included.
 func (l *Log) Commits() int {
 	l.mu.Lock()
