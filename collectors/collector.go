@@ -298,7 +298,7 @@ func (s *shard) loop(ctx context.Context) error {
 	}
 	loop := &Loop{
 		Provider: s.Provider, Name: s.Name, Source: source, Spec: s.Spec,
-		Writer: s.writer(), Memory: s.Deps.Memory, kept: s.kept, atLeast: s.choice.Sequence,
+		Writer: s.writer(), Memory: s.Deps.Memory, kept: s.kept, atLeast: s.choice.Sequence, look: s.writer().Open,
 		Options: s.Options, Hooks: hooks, Log: s.Deps.Log,
 		Report: s.state,
 	}

@@ -51,6 +51,8 @@ type Loop struct {
 
 	kept    *kept           // what was read of RAW already, if anything
 	atLeast event.StreamSeq // up to here RAW is known to be there: the fence
+	// look, if set, reads the cursor now and then: while nothing is written nobody is fenced.
+	look func(ctx context.Context) (event.RawCursor, error)
 }
 
 // Run collects until ctx ends, and then returns nil: a commit under way is finished within Options.Drain, the latest
@@ -89,6 +91,7 @@ func (l *Loop) open(ctx context.Context) (*run, event.From, error) {
 		Loop: l, opt: l.Options.withDefaults(), seen: newSeen(l.Spec.Repeats, cursor.Floor),
 		saved: cursor.Progress, next: cursor.Progress, last: cursor.Sequence, opened: cursor.Sequence, exists: cursor.Sequence > 0,
 		wroteAt: time.Now(), committed: make(chan written, 1), position: cursor.Position,
+		commanded: cursor.Commanded, looked: make(chan error, 1),
 	}
 	r.queue = newQueue(r.opt.QueueBytes)
 	return r, from, nil

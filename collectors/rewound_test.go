@@ -157,6 +157,31 @@ func TestRewound(t *testing.T) {
 	})
 }
 
+// A source that has nothing to write notices all the same, soon.
+func TestQuietSourceNoticesACommand(t *testing.T) {
+	bubble(t, "another cursor", func(t *testing.T) {
+		f := newFleet()
+		var begun trace
+		quiet := emits(collectors.Batch{Events: raws(1, 5), Cursor: number(5)})
+		source := &script{run: func(ctx context.Context, from event.From, emit collectors.Emit) error {
+			begun.add(string(from.Cursor))
+			return quiet.run(ctx, from, emit)
+		}}
+		stop := run(t, f.collector("a", "panko", kind("panko", source)))
+		after(time.Hour)
+		f.log.Change(cloud, "panko", func(c *event.RawCursor) { c.Cursor = number(3) })
+		after(12 * time.Second)
+		if got := begun.all(); !slices.Equal(got, []string{"", string(number(3))}) {
+			t.Errorf("it began from %q", got)
+		}
+		after(time.Hour)
+		stop()
+		if got := begun.all(); len(got) != 2 {
+			t.Errorf("it began from %q, and nobody has changed anything", got)
+		}
+	})
+}
+
 // A writer that began before a source was rewound writes nothing more, and so can't undo it.
 func TestRewoundIsNotUndone(t *testing.T) {
 	bubble(t, "by a batch on its way", func(t *testing.T) {

@@ -57,6 +57,9 @@ type run struct {
 	waiting   []waiting
 	writing   bool
 	committed chan written
+	commanded time.Time // when an operator had last changed the cursor that was opened
+	looking   bool
+	looked    chan error
 }
 
 // run starts the two goroutines there are: the source, and one for each commit, one at a time. Both have ended when it
@@ -64,7 +67,12 @@ type run struct {
 func (r *run) run(ctx context.Context, from event.From) error {
 	var sourceCtx context.Context
 	sourceCtx, r.cancelSource = context.WithCancel(ctx)
-	defer r.cancelSource()
+	defer func() {
+		r.cancelSource()
+		if r.looking {
+			<-r.looked
+		}
+	}()
 	commitCtx, cancelCommit := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancelCommit()
 	ended := make(chan error, 1)
@@ -94,9 +102,14 @@ func (r *run) run(ctx context.Context, from event.From) error {
 		case w := <-r.committed:
 			r.writing = false
 			r.settle(w)
+		case err := <-r.looked:
+			if r.looking = false; err != nil {
+				r.end(failed, err)
+			}
 		case <-r.queue.ready:
 		case <-tick.C:
 			r.check()
+			r.lookAtCursor(sourceCtx)
 		}
 	}
 }
@@ -158,6 +171,27 @@ func (r *run) check() {
 	default:
 		r.beat()
 	}
+}
+
+// lookAtCursor finds out whether an operator has changed the cursor. Otherwise a quiet source would learn of it only when it has
+// something to write.
+func (r *run) lookAtCursor(ctx context.Context) {
+	if r.look == nil || r.looking || r.phase != reading {
+		return
+	}
+	r.looking = true
+	go func() {
+		cursor, err := r.look(ctx)
+		switch {
+		case event.KindOf(err) == event.Paused:
+		case err == nil && cursor.Sequence > r.opened && !cursor.Commanded.Equal(r.commanded):
+			err = &event.Error{Kind: event.Fenced, Op: "look at the cursor", Last: cursor.Sequence, Err: fmt.Errorf(
+				"%s has changed it", cursor.Owner)}
+		default:
+			err = nil // what can't be read now says nothing
+		}
+		r.looked <- err
+	}()
 }
 
 func (r *run) stuck(what string) {

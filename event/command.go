@@ -131,9 +131,9 @@ func (c Choice) MarshalJSON() ([]byte, error) {
 	}{c.format(), plain(c)})
 }
 
-// Stamp says which attempt of whom writes the record, and when.
+// Stamp says which attempt of whom writes the record by command, and when.
 func (c *RawCursor) Stamp(batch, owner string, at time.Time) {
-	c.Batch, c.Owner, c.WrittenAt = batch, owner, at
+	c.Batch, c.Owner, c.WrittenAt, c.Commanded = batch, owner, at, at
 }
 
 // Stamp says which attempt of whom writes the record, and when.

@@ -52,6 +52,8 @@ type RawCursor struct {
 	WrittenAt time.Time `json:"written_at"`
 	// Paused: an operator has stopped this source.
 	Paused *Pause `json:"paused,omitempty"`
+	// Commanded is when a command last changed this record.
+	Commanded time.Time `json:"commanded,omitzero"`
 	// Rewound: an operator has had the source read again.
 	Rewound *Rewound `json:"rewound,omitempty"`
 	// Sequence is the stream sequence of this record, 0 if it was never written. It is not part of the record.

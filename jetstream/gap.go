@@ -143,18 +143,7 @@ func (c *Client) mendRegressed(ctx context.Context, p event.Provider, m *Mend) e
 	for _, source := range slices.Concat(slices.Collect(maps.Keys(cursors)), slices.Collect(maps.Keys(m.Cursor.Sources))) {
 		found[source] = &taking{}
 	}
-	err = c.Memory().Identities(ctx, p, 0, 0, func(e event.Seen) {
-		t := found[e.Source]
-		switch {
-		case t == nil:
-			found[e.Source] = &taking{next: &e}
-		case t.next != nil:
-		case e.Seq > m.Cursor.Sources[e.Source].Position || e.Received.After(m.Cursor.Sources[e.Source].Received):
-			t.next = &e
-		default:
-			t.last = max(t.last, e.Seq)
-		}
-	})
+	err = c.Memory().Identities(ctx, p, 0, 0, func(e event.Seen) { m.saw(found, e) })
 	if err != nil {
 		return err
 	}
@@ -168,6 +157,22 @@ func (c *Client) mendRegressed(ctx context.Context, p event.Provider, m *Mend) e
 		}
 	}
 	return nil
+}
+
+// saw takes notice of an event of another RAW, in the order of the stream.
+func (m *Mend) saw(found map[event.Source]*taking, e event.Seen) {
+	t, at := found[e.Source], m.Cursor.Sources[e.Source]
+	if t == nil {
+		t = &taking{}
+		found[e.Source] = t
+	}
+	switch {
+	case t.next != nil:
+	case e.Seq > at.Position || e.Received.After(at.Received):
+		t.next = &e
+	default:
+		t.last = max(t.last, e.Seq)
+	}
 }
 
 // take moves a source to where it goes on in another RAW.

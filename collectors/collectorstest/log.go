@@ -223,6 +223,7 @@ func (l *Log) Change(p event.Provider, s event.Source, change func(*event.RawCur
 	cursor := l.cursors[p][s]
 	change(&cursor)
 	l.last++
+	cursor.Commanded = time.Now()
 	cursor.Sequence, cursor.Batch = l.last, "command-"+strconv.FormatUint(uint64(l.last), 10)
 	if l.cursors[p] == nil {
 		l.cursors[p] = map[event.Source]event.RawCursor{}

@@ -42,7 +42,7 @@ func Commands(w io.Writer, all []jetstream.Commanded) error {
 }
 
 // maxValue is how much of a value is shown in a table.
-const maxValue = 60
+const maxValue = 100
 
 // changes says which members of a record changed, but for those that every write changes.
 func changes(before, after json.RawMessage) string {
@@ -57,7 +57,7 @@ func changes(before, after json.RawMessage) string {
 	var said []string
 	for _, name := range slices.Sorted(maps.Keys(names)) {
 		switch name {
-		case "batch", "owner", "written_at", "format":
+		case "batch", "owner", "written_at", "commanded", "format":
 			continue
 		}
 		if a, b := short(from[name]), short(to[name]); a != b {
