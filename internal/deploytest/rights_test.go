@@ -30,6 +30,7 @@ func TestDeployment(t *testing.T) {
 	t.Run("writers with their rights", func(t *testing.T) { writers(t, c) })
 	t.Run("an operator with the rights of one", func(t *testing.T) { operator(t, c) })
 	t.Run("backups", func(t *testing.T) { backups(t, c) })
+	t.Run("an operator with the administrator's", func(t *testing.T) { operates(t, c) })
 	// All that was done so far is what the programs do.
 	if found := c.violations(t); len(found) > 0 {
 		t.Errorf("the programs lack rights:\n%s", strings.Join(found, "\n"))
@@ -224,6 +225,40 @@ func operator(t *testing.T, c *cluster) {
 	}
 	if _, err := client.Watermarks(within(t), p); err != nil {
 		t.Fatalf("the operator looks how far it is: %v", err)
+// operates does what an operator's commands do.
+func operates(t *testing.T, c *cluster) {
+	admin := c.client(t, "admin")
+	holders, err := admin.Holders(within(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := admin.Records(within(t), "my-cloud", holders)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r.Raw["amqp"].Position == 0 || r.Trouble != nil {
+		t.Errorf("its records are %+v", r)
+	}
+	if _, err := admin.Recall(within(t), "my-cloud", "amqp", time.Now().Add(-time.Hour)); err != nil {
+		t.Error(err)
+	}
+	if _, err := admin.Mend(within(t), "my-cloud"); !errors.Is(err, jetstream.ErrNoGap) {
+		t.Error(err)
+	}
+	done := func(*event.RawCursor, bool) (event.Command, error) { return event.Command{Verb: event.VerbSet}, nil }
+	_, err = publisher.Command(within(t), admin.Raw(), event.RawCursorSubject("my-cloud", "amqp"),
+		event.RawCommandsSubject("my-cloud", "amqp"), publisher.Options{Owner: "ada"}, done)
+	if err != nil {
+		t.Error(err)
+	}
+	_, err = publisher.Command(within(t), admin.Normalized(), event.NormalizedCursorSubject("other"),
+		event.NormalizedCommandsSubject("other"), publisher.Options{Owner: "ada"},
+		func(*event.NormalizedCursor, bool) (event.Command, error) { return event.Command{Verb: event.VerbPause}, nil })
+	if err != nil {
+		t.Error(err)
+	}
+	if all, err := admin.Commands(within(t), ""); err != nil || len(all) != 2 {
+		t.Errorf("on record are %d commands, %v", len(all), err)
 	}
 }
 
@@ -274,11 +309,13 @@ func refusals(t *testing.T, c *cluster) {
 	}{
 		{"collector", "_INBOX", []string{
 			"ingest.normalized.my-cloud", "ingest.dead.my-cloud", "ingest.cursor.normalized.my-cloud", "ingest.raw.my-cloud",
+			"ingest.cursor.raw.my-cloud.panko.commands", "ingest.cursor.raw.my-cloud._.commands",
 			"$KV.LEASES.normalizer.x", "$KV.OWNERS.normalizer.my-cloud", "$JS.API.CONSUMER.RESET.EVENTS_RAW.normalizer-my-cloud",
 			"$JS.API.CONSUMER.DELETE.EVENTS_RAW.normalizer-my-cloud", "$JS.ACK.EVENTS_RAW.normalizer-my-cloud.1.1.1.1.1",
 		}, []string{"events.normalized.*", "ingest.>", "$JS.>", ">", "_INBOX_subscriber.>"}},
 		{"normalizer", "_INBOX", []string{
 			"ingest.raw.my-cloud.panko", "ingest.cursor.raw.my-cloud.panko", "ingest.cursor.raw.my-cloud",
+			"ingest.cursor.normalized.my-cloud.commands",
 			"$KV.LEASES.collector.x", "$KV.OWNERS.collector.my-cloud",
 		}, []string{"events.normalized.*", "ingest.>", ">", "_INBOX_subscriber.>"}},
 		{"operator", "_INBOX", []string{
