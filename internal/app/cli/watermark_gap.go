@@ -85,7 +85,7 @@ func (a *accepting) run(ctx context.Context) error {
 	if err := a.p.sure(ctx, a.yes, fmt.Sprintf("Let the normalizer of %s go on?", a.name)); err != nil {
 		return err
 	}
-	_, err = a.normalized(ctx, func(c *event.NormalizedCursor, exists bool) (event.Command, error) {
+	done, err := a.normalized(ctx, func(c *event.NormalizedCursor, exists bool) (event.Command, error) {
 		if !exists || c.Batch != m.Cursor.Batch {
 			return event.Command{}, errWentOn
 		}
@@ -94,6 +94,9 @@ func (a *accepting) run(ctx context.Context) error {
 	})
 	if err != nil {
 		return err
+	}
+	if done.Paused != nil {
+		return a.say("done: the normalizer of %s can go on; it is paused, %s (see `stackstream resume`)", a.name, because(done.Paused))
 	}
 	return a.say("done: the normalizer of %s goes on within seconds", a.name)
 }

@@ -107,6 +107,11 @@ func (w *rewinding) run(ctx context.Context, byTime bool) error {
 	if err != nil {
 		return err
 	}
+	if kind := r.Choice.Kind; kind != "" && !s.Of(kind) {
+		if err := w.say("Nobody reads %s now: %s was chosen for %s. It reads again from there when it is chosen.", s, kind, w.name); err != nil {
+			return err
+		}
+	}
 	if err := w.explain(s, cursor, to, recall, shard); err != nil {
 		return err
 	}
