@@ -205,7 +205,7 @@ func (r *Records) collecting(name Source) Stand {
 		return Stand{State: StandingStalled, Since: quietSince, Reason: "collecting: its cursor is not written, and " + holder.Name +
 			" has the lease"}
 	default:
-		return Stand{State: StandingStalled, Since: quietSince, Reason: "collecting: its cursor is not written, and no collector has a lease"}
+		return Stand{State: StandingStalled, Since: quietSince, Reason: "collecting: its cursor is not written, and nobody has a lease"}
 	}
 }
 

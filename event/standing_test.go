@@ -76,7 +76,7 @@ func TestStand(t *testing.T) {
 			nobody(r)
 			raw(r, func(c *event.RawCursor) { c.WrittenAt = ago(4 * time.Minute) })
 		}, event.Stand{State: event.StandingStalled, Since: ago(4 * time.Minute),
-			Reason: "collecting: its cursor is not written, and no collector has a lease"}, event.Stand{}},
+			Reason: "collecting: its cursor is not written, and nobody has a lease"}, event.Stand{}},
 		{"a source that is asked once an hour has not", func(r *event.Records) {
 			raw(r, func(c *event.RawCursor) { c.WrittenAt = ago(40 * time.Minute) })
 			r.Sources = map[event.Source]time.Duration{"panko": time.Hour}

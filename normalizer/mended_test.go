@@ -11,6 +11,9 @@ import (
 	"stackstream/event"
 )
 
+// look is how often cursors are looked at.
+const look = 10 * time.Second
+
 // What has stopped goes on soon after an operator has mended the cursor, however long it has been stopped.
 func TestStoppedGoesOnWhenItsCursorIsMended(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -18,7 +21,9 @@ func TestStoppedGoesOnWhenItsCursorIsMended(t *testing.T) {
 		w.add("panko", "test", "a")
 		w.lose("panko")
 		w.add("panko", "test", "b")
-		w.run(w.service(nil), func(ctx context.Context) {
+		service := w.service(nil)
+		service.cfg.Look = look
+		w.run(service, func(ctx context.Context) {
 			<-time.After(24*time.Hour - time.Minute)
 			if diff := cmp.Diff([]string{"starting", "live", "stopped"}, w.states()); diff != "" {
 				t.Error(diff)
@@ -31,7 +36,7 @@ func TestStoppedGoesOnWhenItsCursorIsMended(t *testing.T) {
 			})
 			mended := time.Now()
 			w.await(ctx, "the end", w.allDone)
-			if took := time.Since(mended); took > lookMended {
+			if took := time.Since(mended); took > look {
 				t.Errorf("it went on after %v", took)
 			}
 		})
@@ -56,11 +61,13 @@ func TestIdleNoticesAPause(t *testing.T) {
 			}
 			return nil
 		}
-		w.run(w.service(nil), func(ctx context.Context) {
+		service := w.service(nil)
+		service.cfg.Look = look
+		w.run(service, func(ctx context.Context) {
 			w.await(ctx, "the end", w.allDone)
 			<-time.After(time.Hour)
 			w.note(func() { paused = true })
-			<-time.After(lookIdle)
+			<-time.After(look)
 			synctest.Wait()
 			if diff := cmp.Diff([]string{"starting", "live", "paused"}, w.states()); diff != "" {
 				t.Error(diff)
@@ -72,7 +79,7 @@ func TestIdleNoticesAPause(t *testing.T) {
 				t.Error(diff)
 			}
 			w.note(func() { w.cursor.Sequence++ })
-			<-time.After(2 * lookIdle)
+			<-time.After(2 * look)
 			synctest.Wait()
 			if w.fenced != 1 {
 				t.Errorf("another writer was noticed %d times", w.fenced)

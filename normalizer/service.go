@@ -34,6 +34,9 @@ type Config struct {
 	Bodies    Bodies
 	// Lease is nil where there can be no other instance.
 	Lease Lease
+	// Look is how often the cursor is looked at while there is nothing to write, or nothing can be done: an operator may have
+	// changed it. Never if it is 0: who writes learns of it in any case.
+	Look  time.Duration
 	Hooks Hooks
 	// Log gets one line for each change of a provider's state.
 	Log zerolog.Logger

@@ -64,14 +64,14 @@ func (s *session) run(ctx context.Context) error {
 func (s *session) commit(ctx context.Context, reader Reader, batches <-chan batch) error {
 	draining, stop := drainContext(ctx)
 	defer stop()
-	idle := time.NewTicker(lookIdle)
-	defer idle.Stop()
+	idle, restart, stopIdle := s.idle()
+	defer stopIdle()
 	for {
 		var b batch
 		var more bool
 		select {
 		case b, more = <-batches:
-		case <-idle.C:
+		case <-idle:
 			if err := s.look(ctx); err != nil {
 				return err
 			}
@@ -80,7 +80,7 @@ func (s *session) commit(ctx context.Context, reader Reader, batches <-chan batc
 		if !more {
 			return nil
 		}
-		idle.Reset(lookIdle)
+		restart()
 		if len(b.outcomes) > 0 {
 			start := time.Now()
 			cursor, err := s.committer.Commit(draining, b.outcomes, reader.Stream())
@@ -101,8 +101,14 @@ func (s *session) commit(ctx context.Context, reader Reader, batches <-chan batc
 	}
 }
 
-// lookIdle is how often the cursor is looked at while there is nothing to write: an operator may have paused the provider.
-const lookIdle = 30 * time.Second
+// idle ticks when it is time to look at the cursor, which restart puts off.
+func (s *session) idle() (tick <-chan time.Time, restart, stop func()) {
+	if s.cfg.Look <= 0 {
+		return nil, func() {}, func() {}
+	}
+	t := time.NewTicker(s.cfg.Look)
+	return t.C, func() { t.Reset(s.cfg.Look) }, t.Stop
+}
 
 // look reads the cursor, which nobody but us should have written.
 func (s *session) look(ctx context.Context) error {

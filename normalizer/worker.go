@@ -90,9 +90,6 @@ const believed = 30 * time.Second
 // lookPaused is how often a provider that an operator has paused is looked at, whether it may go on.
 const lookPaused = 5 * time.Second
 
-// lookMended is how often the cursor of a provider that has stopped is looked at, whether an operator has mended it.
-const lookMended = 5 * time.Second
-
 // work runs one session after the other until ctx ends: each reads the cursor and goes on from there. It returns an error
 // only for what a newer version has written, for which that version should have the lease.
 func (w *worker) work(ctx context.Context) error {
@@ -157,9 +154,13 @@ func (w *worker) work(ctx context.Context) error {
 // moved waits for a while, or until the cursor of a session is no longer the one it began with: an operator has mended it. It
 // tells whether that is so.
 func (w *worker) moved(ctx context.Context, s *session, limit time.Duration) bool {
+	if w.cfg.Look <= 0 {
+		wait(ctx, limit)
+		return false
+	}
 	end := time.Now().Add(limit)
 	for left := limit; left > 0; left = time.Until(end) {
-		wait(ctx, min(lookMended, left))
+		wait(ctx, min(w.cfg.Look, left))
 		if ctx.Err() != nil {
 			return false
 		}

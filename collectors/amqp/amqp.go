@@ -231,13 +231,14 @@ func endedBy(ctx context.Context, err error) error {
 func Candidate(cfg Config, options func(s event.Source, report collectors.Report) Options) collectors.Candidate {
 	shard := func(name event.Source) collectors.Shard {
 		provider := func() event.Provider { return options(name, func(bool, string) {}).Provider }
-		return collectors.Shard{Name: name, Spec: cfg.Spec(), Manual: cfg.manual(provider, name), New: func(report collectors.Report) (collectors.Source, error) {
+		made := func(report collectors.Report) (collectors.Source, error) {
 			s, err := New(cfg, name, options(name, report))
 			if err != nil {
 				return nil, err
 			}
 			return s, nil
-		}}
+		}
+		return collectors.Shard{Name: name, Spec: cfg.Spec(), Manual: cfg.manual(provider, name), New: made}
 	}
 	c := collectors.Candidate{Kind: Kind}
 	for _, name := range cfg.sourceNames() {

@@ -31,7 +31,7 @@ func (c Config) manual(p func() event.Provider, name event.Source) collectors.Ma
 // meanwhile is what becomes of notifications that nobody takes from our queue.
 func (c Config) meanwhile(p event.Provider, name event.Source) string {
 	queue := fmt.Sprintf("%s.%s.%s", c.Queue.Prefix, p, name)
-	limits := ""
+	var limits string
 	switch size, ttl := c.Queue.MaxBytes, c.Queue.TTL; {
 	case size > 0 && ttl > 0:
 		limits = fmt.Sprintf("%d bytes, and what has waited for %s", size, ttl)

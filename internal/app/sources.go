@@ -100,7 +100,9 @@ func amqpCandidate(p event.Provider, settings any, env SourceEnv) collectors.Can
 }
 
 // single is a kind of one source.
-func single[S collectors.Source](name event.Source, spec collectors.Spec, manual collectors.Manual, build func(collectors.Report) (S, error)) collectors.Candidate {
+func single[S collectors.Source](
+	name event.Source, spec collectors.Spec, manual collectors.Manual, build func(collectors.Report) (S, error),
+) collectors.Candidate {
 	return collectors.Candidate{Kind: string(name), Shards: []collectors.Shard{{Name: name, Spec: spec, Manual: manual,
 		New: func(report collectors.Report) (collectors.Source, error) {
 			s, err := build(report)
@@ -121,7 +123,8 @@ func pankoCandidate(p event.Provider, settings any, env SourceEnv) collectors.Ca
 
 func ceilometerCandidate(p event.Provider, settings any, env SourceEnv) collectors.Candidate {
 	cfg := *settings.(*ceilometer.Config)
-	return single(ceilometer.Kind, cfg.Spec(), telemetry.Manual(ceilometer.Kind), func(report collectors.Report) (*ceilometer.Source, error) {
+	manual := telemetry.Manual(ceilometer.Kind)
+	return single(ceilometer.Kind, cfg.Spec(), manual, func(report collectors.Report) (*ceilometer.Source, error) {
 		return ceilometer.New(cfg, ceilometer.Options{Version: env.Version, Hooks: env.Metrics.HTTP(p, ceilometer.Kind), Report: report})
 	})
 }

@@ -17,6 +17,9 @@ import (
 // watermarkEvery is how often the watermarks are read for the metrics.
 const watermarkEvery = 15 * time.Second
 
+// lookAtCursors is how often a normalizer with nothing to write looks whether an operator has changed its cursor.
+const lookAtCursors = 10 * time.Second
+
 // start makes every part and hands its loop to run. All goroutines of a pipeline begin here.
 func (p *Pipeline) start(
 	c *jetstream.Client, m *metrics.Metrics, run func(name string, loop func(context.Context) error),
@@ -68,7 +71,7 @@ func (p *Pipeline) start(
 			Committer: func(name event.Provider) normalizer.Committer {
 				return publisher.NewNormalized(normalized, bodies, name, writer(event.RoleNormalizer, name, ""))
 			},
-			Feed: feed{c.Feed()}, Bodies: bodies, Lease: lease, Hooks: hooks, Log: p.Log,
+			Feed: feed{c.Feed()}, Bodies: bodies, Lease: lease, Look: lookAtCursors, Hooks: hooks, Log: p.Log,
 		})
 		if err != nil {
 			return err

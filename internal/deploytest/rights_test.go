@@ -253,7 +253,9 @@ func operates(t *testing.T, c *cluster) {
 	}
 	_, err = publisher.Command(within(t), admin.Normalized(), event.NormalizedCursorSubject("other"),
 		event.NormalizedCommandsSubject("other"), publisher.Options{Owner: "ada"},
-		func(*event.NormalizedCursor, bool) (event.Command, error) { return event.Command{Verb: event.VerbPause}, nil })
+		func(*event.NormalizedCursor, bool) (event.Command, error) {
+			return event.Command{Verb: event.VerbPause}, nil
+		})
 	if err != nil {
 		t.Error(err)
 	}

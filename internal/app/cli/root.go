@@ -36,7 +36,8 @@ writes a file to begin with.`,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	root.AddGroup(&cobra.Group{ID: "run", Title: "Run:"}, &cobra.Group{ID: "look", Title: "Look:"},
-		&cobra.Group{ID: "operate", Title: "Operate:"}, &cobra.Group{ID: "set up", Title: "Set up:"}, &cobra.Group{ID: "describe", Title: "Describe a service:"})
+		&cobra.Group{ID: "operate", Title: "Operate:"},
+		&cobra.Group{ID: "set up", Title: "Set up:"}, &cobra.Group{ID: "describe", Title: "Describe a service:"})
 	add := func(group string, cmds ...*cobra.Command) {
 		for _, cmd := range cmds {
 			cmd.GroupID = group

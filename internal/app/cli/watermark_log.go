@@ -17,8 +17,9 @@ func (p Program) watermarkLogCommand() *cobra.Command {
 		Long: `log shows the commands that changed cursors or paused work, oldest first: when, who, what was changed
 (collecting, the cursor of a source, or normalizing), how, and why. Each was recorded in the same atomic
 write as the change, and is kept for as long as the streams are. It reads and changes nothing.`,
-		Example: "  stackstream watermark log --provider prod\n  stackstream watermark log --json | jq '.[] | select(.verb == \"accept-gap\") | .gaps'",
-		Args:    noArgs,
+		Example: `  stackstream watermark log --provider prod
+  stackstream watermark log --json | jq '.[] | select(.verb == "accept-gap") | .gaps'`,
+		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			settings, err := nats.settings(p)
 			if err != nil {

@@ -108,7 +108,8 @@ func (w *rewinding) run(ctx context.Context, byTime bool) error {
 		return err
 	}
 	if kind := r.Choice.Kind; kind != "" && !s.Of(kind) {
-		if err := w.say("Nobody reads %s now: %s was chosen for %s. It reads again from there when it is chosen.", s, kind, w.name); err != nil {
+		err := w.say("Nobody reads %s now: %s was chosen for %s. It reads again from there when it is chosen.", s, kind, w.name)
+		if err != nil {
 			return err
 		}
 	}
@@ -163,8 +164,8 @@ func (w *rewinding) explain(s event.Source, c event.RawCursor, to time.Time, rec
 			"what is older and not before %s would come twice (%d events are gone)", recall.Keeps, stamp(since), stamp(to), recall.Gone))
 	}
 	if known := max(shard.Spec.Repeats, leastKnown); recall.Deep > uint64(known) {
-		twice = append(twice, fmt.Sprintf("%d events in EVENTS_RAW have no time, the first of them %d events back, and only of the last %d "+
-			"is known for certain that they were there", recall.Timeless, recall.Deep, known))
+		twice = append(twice, fmt.Sprintf("%d events in EVENTS_RAW have no time, the first of them %d events back, and only of the last "+
+			"%d is known for certain that they were there", recall.Timeless, recall.Deep, known))
 	}
 	if len(twice) == 0 {
 		return w.say("Nothing comes twice.")

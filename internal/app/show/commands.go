@@ -24,7 +24,8 @@ func Commands(w io.Writer, all []jetstream.Commanded) error {
 			record = string(c.Source)
 		}
 		rows = append(rows, []string{
-			instant(c.At), dash(Clean(c.By)), string(c.Provider), record, Clean(c.Verb), dash(Clean(c.Why)), Clean(changes(c.Before, c.After)),
+			instant(c.At), dash(Clean(c.By)), string(c.Provider), record, Clean(c.Verb), dash(Clean(c.Why)),
+			Clean(changes(c.Before, c.After)),
 		})
 	}
 	if err := table(w, rows, nil); err != nil {

@@ -9,11 +9,6 @@ import (
 	"stackstream/event"
 )
 
-// standHead is what the columns of Standings are.
-var standHead = [...]string{
-	"PROVIDER", "SOURCE", "COLLECTED", "NORMALIZED", "LAG", "COMPLETE UP TO", "BEHIND NOW", "WRITTEN BY", "HELD BY", "STATE",
-}
-
 // Standings writes one line per provider, with what holds of all its sources, and one for each of these. now is what ages are
 // counted from.
 func Standings(w io.Writer, stands []event.ProviderStand, now time.Time, colour bool) error {
@@ -21,9 +16,12 @@ func Standings(w io.Writer, stands []event.ProviderStand, now time.Time, colour 
 		_, err := fmt.Fprintln(w, "No source has collected anything yet.")
 		return err
 	}
-	rows, states := StandRows(stands, now)
-	return table(w, append([][]string{standHead[:]}, rows...), func(row, column int, text string) string {
-		if row == 0 || column != len(standHead)-1 {
+	rows, states := standRows(stands, now)
+	head := []string{
+		"PROVIDER", "SOURCE", "COLLECTED", "NORMALIZED", "LAG", "COMPLETE UP TO", "BEHIND NOW", "WRITTEN BY", "HELD BY", "STATE",
+	}
+	return table(w, append([][]string{head}, rows...), func(row, column int, text string) string {
+		if row == 0 || column != len(head)-1 {
 			return text
 		}
 		return paint(colour, standColour(states[row-1]), text)
@@ -32,15 +30,15 @@ func Standings(w io.Writer, stands []event.ProviderStand, now time.Time, colour 
 
 // StandLines writes the same without a head, each line with the time, for those who follow.
 func StandLines(w io.Writer, stands []event.ProviderStand, now time.Time) error {
-	rows, _ := StandRows(stands, now)
+	rows, _ := standRows(stands, now)
 	for i := range rows {
 		rows[i] = append([]string{instant(now)}, rows[i]...)
 	}
 	return table(w, rows, nil)
 }
 
-// StandRows are the cells of Standings, and the states in them.
-func StandRows(stands []event.ProviderStand, now time.Time) (rows [][]string, states []event.Standing) {
+// standRows are the cells of Standings, and the states in them.
+func standRows(stands []event.ProviderStand, now time.Time) (rows [][]string, states []event.Standing) {
 	for _, p := range stands {
 		behind := since(p.NormalizedTime, now)
 		rows = append(rows, []string{
