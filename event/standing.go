@@ -139,6 +139,10 @@ func (r *Records) idle(last Stand) Stand {
 	switch {
 	case r.Trouble != nil:
 		return r.troubled()
+	case r.Choice.Paused != nil && r.Normalized.Paused != nil:
+		s := paused(r.Choice.Paused, "collecting")
+		s.Reason = r.both(nil, s, paused(r.Normalized.Paused, "normalizing"))
+		return s
 	case r.Choice.Paused != nil:
 		return paused(r.Choice.Paused, "collecting")
 	case r.Normalized.Paused != nil:

@@ -225,7 +225,7 @@ func (h *halves) meanwhile(ctx context.Context, r event.Records) error {
 	if err != nil {
 		return fmt.Errorf("it is paused; how long EVENTS_RAW keeps events is not known: %w", err)
 	}
-	if age > 0 {
+	if age > 0 && (stand.LagEvents > 0 || !h.collecting()) {
 		begin, what := r.Now, "what is collected from now on"
 		if stand.LagEvents > 0 && !r.Waiting.IsZero() {
 			begin, what = r.Waiting, fmt.Sprintf("the first of %d events that are not normalized yet", stand.LagEvents)
