@@ -19,6 +19,9 @@ func (c Config) manual(p func() event.Provider, name event.Source) collectors.Ma
 		},
 		Set: func(_ event.Cursor, text string, _ time.Time) (event.Cursor, error) {
 			st, err := readState(event.Cursor(text))
+			if err == nil && len(st.Keys) == 0 {
+				err = &event.Error{Kind: event.Invalid, Op: "read the cursor", Err: errors.New("it has no routing keys")}
+			}
 			if err != nil {
 				return nil, err
 			}

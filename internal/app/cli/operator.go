@@ -48,38 +48,51 @@ func (o *operator) asks(cmd *cobra.Command) {
 	cmd.Flags().BoolVar(&o.yes, "yes", false, "do not ask")
 }
 
-// open reads the flags and connects; the connection ends with end.
-func (o *operator) open(ctx context.Context) (end func(), err error) {
+// open reads the flags and connects.
+func (o *operator) open(ctx context.Context) (err error) {
 	if o.name, err = providerFlag(o.provider); err != nil {
-		return nil, err
+		return err
 	}
 	if o.name == "" {
-		return nil, usagef("--provider is empty: which provider?")
+		return usagef("--provider is empty: which provider?")
 	}
 	if o.by == "" {
 		o.by = o.p.whoami()
 	}
 	if o.nats.file != "" {
 		if o.cfg, err = o.p.load(o.nats.file); err != nil {
-			return nil, err
+			return err
 		}
 	}
 	settings, err := o.nats.settings(o.p)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	if o.client, err = o.p.connect(ctx, settings); err != nil {
-		return nil, err
-	}
-	return func() { o.p.close(ctx, o.client) }, nil
+	o.client, err = o.p.connect(ctx, settings)
+	return err
 }
 
-// needReason is for what can't be explained by itself later.
-func (o *operator) needReason() error {
-	if strings.TrimSpace(o.reason) == "" {
-		return usagef("--reason is missing: say why, for those who look later")
+// explained is what a command runs that has to say why: what it did can't be understood by itself later.
+func (o *operator) explained(run func(ctx context.Context) error) func(*cobra.Command, []string) error {
+	connected := o.connected(run)
+	return func(cmd *cobra.Command, args []string) error {
+		if strings.TrimSpace(o.reason) == "" {
+			return usagef("--reason is missing: say why, for those who look later")
+		}
+		return connected(cmd, args)
 	}
-	return nil
+}
+
+// connected is what a command runs on a connection.
+func (o *operator) connected(run func(ctx context.Context) error) func(*cobra.Command, []string) error {
+	return func(cmd *cobra.Command, _ []string) error {
+		ctx := cmd.Context()
+		if err := o.open(ctx); err != nil {
+			return err
+		}
+		defer o.p.close(ctx, o.client)
+		return run(ctx)
+	}
 }
 
 // options are those of the writer of a command. Who waits for a stream that is full or away says so.

@@ -58,18 +58,7 @@ changes nothing and says who did it.`,
   stackstream pause --provider prod --normalizer --reason "wrong converter, see INC-12"
   stackstream pause --provider prod --source amqp-nova --reason "floods" -c stackstream.yaml`,
 		Args: noArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			ctx := cmd.Context()
-			if err := h.needReason(); err != nil {
-				return err
-			}
-			end, err := h.open(ctx)
-			if err != nil {
-				return err
-			}
-			defer end()
-			return h.pause(ctx)
-		},
+		RunE: h.explained(h.pause),
 	}
 	h.add(cmd, "pause")
 	return cmd
@@ -86,15 +75,7 @@ that is, and what is still paused. Resuming what is not paused changes nothing.`
 		Example: `  stackstream resume --provider prod --reason "upgrade is done"
   stackstream resume --provider prod --collectors`,
 		Args: noArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			ctx := cmd.Context()
-			end, err := h.open(ctx)
-			if err != nil {
-				return err
-			}
-			defer end()
-			return h.resume(ctx)
-		},
+		RunE: h.connected(h.resume),
 	}
 	h.add(cmd, "resume")
 	return cmd

@@ -44,18 +44,7 @@ done all or nothing.`,
   stackstream watermark accept-gap --provider prod --reason "restored from the backup of Sunday" --allow-duplicates --yes
   stackstream watermark log --provider prod --json | jq '.[].gaps'`,
 		Args: noArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			ctx := cmd.Context()
-			if err := a.needReason(); err != nil {
-				return err
-			}
-			end, err := a.open(ctx)
-			if err != nil {
-				return err
-			}
-			defer end()
-			return a.run(ctx)
-		},
+		RunE: a.explained(a.run),
 	}
 	a.add(cmd, "let the normalizer go on for")
 	a.asks(cmd)

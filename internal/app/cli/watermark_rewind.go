@@ -47,22 +47,8 @@ amqp: a queue is no log.`,
       --reason "panko was down, INC-12"
   stackstream watermark rewind -c stackstream.yaml --provider prod --source panko --back 2h --reason "late events" --yes`,
 		Args: noArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			ctx := cmd.Context()
-			if w.nats.file == "" {
-				return usagef("-c FILE is missing: what a cursor means stands in the configuration of the source")
-			}
-			if err := w.needReason(); err != nil {
-				return err
-			}
-			end, err := w.open(ctx)
-			if err != nil {
-				return err
-			}
-			defer end()
-			return w.run(ctx, cmd.Flags().Changed("to"))
-		},
 	}
+	cmd.RunE = w.explained(func(ctx context.Context) error { return w.run(ctx, cmd.Flags().Changed("to")) })
 	w.add(cmd, "rewind a source of")
 	w.asks(cmd)
 	cmd.Flags().StringVar(&w.source, "source", "", "the `SOURCE` to rewind")
@@ -77,6 +63,9 @@ amqp: a queue is no log.`,
 
 // run rewinds the source. byTime tells whether a time was given.
 func (w *rewinding) run(ctx context.Context, byTime bool) error {
+	if w.cfg == nil {
+		return usagef("-c FILE is missing: what a cursor means stands in the configuration of the source")
+	}
 	r, err := w.records(ctx)
 	if err != nil {
 		return err

@@ -44,19 +44,8 @@ before it says "done" it has done all or nothing. Every change is on record, wit
   stackstream watermark set --provider shop --source http --cursor '{"parts":{"":{"token":"abc","began":true}}}' --reason "as before"
   stackstream watermark set --provider prod --source panko --time 2026-01-31T12:00:00Z --reason "known to lack events since"`,
 		Args: noArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			ctx := cmd.Context()
-			if err := w.needReason(); err != nil {
-				return err
-			}
-			end, err := w.open(ctx)
-			if err != nil {
-				return err
-			}
-			defer end()
-			return w.run(ctx, cmd.Flags().Changed("time"))
-		},
 	}
+	cmd.RunE = w.explained(func(ctx context.Context) error { return w.run(ctx, cmd.Flags().Changed("time")) })
 	w.add(cmd, "set a source of")
 	w.asks(cmd)
 	cmd.Flags().StringVar(&w.source, "source", "", "the `SOURCE` to set")
