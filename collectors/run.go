@@ -70,7 +70,7 @@ func (r *run) run(ctx context.Context, from event.From) error {
 	defer func() {
 		r.cancelSource()
 		if r.looking {
-			_ = <-r.looked // what it found no longer matters
+			<-r.looked //nolint:errcheck // what it found no longer matters
 		}
 	}()
 	commitCtx, cancelCommit := context.WithCancel(context.WithoutCancel(ctx))

@@ -39,9 +39,9 @@ func TestWhatAnOperatorMayDo(t *testing.T) {
 	}
 	for want, change := range map[string]func(*Config){
 		"stackstream.prod.amqp-nova goes on filling up to its limits (1073741824 bytes, and what has waited for 72h0m0s)": func(*Config) {},
-		"filling up to its limits (1073741824 bytes): then":            func(c *Config) { c.Queue.TTL = 0 },
-		"filling up to its limits (what has waited for 72h0m0s): then": func(c *Config) { c.Queue.MaxBytes = 0 },
-		"goes on filling, up to what the broker allows":                func(c *Config) { c.Queue.MaxBytes, c.Queue.TTL = 0, 0 },
+		"filling up to its limits (1073741824 bytes): then":                                                               func(c *Config) { c.Queue.TTL = 0 },
+		"filling up to its limits (what has waited for 72h0m0s): then":                                                    func(c *Config) { c.Queue.MaxBytes = 0 },
+		"goes on filling, up to what the broker allows":                                                                   func(c *Config) { c.Queue.MaxBytes, c.Queue.TTL = 0, 0 },
 	} {
 		if got := manual(change).Meanwhile(); !strings.Contains(got, want) {
 			t.Errorf("meanwhile %s; want %s", got, want)
