@@ -61,8 +61,8 @@ func (m *Memory) Identities(ctx context.Context, p event.Provider, from, upTo ev
 				return foreign.pass(err)
 			}
 			yield(event.Seen{
-			ID: raw.ID, Source: raw.Source, Time: raw.Time, Received: raw.Received, Seq: raw.Seq, Sequence: raw.Sequence,
-		})
+				ID: raw.ID, Source: raw.Source, Time: raw.Time, Received: raw.Received, Seq: raw.Seq, Sequence: raw.Sequence,
+			})
 			return nil
 		},
 	}

@@ -225,6 +225,9 @@ func operator(t *testing.T, c *cluster) {
 	}
 	if _, err := client.Watermarks(within(t), p); err != nil {
 		t.Fatalf("the operator looks how far it is: %v", err)
+	}
+}
+
 // operates does what an operator's commands do.
 func operates(t *testing.T, c *cluster) {
 	admin := c.client(t, "admin")

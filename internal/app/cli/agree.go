@@ -19,7 +19,7 @@ func (p Program) agree(ctx context.Context, question string, yes bool) error {
 		return nil
 	}
 	if !readsTerminal(p.Stdin) {
-		return usagef("nobody is there to be asked: give --yes to do it without a question, or --dry-run to see what would be done")
+		return usagef("nobody is there to be asked: give --yes to do it without a question")
 	}
 	fmt.Fprintf(p.Stderr, "%s [y/N] ", question)
 	answer := make(chan string, 1)

@@ -1,18 +1,12 @@
 package cli
 
 import (
-	"bufio"
-	"cmp"
 	"context"
-	"errors"
 	"fmt"
-	"os"
-	"os/user"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/term"
 
 	"stackstream/event"
 	"stackstream/internal/app/config"
@@ -57,7 +51,7 @@ func (o *operator) open(ctx context.Context) (err error) {
 		return usagef("--provider is empty: which provider?")
 	}
 	if o.by == "" {
-		o.by = o.p.whoami()
+		o.by = o.p.operator()
 	}
 	if o.nats.file != "" {
 		if o.cfg, err = o.p.load(o.nats.file); err != nil {
@@ -160,53 +154,6 @@ func (o *operator) sourceFlag(text string, r event.Records) (event.Source, error
 		return "", usagef("--source %s has no cursor for %s: %s", s, o.name, known)
 	}
 	return s, nil
-}
-
-// errDeclined ends a command that was not wanted after all.
-var errDeclined = errors.New("nothing was changed")
-
-// sure asks whether to go on. Where nobody can answer --yes must have been given.
-func (p Program) sure(ctx context.Context, yes bool, question string) error {
-	if yes {
-		return nil
-	}
-	in, ok := p.Stdin.(interface{ Fd() uintptr })
-	if !ok || !term.IsTerminal(int(in.Fd())) || !isTerminal(p.Stderr) {
-		return usagef("nothing was changed: there is no terminal to ask on; give --yes to do it without being asked")
-	}
-	fmt.Fprintf(p.Stderr, "%s [y/N] ", show.Clean(question))
-	answer := make(chan string, 1)
-	go func() { // nothing ends a read from a terminal but its end, or that of the process
-		line, err := bufio.NewReader(p.Stdin).ReadString('\n')
-		if err != nil {
-			fmt.Fprintln(p.Stderr)
-		}
-		answer <- line
-	}()
-	select {
-	case line := <-answer:
-		switch strings.ToLower(strings.TrimSpace(line)) {
-		case "y", "yes":
-			return nil
-		}
-	case <-ctx.Done():
-	}
-	return errDeclined
-}
-
-// whoami is user@host.
-func (p Program) whoami() string {
-	name, _ := p.Env("USER")
-	if name == "" {
-		if u, err := user.Current(); err == nil {
-			name = u.Username
-		}
-	}
-	host, err := os.Hostname()
-	if err != nil {
-		host = "unknown"
-	}
-	return cmp.Or(name, "unknown") + "@" + host
 }
 
 func stamp(t time.Time) string { return t.UTC().Format(time.RFC3339) }

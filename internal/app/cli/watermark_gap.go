@@ -71,7 +71,7 @@ func (a *accepting) run(ctx context.Context) error {
 	if err := a.explain(m); err != nil {
 		return err
 	}
-	if err := a.p.sure(ctx, a.yes, fmt.Sprintf("Let the normalizer of %s go on?", a.name)); err != nil {
+	if err := a.p.agree(ctx, fmt.Sprintf("Let the normalizer of %s go on?", a.name), a.yes); err != nil {
 		return err
 	}
 	done, err := a.normalized(ctx, func(c *event.NormalizedCursor, exists bool) (event.Command, error) {
@@ -103,7 +103,7 @@ func (a *accepting) believe(ctx context.Context) error {
 		case <-enough.C:
 			return nil
 		case <-ctx.Done():
-			return errDeclined
+			return errNotAgreed
 		case <-tick.C:
 		}
 		shorter, err := a.client.LooksShorter(ctx, a.name)

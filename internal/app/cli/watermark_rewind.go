@@ -105,7 +105,7 @@ func (w *rewinding) run(ctx context.Context, byTime bool) error {
 	if err := w.explain(s, cursor, to, recall, shard); err != nil {
 		return err
 	}
-	if err := w.p.sure(ctx, w.yes, fmt.Sprintf("Rewind %s of %s to %s?", s, w.name, stamp(to))); err != nil {
+	if err := w.p.agree(ctx, fmt.Sprintf("Rewind %s of %s to %s?", s, w.name, stamp(to)), w.yes); err != nil {
 		return err
 	}
 	done, err := w.raw(ctx, s, func(c *event.RawCursor, _ bool) (event.Command, error) {

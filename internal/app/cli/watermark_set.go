@@ -85,7 +85,7 @@ func (w *settingCursor) run(ctx context.Context, claim bool) error {
 			return err
 		}
 	}
-	if err := w.p.sure(ctx, w.yes, fmt.Sprintf("Set the cursor of %s of %s?", s, w.name)); err != nil {
+	if err := w.p.agree(ctx, fmt.Sprintf("Set the cursor of %s of %s?", s, w.name), w.yes); err != nil {
 		return err
 	}
 	done, err := w.raw(ctx, s, func(c *event.RawCursor, _ bool) (event.Command, error) {
@@ -133,7 +133,7 @@ func (w *settingCursor) claim(ctx context.Context, s event.Source, r event.Recor
 	if err := w.say("%s of %s claims to be complete up to %s; it will claim %s.", s, w.name, was, stamp(w.at.at)); err != nil {
 		return err
 	}
-	if err := w.p.sure(ctx, w.yes, fmt.Sprintf("Set the watermark of %s of %s?", s, w.name)); err != nil {
+	if err := w.p.agree(ctx, fmt.Sprintf("Set the watermark of %s of %s?", s, w.name), w.yes); err != nil {
 		return err
 	}
 	_, err := w.raw(ctx, s, func(c *event.RawCursor, _ bool) (event.Command, error) {
