@@ -48,7 +48,8 @@ func TestIdentitiesAreReadFromASequenceOn(t *testing.T) {
 	if err := client.Memory().Identities(ctx, prov, 7, 0, func(s event.Seen) { seen = append(seen, s) }); err != nil {
 		t.Fatal(err)
 	}
-	want := []event.Seen{{ID: "panko-3", Source: "panko", Time: time.Unix(1700000003, 0).UTC(), Seq: 3, Sequence: 7}}
+	want := []event.Seen{{ID: "panko-3", Source: "panko", Time: time.Unix(1700000003, 0).UTC(), Received: time.Unix(1700000000, 0).UTC(),
+		Seq: 3, Sequence: 7}}
 	if !slices.Equal(seen, want) {
 		t.Errorf("got %+v, want %+v", seen, want)
 	}
