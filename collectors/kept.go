@@ -15,7 +15,7 @@ const (
 	// keepBehind is how many events it lets come before it reads them.
 	keepBehind = 2000
 	// keepAtLeast is how many identities may be kept while standing by, of all the provider's sources, however few repeats
-	// a source admits to. One takes 40 bytes.
+	// a source admits to. One takes 48 bytes.
 	keepAtLeast = 400_000
 	// keepFirst bounds how long the first reading keeps a process from asking for the lease.
 	keepFirst = 30 * time.Second
@@ -28,6 +28,7 @@ var errTooMany = errors.New("too many identities to keep them")
 type known struct {
 	remembered
 	own event.Seq // its number, if it came from the source itself
+	job bool      // it came from a job of the provider, and not from a service
 }
 
 // kept is what a source has read of RAW while it stood by, so that little is left to read when it is its turn. It is not
@@ -128,6 +129,8 @@ func (k *kept) entry(e event.Seen) known {
 	out := known{remembered: remembered{id: identityOf(e.ID), at: seconds(e.Time), seq: e.Sequence}}
 	if e.Source == k.source {
 		out.own = e.Seq
+	} else {
+		out.job = e.Source.Job()
 	}
 	return out
 }

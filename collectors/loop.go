@@ -84,8 +84,10 @@ func (l *Loop) open(ctx context.Context) (*run, event.From, error) {
 		return nil, event.From{}, fmt.Errorf("read cursors: %w", err)
 	}
 	from := event.From{Cursor: cursor.Cursor, Newest: cursor.Newest, Floor: cursor.Floor, Watermark: cursor.Watermark}
-	for _, c := range cursors {
-		from.Newest = later(from.Newest, c.Newest)
+	for s, c := range cursors {
+		if !s.Job() { // what a job brought says nothing about how far a service was read
+			from.Newest = later(from.Newest, c.Newest)
+		}
 	}
 	r := &run{
 		Loop: l, opt: l.Options.withDefaults(), seen: newSeen(l.Spec.Repeats, cursor.Floor),

@@ -2,9 +2,11 @@ package collectors_test
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"stackstream/collectors"
@@ -192,4 +194,29 @@ func TestLoopDoesNotStartBehindItsOwnEvents(t *testing.T) {
 			b.wantIDs(t, ids(1, 3))
 		})
 	}
+}
+
+// What a job brought does not tell a source that never ran where to begin.
+func TestJobsDoNotCountAsNewest(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := collectorstest.NewLog()
+		for source, newest := range map[event.Source]time.Time{"other": midnight, "backfill-day": midnight.Add(time.Hour), "redrive": midnight.Add(2 * time.Hour)} {
+			w := log.NewWriter(cloud, source, event.Fence{})
+			if _, err := w.Open(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := w.Commit(t.Context(), nil, event.Progress{Newest: newest}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		var got event.From
+		b := newBench(log, &script{run: func(_ context.Context, from event.From, _ collectors.Emit) error {
+			got = from
+			return errors.New("enough")
+		}})
+		_ = b.Run(t.Context())
+		if !got.Newest.Equal(midnight) {
+			t.Errorf("it begins behind %s", got.Newest)
+		}
+	})
 }

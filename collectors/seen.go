@@ -58,6 +58,9 @@ type seen struct {
 	pending int
 	swept   int // how many durable ones the last sweep left
 	push    int // how many that only their number decides about may still be pushed out
+
+	aside []remembered    // of jobs, all durable
+	gone  event.StreamSeq // of the last one that was dropped for its number
 }
 
 func newSeen(repeats int, floor time.Time) *seen {
@@ -72,8 +75,15 @@ func newSeen(repeats int, floor time.Time) *seen {
 func (s *seen) recall(e known) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.insert(e.remembered) {
-		s.trim()
+	if !e.job {
+		if s.insert(e.remembered) {
+			s.trim()
+		}
+		return
+	}
+	if _, known := s.ids[e.id]; !known && !s.past(&e.remembered) {
+		s.ids[e.id] = struct{}{}
+		s.aside = append(s.aside, e.remembered)
 	}
 }
 
@@ -130,10 +140,14 @@ func (s *seen) durable(seqs []event.StreamSeq, floor time.Time) {
 func (s *seen) from(last event.StreamSeq) event.StreamSeq {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.durables() == 0 {
-		return last + 1
+	first := last + 1
+	if s.durables() > 0 {
+		first = s.list[s.head].seq
 	}
-	return s.list[s.head].seq
+	if len(s.aside) > 0 {
+		first = min(first, s.aside[0].seq)
+	}
+	return first
 }
 
 // size returns how many identities are remembered.
@@ -159,6 +173,19 @@ func (s *seen) trim() {
 		s.list = append(make([]remembered, 0, 2*(len(s.list)-s.head)), s.list[s.head:]...)
 		s.head = 0
 	}
+	for len(s.aside) > 0 && s.past(&s.aside[0]) {
+		delete(s.ids, s.aside[0].id)
+		s.aside = s.aside[1:]
+	}
+}
+
+// past tells whether a job's identity need not be remembered: it is below the floor, or else what lay behind it has been
+// dropped for its number.
+func (s *seen) past(r *remembered) bool {
+	if r.at != noTime && s.floor != noTime {
+		return r.at < s.floor
+	}
+	return r.seq < s.gone
 }
 
 // drop forgets the nth last durable identity if it need not be remembered, and tells whether it did.
@@ -174,6 +201,7 @@ func (s *seen) drop(r *remembered, nth int) bool {
 		return false
 	default:
 		s.push--
+		s.gone = r.seq
 	}
 	delete(s.ids, r.id)
 	return true

@@ -223,6 +223,58 @@ func TestSeenFromWithoutEntries(t *testing.T) {
 	}
 }
 
+// A backfill of any size does not push out what a source itself may repeat, and is forgotten with what it lies behind.
+func TestWhatJobsBroughtIsAside(t *testing.T) {
+	const repeats = 3000
+	s := newSeen(repeats, time.Time{})
+	seq := event.StreamSeq(0)
+	recall := func(source event.Source, what string, n int) {
+		for i := range n {
+			seq++
+			s.recall((&kept{source: "amqp"}).entry(event.Seen{ID: event.ID(fmt.Sprint(what, i)), Source: source, Sequence: seq, Time: epoch}))
+		}
+	}
+	recall("amqp", "own", repeats)
+	recall("backfill-day", "job", 10*repeats)
+	known := func(what string, i int) bool { _, ok := s.ids[identityOf(event.ID(fmt.Sprint(what, i)))]; return ok }
+	for i := range 3 * repeats {
+		seq++
+		s.add(event.ID(fmt.Sprint("new", i)), epoch)
+		s.durable([]event.StreamSeq{seq}, time.Time{})
+		if i < repeats-1 {
+			if last := repeats - 1; !known("own", last) || !known("own", i+1) {
+				t.Fatalf("after %d new events an own one is forgotten that is among the last %d", i+1, repeats)
+			}
+			if !known("job", 0) || s.from(seq) > event.StreamSeq(i+2) {
+				t.Fatalf("after %d new events what lies behind own ones is forgotten, or read back from %d on", i+1, s.from(seq))
+			}
+		}
+	}
+	if n := s.size(); n > repeats || known("job", 0) {
+		t.Errorf("%d identities are remembered", n)
+	}
+}
+
+// What lies below the floor of a source that has one is not kept at all.
+func TestWhatJobsBroughtBelowTheFloor(t *testing.T) {
+	s := newSeen(0, epoch)
+	for i := range 1000 {
+		e := event.Seen{ID: event.ID(fmt.Sprint(i)), Source: "backfill-day", Sequence: event.StreamSeq(i + 1)}
+		if e.Time = epoch.Add(-time.Hour); i >= 900 {
+			e.Time = epoch.Add(time.Duration(i) * time.Second)
+		}
+		s.recall(recalled(e))
+	}
+	if n, from := s.size(), s.from(2000); n != 100 || from != 901 {
+		t.Errorf("%d are remembered, from %d on", n, from)
+	}
+	s.add("new", epoch.Add(time.Hour))
+	s.durable([]event.StreamSeq{2001}, epoch.Add(950*time.Second))
+	if n, from := s.size(), s.from(2001); n != 51 || from != 951 {
+		t.Errorf("%d are remembered, from %d on", n, from)
+	}
+}
+
 func BenchmarkSeen(b *testing.B) {
 	s := newSeen(1000, time.Time{})
 	b.ReportAllocs()
