@@ -48,6 +48,9 @@ func cloudEvent(h *event.Headers, p event.Provider, o *event.Outcome, index int)
 	}
 	h.Set(ceSpecVersion, "1.0")
 	h.Set(ceID, event.EncodeHeader(string(id)))
+	if own := event.BoundID(o.Raw.ID); own != id && own != "" {
+		h.Set(event.HeaderID, event.EncodeHeader(string(own))) // by which the source would show it again
+	}
 	h.Set(ceSource, "/providers/"+string(p))
 	h.Set(ceType, event.EncodeHeader(kind))
 	if !e.Timestamp.IsZero() {

@@ -148,3 +148,20 @@ func TestEventsWithoutIDsOfOneRawEventDiffer(t *testing.T) {
 		t.Errorf("ids %q and %q", a, b)
 	}
 }
+
+// Who asks the source again has to know an event by the identity that the source gives it.
+func TestTheSourcesIdentityIsKept(t *testing.T) {
+	raw := storedRaw(1)
+	long := event.ID(strings.Repeat("x", event.MaxID+1))
+	for id, want := range map[string]string{string(raw.ID): "", "another": string(raw.ID), "": ""} {
+		stored := commitNormalized(t, newBodies(), Limits{}, event.Outcome{Raw: raw, Events: []event.Event{{MessageID: id, EventType: "t"}}})
+		if got := stored[0].Header.Get(event.HeaderID); got != want {
+			t.Errorf("event %q has %s %q, want %q", id, event.HeaderID, got, want)
+		}
+	}
+	raw.ID = long
+	stored := commitNormalized(t, newBodies(), Limits{}, event.Outcome{Raw: raw, Events: []event.Event{{MessageID: string(long), EventType: "t"}}})
+	if got := stored[0].Header.Get(event.HeaderID); got != "" {
+		t.Errorf("the hash of a long identity is the same on both sides, and %q was added", got)
+	}
+}

@@ -72,7 +72,7 @@ func TestNormalizedMessage(t *testing.T) {
 		"ce-type": "compute.instance.create.end", "ce-time": "2026-11-22T05:42:09.830894Z",
 		"ce-subject": "instance/a%20b", "ce-datacontenttype": "application/json", "content-type": "application/json",
 		"ce-evtsource": "panko", "Evt-Seq": "1", "Evt-Raw-Seq": "40", "Evt-Raw-Source": "panko", "Evt-Raw-Evt-Seq": "4",
-		"Evt-Converter": "oslo/1", "Evt-Redacted": "2", "Evt-Mended": "3",
+		"Evt-Converter": "oslo/1", "Evt-Redacted": "2", "Evt-Mended": "3", "Evt-Id": "raw-4",
 	}
 	if diff := cmp.Diff(want, flat(m.Header)); diff != "" {
 		t.Errorf("headers (-want +got):\n%s", diff)
