@@ -1,0 +1,180 @@
+package jetstream
+
+import (
+	"context"
+	"errors"
+	"strconv"
+	"strings"
+	"time"
+
+	natsjs "github.com/nats-io/nats.go/jetstream"
+
+	"stackstream/event"
+)
+
+// Archive knows what the streams have of a provider's events that EVENTS_RAW has dropped. It is safe for concurrent use.
+type Archive struct{ c *Client }
+
+// Archive is what the streams remember for longer than EVENTS_RAW.
+func (c *Client) Archive() *Archive { return &Archive{c} }
+
+// errEnough ends a reading that has all it needs.
+var errEnough = errors.New("enough")
+
+// Older calls yield for the identities of the events and dead letters that were made of raw events before a sequence, 0 meaning
+// of any, and that were stored at a time or later. Sequence is that of the raw event; Time is zero where the canonical event may
+// have another one than the raw event had. A canonical event whose identity is not that of its raw event has that, too; those of
+// before there was such a header are known by their own alone.
+//
+// Bodies are not read, but all headers are of what is older: a million take some seconds.
+func (a *Archive) Older(ctx context.Context, p event.Provider, before event.StreamSeq, stored time.Time, yield func(event.Seen)) error {
+	cursor, err := a.c.Normalized().readNormalizedCursor(ctx, p)
+	if err != nil {
+		return err
+	}
+	// NORMALIZED has the order of RAW: behind the first event of a raw one that is still there nothing is missing.
+	err = a.read(ctx, event.StreamNormalized, event.NormalizedSubject(p), cursor.Sequence, func(m event.Stored) error {
+		seen := normalizedIdentity(m)
+		if before > 0 && seen.Sequence >= before {
+			return errEnough
+		}
+		if !m.Time.Before(stored) {
+			yield(seen)
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	return a.read(ctx, event.StreamDead, event.DeadSubject(p), 0, func(m event.Stored) error {
+		if !m.Time.Before(stored) {
+			yield(deadIdentity(m))
+		}
+		return nil
+	})
+}
+
+func (a *Archive) read(ctx context.Context, stream, subject string, upTo event.StreamSeq, yield func(event.Stored) error) error {
+	op := "read the identities in " + stream
+	handle, err := a.c.stream(ctx, stream)
+	if err != nil {
+		return err
+	}
+	ctx, release := a.c.failOnRefusal(ctx, isConsumerRequest(stream))
+	defer release()
+	r := recollection{
+		stream: handle, name: stream, reader: "archive", subject: subject, headersOnly: true, upTo: upTo, next: 1, yield: yield,
+	}
+	if err := r.run(ctx); err != nil && !errors.Is(err, errEnough) {
+		return readError(ctx, op, err)
+	}
+	return nil
+}
+
+func normalizedIdentity(m event.Stored) event.Seen {
+	s := origin(m.Header)
+	s.ID = event.ID(event.DecodeHeader(m.Header.Get("ce-id")))
+	if own := m.Header.Get(event.HeaderID); own != "" {
+		s.ID = event.ID(event.DecodeHeader(own))
+	}
+	// A mapping may take the time of an event from elsewhere than the collector takes the one it asks by.
+	if !strings.HasPrefix(m.Header.Get(event.HeaderConverter), "http/") {
+		s.Time, _ = time.Parse(time.RFC3339Nano, m.Header.Get("ce-time"))
+	}
+	return s
+}
+
+func deadIdentity(m event.Stored) event.Seen {
+	s := origin(m.Header)
+	s.ID = event.ID(event.DecodeHeader(m.Header.Get(event.HeaderID)))
+	s.Time, _ = time.Parse(time.RFC3339Nano, m.Header.Get(event.HeaderTime))
+	return s
+}
+
+// origin is the raw event that a message was made of.
+func origin(h event.Header) event.Seen {
+	sequence, _ := strconv.ParseUint(h.Get(event.HeaderRawSeq), 10, 64)
+	seq, _ := strconv.ParseUint(h.Get(event.HeaderRawEvtSeq), 10, 64)
+	return event.Seen{Source: event.Source(h.Get(event.HeaderRawSource)), Sequence: event.StreamSeq(sequence), Seq: event.Seq(seq)}
+}
+
+// Since is from when on the streams have everything of a provider that was ever collected, by the time at which it was; zero if
+// they have all there was. What they have is in RAW, or else in NORMALIZED.
+func (a *Archive) Since(ctx context.Context, p event.Provider) (time.Time, error) {
+	cursors, err := a.c.Memory().Cursors(ctx, p)
+	if err != nil {
+		return time.Time{}, err
+	}
+	info, err := a.c.streamInfo(ctx, event.StreamRaw, event.RawSubjects(p))
+	if err != nil {
+		return time.Time{}, err
+	}
+	var newest time.Time
+	whole := true
+	for source, c := range cursors {
+		whole = whole && info.State.Subjects[event.RawSubject(p, source)] >= uint64(c.Position)
+		newest = laterTime(newest, c.Received)
+	}
+	if whole {
+		return time.Time{}, nil
+	}
+	raw, inRaw, err := a.first(ctx, event.StreamRaw, event.RawSubjects(p))
+	if err != nil {
+		return time.Time{}, err
+	}
+	normalized, inNormalized, err := a.firstNormalized(ctx, p)
+	switch {
+	case err != nil:
+		return time.Time{}, err
+	case inNormalized && normalized.Header.Get(event.HeaderSeq) == "1":
+		return time.Time{}, nil
+	case inNormalized && inRaw && normalized.Time.Before(raw.Time):
+		return normalized.Time, nil
+	case inRaw:
+		return raw.Time, nil
+	case inNormalized:
+		return normalized.Time, nil
+	}
+	return newest, nil // all is gone: nothing later was collected
+}
+
+// firstNormalized is the oldest event or dead letter of a provider in NORMALIZED.
+func (a *Archive) firstNormalized(ctx context.Context, p event.Provider) (event.Stored, bool, error) {
+	e, isEvent, err := a.first(ctx, event.StreamNormalized, event.NormalizedSubject(p))
+	if err != nil {
+		return event.Stored{}, false, err
+	}
+	dead, isDead, err := a.first(ctx, event.StreamNormalized, event.DeadSubject(p))
+	if err != nil || !isDead || isEvent && e.Sequence < dead.Sequence {
+		return e, isEvent, err
+	}
+	return dead, true, nil
+}
+
+// first is the oldest message of a stream on the subjects that filter matches.
+func (a *Archive) first(ctx context.Context, stream, filter string) (event.Stored, bool, error) {
+	handle, err := a.c.stream(ctx, stream)
+	if err != nil {
+		return event.Stored{}, false, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, readTimeout)
+	defer cancel()
+	m, err := handle.GetMsg(ctx, 1, natsjs.WithGetMsgSubject(filter))
+	switch {
+	case errors.Is(err, natsjs.ErrMsgNotFound):
+		return event.Stored{}, false, nil
+	case err != nil:
+		return event.Stored{}, false, readError(ctx, "read the oldest message of "+stream, err)
+	}
+	return event.Stored{
+		Message:  event.Message{Subject: m.Subject, Header: event.Header(m.Header)},
+		Sequence: event.StreamSeq(m.Sequence), Time: m.Time,
+	}, true, nil
+}
+
+func laterTime(a, b time.Time) time.Time {
+	if b.After(a) {
+		return b
+	}
+	return a
+}
