@@ -136,7 +136,7 @@ func (w *walk) details(ctx context.Context, items []item) error {
 	group.SetLimit(w.cfg.Detail.Concurrency)
 	for i := range items {
 		r := &items[i]
-		if r.left || r.early || r.vars == nil {
+		if r.left || r.early || r.outside || r.vars == nil {
 			continue
 		}
 		if r.told = w.told.has(r.raw.ID); r.told {

@@ -81,7 +81,11 @@ func (w *walk) dialectRequest(ctx context.Context) (*http.Request, error) {
 	if from := w.asksFrom(); !from.IsZero() {
 		ask.From = form.Format(from)
 	}
-	if until := w.pager.end; !until.IsZero() {
+	until := w.pager.end
+	if until.IsZero() && w.opts.Past != nil && w.dialect.Until {
+		until = w.until
+	}
+	if !until.IsZero() {
 		ask.Until = form.Format(until)
 	}
 	address, err := w.dialect.URL(ctx, ask)

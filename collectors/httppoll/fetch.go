@@ -52,13 +52,15 @@ func (s *Source) fetch(ctx context.Context, from event.From, emit collectors.Emi
 		return err
 	}
 	now := s.now()
+	start := s.end(now)
 	r := &round{
-		Source: s, from: from, emit: emit, start: now, ends: now.Add(s.cfg.Schedule.MaxRun), at: at, earliest: now,
+		Source: s, from: from, emit: emit, start: start, ends: now.Add(s.cfg.Schedule.MaxRun), at: at, earliest: start,
 		turn: make(chan struct{}, 1),
 	}
 	if r.parts, err = s.partitions(ctx, now); err != nil {
 		return err
 	}
+	r.parts = s.opts.Past.chosen(r.parts)
 	if r.take() {
 		// A start at "now" must be the same one after a crash that comes before the first event.
 		if err := r.batch(ctx, "", nil, nil, 0, time.Time{}); err != nil {
@@ -90,7 +92,7 @@ func (s *Source) fetch(ctx context.Context, from event.From, emit collectors.Emi
 		s.saidWaits = false
 		s.opts.Report(false, "")
 	}
-	r.at.Next = ""
+	r.at.Next, s.claimed = "", r.earliest
 	watermark := time.Time{}
 	if s.cfg.Cursor.Type == CursorTime {
 		watermark = r.earliest.Add(-max(s.cfg.Cursor.Overlap, s.cfg.Cursor.Settle, minSkew))
@@ -233,7 +235,7 @@ func (r *round) readPart(ctx context.Context, w *walk) error {
 		case errors.Is(err, errForgotten) && forgotten < restarts:
 			forgotten++
 			r.retried("marker")
-		case errors.Is(err, errReset) && !reset:
+		case errors.Is(err, errReset) && !reset && r.opts.Past == nil:
 			reset = true
 			r.reset(w.at, r.start)
 			w.next = time.Time{}
@@ -339,6 +341,10 @@ func (s *Source) begin(p *position, from event.From, now time.Time) bool {
 	}
 	p.Began = true
 	c := s.cfg.Cursor
+	if past := s.opts.Past; past != nil {
+		p.From = past.From.UTC().Truncate(time.Microsecond)
+		return true
+	}
 	switch c.Type {
 	case CursorTime:
 		switch {

@@ -59,6 +59,8 @@ type Options struct {
 	// Transport, if set, is given what leads to the network and returns what is asked in its place.
 	Transport func(next http.RoundTripper) http.RoundTripper
 	Clock     Clock
+	// Past, if set, bounds the source to what is over; it is read by ReadPast then, and not run.
+	Past *Past
 }
 
 // Source is one event service. Available may be called while Run runs.
@@ -84,6 +86,7 @@ type Source struct {
 	saidWaits bool
 	told      *recall
 	fetched   *detailCache
+	claimed   time.Time // up to here the last run read everything
 }
 
 var _ collectors.Source = (*Source)(nil)
@@ -137,6 +140,9 @@ func build(s *Source) (*Source, error) {
 		s.opts.Report = func(bool, string) {}
 	}
 	s.bounded = s.cfg.bounded()
+	if s.opts.Past != nil {
+		s.bind(s.opts.Past)
+	}
 	s.filter, s.pace, s.poller = filter, &pace{cfg: s.cfg.RateLimit, most: s.cfg.Retry.Max}, s.cfg.Schedule.poller()
 	s.poller.Fetch = s.fetch
 	s.forget()
@@ -217,6 +223,7 @@ type item struct {
 	number    *int64
 	left      bool // out, by records.filter
 	early     bool // from before what was asked for
+	outside   bool // of the past that is read
 	again     bool // on the page before already, which is how pages by time go on
 	told      bool // handed over already in this run of the source, with its detail
 	vars      expr.Vars

@@ -175,7 +175,7 @@ func (w *walk) readOn(ctx context.Context) error {
 		if a == nil { // not modified
 			return nil
 		}
-		if behind := w.start.Sub(a.date); behind >= minSkew && behind <= maxSkew {
+		if behind := w.start.Sub(a.date); behind >= minSkew && behind <= maxSkew && w.opts.Past == nil {
 			w.start = a.date
 		}
 		if w.pager.pages == 0 {
@@ -204,7 +204,7 @@ func (w *walk) readOn(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if done || short && w.beyond() {
+		if done || short && w.beyond() || w.passed(a.items) {
 			return nil
 		}
 	}
@@ -232,6 +232,7 @@ func (w *walk) items(a *answer) {
 	for i := range a.page.Records {
 		r := w.record(&a.page, i, w.part, received)
 		r.early = !r.raw.Time.IsZero() && r.raw.Time.Before(w.lower)
+		r.outside = w.opts.Past.outside(r.raw.Time)
 		r.again = w.cfg.Pagination.Type == PageTime && w.pager.known[r.raw.ID]
 		a.items[i] = r
 	}
@@ -257,6 +258,9 @@ func (w *walk) take(ctx context.Context, a *answer) ([]event.ID, error) {
 		r := &items[i]
 		if r.early {
 			early++ // the loop may have forgotten it: it was promised that it does not come again
+			continue
+		}
+		if r.outside {
 			continue
 		}
 		if !w.pass(r) {

@@ -74,7 +74,7 @@ func New(cfg Config, opts Options) (*Source, error) {
 
 func newSource(cfg Config, opts Options, client *http.Client) (*Source, error) {
 	s, err := telemetry.New(cfg.Config, telemetry.API{
-		Kind: Kind, Query: cfg.query, Order: "ascending", Paging: httppoll.PageMarker, Forgotten: forgotten,
+		Kind: Kind, Query: cfg.query, Order: "ascending", Paging: httppoll.PageMarker, Forgotten: forgotten, Until: true,
 		Hints: map[int]string{http.StatusForbidden: ": the account may not read events (give it a role that may, see auth; all_tenants " +
 			"needs an administrator)"},
 	}, opts, client)
@@ -89,6 +89,9 @@ func (c Config) query(ask httppoll.Ask) string {
 	parts := []string{"sort=generated:asc", "limit=" + strconv.Itoa(ask.Size)}
 	if ask.From != "" {
 		parts = append(parts, telemetry.Filter("start_timestamp", "ge", ask.From))
+	}
+	if ask.Until != "" {
+		parts = append(parts, telemetry.Filter("end_timestamp", "le", ask.Until))
 	}
 	if c.AllTenants {
 		parts = append(parts, telemetry.Filter("all_tenants", "eq", "True"))

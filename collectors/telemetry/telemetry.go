@@ -35,6 +35,8 @@ type Options struct {
 	// one from before the time that was asked for, which is left out.
 	Hooks  httppoll.Hooks
 	Report collectors.Report
+	// Past is that of httppoll.Options.
+	Past *httppoll.Past
 }
 
 // API is one of the two.
@@ -85,7 +87,7 @@ func New(cfg Config, api API, opts Options, client *http.Client) (*Source, error
 	s.Source, err = httppoll.NewDialect(engine, httppoll.Dialect{
 		Kind: api.Kind, Session: s.Session, Client: client, URL: s.url, Read: Read, Until: api.Until, MaxSize: api.MaxSizeSetting,
 		Hints: hints, Forgotten: api.Forgotten,
-	}, httppoll.Options{Version: opts.Version, Format: Format, Hooks: opts.Hooks, Report: opts.Report})
+	}, httppoll.Options{Version: opts.Version, Format: Format, Hooks: opts.Hooks, Report: opts.Report, Past: opts.Past})
 	return s, err
 }
 
