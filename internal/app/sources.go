@@ -26,6 +26,8 @@ type SourceKind struct {
 	config.Kind
 	// Candidate makes the sources of a provider ready for its Collector.
 	Candidate func(p event.Provider, settings any, env SourceEnv) collectors.Candidate
+	// Past makes the service ready to be asked for a range of time that is over; nil where that can't be asked for.
+	Past func(p event.Provider, settings any, past *httppoll.Past, env SourceEnv) (Past, error)
 }
 
 // SourceEnv is what a source may use.
@@ -61,6 +63,7 @@ func sourceKinds() []SourceKind {
 				Problems: func(s any) []config.Problem { return config.Problems(s.(*panko.Config).Validate()) },
 			},
 			Candidate: pankoCandidate,
+			Past:      pankoPast,
 		},
 		{
 			Kind: config.Kind{
@@ -70,6 +73,7 @@ func sourceKinds() []SourceKind {
 				Problems: func(s any) []config.Problem { return config.Problems(s.(*ceilometer.Config).Validate()) },
 			},
 			Candidate: ceilometerCandidate,
+			Past:      ceilometerPast,
 		},
 		{
 			Kind: config.Kind{
@@ -80,6 +84,7 @@ func sourceKinds() []SourceKind {
 				Doubts:   func(s any) []config.Problem { return config.Problems(s.(*httppoll.Config).Doubts()) },
 			},
 			Candidate: httpCandidate,
+			Past:      httpPast,
 		},
 	}
 }

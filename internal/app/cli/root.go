@@ -45,6 +45,7 @@ writes a file to begin with.`,
 		}
 	}
 	add("run", p.demoCommand(), p.upCommand())
+	add("run", p.backfillCommand())
 	add("look", p.tailCommand(), p.watermarkCommand())
 	add("look", p.deadCommand())
 	add("operate", p.pauseCommand(), p.resumeCommand())
