@@ -33,6 +33,7 @@ const (
 type held struct {
 	marks  map[identity]mark
 	source event.Source // of the job
+	base   event.Seq    // its last event before the job began
 	from   time.Time    // of the range
 	to     time.Time
 
@@ -52,7 +53,7 @@ func (h *held) take(e event.Seen) bool {
 		return false
 	}
 	m := streams
-	if e.Source == h.source {
+	if e.Source == h.source && e.Seq > h.base {
 		m = shown // it was counted then
 	}
 	h.marks[id] = m
@@ -60,8 +61,8 @@ func (h *held) take(e event.Seen) bool {
 }
 
 // hold reads what the streams have. upTo is known to be in RAW.
-func (j *Job) hold(ctx context.Context, upTo event.StreamSeq) error {
-	h := &held{marks: map[identity]mark{}, source: j.source, from: j.From, to: j.To}
+func (j *Job) hold(ctx context.Context, base event.Seq, upTo event.StreamSeq) error {
+	h := &held{marks: map[identity]mark{}, source: j.source, base: base, from: j.From, to: j.To}
 	first, err := h.readRaw(ctx, j, 0, upTo)
 	if err != nil {
 		return err

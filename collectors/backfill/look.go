@@ -64,7 +64,7 @@ func (j *Job) Look(ctx context.Context) (Outlook, error) {
 	for _, c := range cursors {
 		upTo = max(upTo, c.Sequence)
 	}
-	if err := j.hold(ctx, upTo); err != nil {
+	if err := j.hold(ctx, o.base, upTo); err != nil {
 		return o, err
 	}
 	if j.held.own > own.Position {

@@ -193,7 +193,7 @@ func (p Program) explain(f *backfillFlags, b *app.Backfill, o *backfill.Outlook)
 	p.note("  leaves  the live source as it is, its cursor and watermark, and the choice of source")
 	if o.Before != nil && !f.dryRun {
 		p.note("  goes on where %s was at %s, with %s so far; if that still runs it is fenced and ends", o.Owner,
-			stamp(o.WrittenAt), added(o.Added))
+			stamp(o.WrittenAt.Truncate(time.Second)), added(o.Added))
 	}
 	for _, doubt := range o.Doubts {
 		p.note("  doubt   events may come twice: %s", doubt)
@@ -266,7 +266,7 @@ func (p Program) report(f *backfillFlags, b *app.Backfill, done backfill.Progres
 	case f.dryRun:
 		return p.say(shown + fmt.Sprintf(", %d would be added. Nothing was written.", done.Added))
 	default:
-		return p.say(shown + ", " + were(done.Added) + " added. The job is done since " + stamp(done.Done) + ".")
+		return p.say(shown + ", " + were(done.Added) + " added. The job is done since " + stamp(done.Done.Truncate(time.Second)) + ".")
 	}
 }
 
