@@ -123,8 +123,10 @@ func retrying[T any](ctx context.Context, w *walk, ask func() (T, error)) (T, er
 			return none, backoff.Permanent(err)
 		}
 		return v, err
-	}, backoff.WithContext(backoff.WithMaxRetries(pause, pageTries-1), ctx), func(error, time.Duration) { w.retried("error") },
-		w.opts.Clock.timer(ctx))
+	}, backoff.WithContext(backoff.WithMaxRetries(pause, w.opts.Past.tries()-1), ctx), func(err error, _ time.Duration) {
+		w.retried("error")
+		w.opts.Past.waits(err)
+	}, w.opts.Clock.timer(ctx))
 }
 
 // mayPass tells whether it is worth asking for the same page again soon.

@@ -21,6 +21,25 @@ type Past struct {
 	Left  func(part string)
 	// Rate, if set, is our pace, beside that of the configuration.
 	Rate Rate
+	// Waits, if set, is told why the same page is asked for again, after a pause.
+	Waits func(why error)
+}
+
+// pastTries is how often a page of the past is asked for, some minutes in all: a list that is in no order would be read from its
+// beginning again.
+const pastTries = 60
+
+func (p *Past) tries() uint64 {
+	if p == nil {
+		return pageTries
+	}
+	return pastTries
+}
+
+func (p *Past) waits(why error) {
+	if p != nil && p.Waits != nil {
+		p.Waits(why)
+	}
 }
 
 // forever is how long a run over the past may take: it is one run, whatever has to be waited for.

@@ -35,6 +35,7 @@ func (w *walk) wait(ctx context.Context, d time.Duration, why error) error {
 	switch {
 	case fits && (d <= shortWait || !w.light()):
 		w.retried("wait")
+		w.opts.Past.waits(why)
 		return w.opts.Clock.Pause(ctx, d)
 	case w.light():
 		return &collectors.RetryAfter{After: d, Err: why}

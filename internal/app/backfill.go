@@ -86,6 +86,7 @@ func NewBackfill(ctx context.Context, cfg *config.Config, c *jetstream.Client, r
 	}
 	env := SourceEnv{Log: log, Version: version, Host: hostName()}
 	b := &Backfill{}
+	past.Waits = func(why error) { b.waits(why.Error()) }
 	past.Left = func(part string) {
 		if !slices.Contains(b.Left, part) {
 			b.Left = append(b.Left, part)
