@@ -167,7 +167,7 @@ func besideALiveSource(t *testing.T, s *slowService, delays, jobs, restarts []in
 		for i := 0; ctx.Err() == nil; i++ {
 			now := time.Now()
 			s.put(late{fmt.Sprintf("e%04d", i), now, now.Add(time.Duration(delays[i%len(delays)]) * time.Second)})
-			wait(ctx, 2*time.Second)
+			wait(ctx, 3*time.Second)
 		}
 	})
 	working.Go(func() {
