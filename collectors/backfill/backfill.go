@@ -5,7 +5,7 @@
 //
 // The events whose source time t is in the range: from <= t < to. Ranges that touch have no event in common. An event without
 // a readable time belongs to no range and is left out, and counted: a live source may show it at any moment. Where no record of a
-// service bears a time (Service.Timeless) the service's word counts that what it shows belongs to the range.
+// service bears a time (Job.Timeless) the service's word counts that what it shows belongs to the range.
 //
 // Each is added once, and none that the streams have. Before anything is asked for, the identities of what they have are read:
 // all of RAW, of all the provider's sources, and what NORMALIZED and the dead letters have of events that RAW has dropped. Of

@@ -62,7 +62,7 @@ func (s State) Over() bool { return !s.Done.IsZero() || !s.Removed.IsZero() }
 func (s State) Overlaps(from, to time.Time) bool { return s.From.Before(to) && from.Before(s.To) }
 
 // Remove gives up a job in its record, which keeps the number of its last event: that must not be given to another one. It
-// returns publisher.ErrUnchanged's reason where there is nothing to give up.
+// returns what the job was.
 func Remove(c *event.RawCursor, now time.Time) (State, error) {
 	s, err := ReadState(c.Cursor)
 	if err != nil {

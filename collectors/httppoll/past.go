@@ -47,14 +47,12 @@ const forever = 1000 * time.Hour
 
 // CheckPast says why a range of time can't be asked for, nil if it can.
 func (c Config) CheckPast() error {
-	why := ""
+	why := "so that every run reads all that the service shows: there is nothing behind it to ask for"
 	switch c.Cursor.Type {
 	case CursorTime:
 		return nil
 	case CursorInteger, CursorToken:
 		why = "and no number or token says where a time begins"
-	default:
-		why = "so that every run reads all that the service shows: there is nothing behind it to ask for"
 	}
 	return &event.Error{Kind: event.Invalid, Op: "ask for the past", Err: fmt.Errorf("cursor.type is %s, %s", c.Cursor.Type, why)}
 }

@@ -107,7 +107,7 @@ func NewBackfill(ctx context.Context, cfg *config.Config, c *jetstream.Client, r
 		Timeless: b.Past.Timeless, Settles: b.Past.Settles, AllowDuplicates: req.AllowDuplicates,
 		Dry: req.Dry,
 	}
-	b.Job.Deps = backfill.Deps{
+	b.Deps = backfill.Deps{
 		Memory: memory, Choices: choices, Archive: c.Archive(), Promised: promised, Log: log,
 		Live: func(kind string) []event.Source { return liveSources(req.Provider, settings, env, kind) },
 		NewWriter: func(p event.Provider, s event.Source, fence event.Fence) collectors.Writer {

@@ -153,7 +153,7 @@ func (p Program) backfill(ctx context.Context, f *backfillFlags) error {
 	done, err := b.Run(ctx, outlook)
 	meter.end()
 	if err != nil {
-		p.note("%s; it stays, and the same command goes on behind it", added(done.Added))
+		p.note("%s so far: what was added stays, and the same command goes on behind it", added(done.Added))
 		if ctx.Err() != nil {
 			return errors.New("interrupted")
 		}

@@ -1,12 +1,15 @@
 package cli
 
 import (
+	"context"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"stackstream/event"
 	"stackstream/internal/app"
 	"stackstream/internal/app/show"
+	"stackstream/jetstream"
 )
 
 func (p Program) backfillListCommand() *cobra.Command {
@@ -22,30 +25,19 @@ was interrupted: "stackstream backfill -c FILE --provider PROVIDER --job JOB" go
 		Example: "  stackstream backfill ls\n  stackstream backfill ls --json | jq '.[] | select(.state == \"open\")'",
 		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			settings, err := nats.settings(p)
-			if err != nil {
-				return err
-			}
-			name, err := providerFlag(provider)
-			if err != nil {
-				return err
-			}
 			ctx := cmd.Context()
-			client, err := p.connect(ctx, settings)
-			if err != nil {
-				return err
-			}
-			defer p.close(ctx, client)
-			jobs, err := app.BackfillJobs(ctx, client, name)
-			switch {
-			case err != nil:
-				return err
-			case asJSON:
-				return p.printJSON(jobs)
-			case len(jobs) == 0:
-				return p.say("There is no backfill.")
-			}
-			return show.Table(p.Stdout, jobRows(jobs))
+			return p.connected(ctx, &nats, provider, func(client *jetstream.Client, name event.Provider) error {
+				jobs, err := app.BackfillJobs(ctx, client, name)
+				switch {
+				case err != nil:
+					return err
+				case asJSON:
+					return p.printJSON(jobs)
+				case len(jobs) == 0:
+					return p.say("There is no backfill.")
+				}
+				return show.Table(p.Stdout, jobRows(jobs))
+			})
 		},
 	}
 	nats.add(cmd)
@@ -92,32 +84,39 @@ Interrupted, it has either happened or not.`,
 			if provider == "" {
 				return usagef("--provider is missing: whose job it is")
 			}
-			settings, err := nats.settings(p)
-			if err != nil {
-				return err
-			}
-			name, err := providerFlag(provider)
-			if err != nil {
-				return err
-			}
 			ctx := cmd.Context()
-			client, err := p.connect(ctx, settings)
-			if err != nil {
-				return err
-			}
-			defer p.close(ctx, client)
-			p.note("removes the record of backfill %s of provider %s; the events it added stay", args[0], name)
-			if err := p.agree("Remove it?", yes); err != nil {
-				return err
-			}
-			if err := app.RemoveBackfill(ctx, client, name, args[0], p.operator()); err != nil {
-				return err
-			}
-			return p.say("Removed.")
+			return p.connected(ctx, &nats, provider, func(client *jetstream.Client, name event.Provider) error {
+				p.note("removes the record of backfill %s of provider %s; the events it added stay", args[0], name)
+				if err := p.agree("Remove it?", yes); err != nil {
+					return err
+				}
+				if err := app.RemoveBackfill(ctx, client, name, args[0], p.operator()); err != nil {
+					return err
+				}
+				return p.say("Removed.")
+			})
 		},
 	}
 	nats.add(cmd)
 	cmd.Flags().StringVar(&provider, "provider", "", "whose job it is: a `PROVIDER`")
 	cmd.Flags().BoolVar(&yes, "yes", false, "do not ask")
 	return cmd
+}
+
+// connected calls f with a connection, and the provider that was named, if one was.
+func (p Program) connected(ctx context.Context, nats *natsFlags, provider string, f func(*jetstream.Client, event.Provider) error) error {
+	settings, err := nats.settings(p)
+	if err != nil {
+		return err
+	}
+	name, err := providerFlag(provider)
+	if err != nil {
+		return err
+	}
+	client, err := p.connect(ctx, settings)
+	if err != nil {
+		return err
+	}
+	defer p.close(ctx, client)
+	return f(client, name)
 }
