@@ -102,6 +102,10 @@ func (s *Source) ReadPast(ctx context.Context, from event.From, emit collectors.
 			}
 			return nil
 		})
+		if errors.Is(err, errReset) {
+			// Asking again would not bring back what the service has forgotten.
+			return &event.Error{Kind: event.Invalid, Op: "ask for the past", Err: err}
+		}
 		if err != nil || ctx.Err() != nil {
 			return join(err, context.Cause(ctx))
 		}
