@@ -177,8 +177,8 @@ func besideALiveSource(t *testing.T, s *slowService, delays, jobs, restarts []in
 				life, cancel = context.WithTimeout(ctx, time.Duration(restarts[i])*time.Second)
 			}
 			loop := &collectors.Loop{
-				Provider: cloud, Name: "http", Source: s.source(t, nil), Spec: httppoll.Default().Spec(), Writer: w.NewWriter(cloud, "http", event.Fence{}),
-				Memory: w.Log, Log: zerolog.Nop(),
+				Provider: cloud, Name: "http", Source: s.source(t, nil), Spec: httppoll.Default().Spec(),
+				Writer: w.NewWriter(cloud, "http", event.Fence{}), Memory: w.Log, Log: zerolog.Nop(),
 			}
 			_ = loop.Run(life) // what the service refuses it is asked for again
 			cancel()

@@ -46,7 +46,8 @@ is refused, and so is one that ends later than what the live source has promised
 what is later it reads itself. Each refusal names the time from or up to which it can be done.
 
 The live source, its cursor and its watermark are not touched, nor is the choice of source. The job has
-a source of its own, backfill-JOB, and its own cursor, which says in the end that it is done.
+a source of its own, backfill-JOB, and its own cursor, which says in the end that it is done. While
+collecting for the provider is paused, or its choice of source changes, nothing is added.
 
 Services that can be asked: panko, ceilometer, and http with cursor.type: time. amqp can't, a queue
 holds no past; a provider that collects over amqp may have a section panko beside it ("events: amqp"
@@ -81,7 +82,8 @@ them; --nats and --creds connect in another way than the configuration does.`,
 	flags.StringVar(&f.url, "nats", "", "NATS server `URL`, in place of the configuration's")
 	flags.StringVar(&f.creds, "creds", "", "NATS credentials `FILE`, in place of who the configuration says we are")
 	flags.StringVar(&f.provider, "provider", "", "whose service is asked: a `PROVIDER` of the configuration")
-	flags.StringVar(&f.source, "source", "", "the `KIND` of service to ask, where more than one can be: panko, ceilometer or http")
+	flags.StringVar(&f.source, "source", "",
+		"the `KIND` of service to ask: panko, ceilometer or http; default: the one that collects, or the only one that can be asked")
 	flags.Var(&f.from, "from", "`TIME` of the first event: 2026-01-30T22:00:00Z, 2026-01-30T22:00 or 2026-01-30, UTC")
 	flags.Var(&f.to, "to", "`TIME` behind the last event; events of that very time are not of the range")
 	flags.StringVar(&f.job, "job", "", "`NAME` of the job; default: made of service and range")
