@@ -148,7 +148,7 @@ func (p Program) backfill(ctx context.Context, f *backfillFlags) error {
 	if f.dryRun {
 		return p.tryBackfill(ctx, f, b, outlook)
 	}
-	if err := p.agree("Ask for it, and add what is missing?", f.yes); err != nil {
+	if err := p.agree(ctx, "Ask for it, and add what is missing?", f.yes); err != nil {
 		return err
 	}
 	meter := p.follows(b)

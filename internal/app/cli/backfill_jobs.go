@@ -87,7 +87,7 @@ Interrupted, it has either happened or not.`,
 			ctx := cmd.Context()
 			return p.connected(ctx, &nats, provider, func(client *jetstream.Client, name event.Provider) error {
 				p.note("removes the record of backfill %s of provider %s; the events it added stay", args[0], name)
-				if err := p.agree("Remove it?", yes); err != nil {
+				if err := p.agree(ctx, "Remove it?", yes); err != nil {
 					return err
 				}
 				if err := app.RemoveBackfill(ctx, client, name, args[0], p.operator()); err != nil {
