@@ -185,7 +185,7 @@ func (f *backfillFlags) settings(own jetstream.Config, err error) (jetstream.Con
 // explain says what would be done.
 func (p Program) explain(f *backfillFlags, b *app.Backfill, o *backfill.Outlook) {
 	p.note("job %s of provider %s", b.Name, b.Provider)
-	p.note("  asks    %s at %s for what is from %s on and before %s (%s)", b.Kind, b.Past.Address, stamp(b.From), stamp(b.To),
+	p.note("  asks    %s at %s for what is from %s on and before %s (%s)", b.Kind, b.Past.Address, exactly(b.From), exactly(b.To),
 		show.Age(b.To.Sub(b.From)))
 	p.note("  there   %s of that time in EVENTS_RAW, and %s that EVENTS_RAW has dropped and the other streams know",
 		count(int(o.Raw), "event"), plain(o.Older))
@@ -195,7 +195,7 @@ func (p Program) explain(f *backfillFlags, b *app.Backfill, o *backfill.Outlook)
 	p.note("  leaves  the live source as it is, its cursor and watermark, and the choice of source")
 	if o.Before != nil && !f.dryRun {
 		p.note("  goes on where %s was at %s, with %s so far; if that still runs it is fenced and ends", o.Owner,
-			stamp(o.WrittenAt.Truncate(time.Second)), added(o.Added))
+			exactly(o.WrittenAt.Truncate(time.Second)), added(o.Added))
 	}
 	for _, doubt := range o.Doubts {
 		p.note("  doubt   events may come twice: %s", doubt)
@@ -210,7 +210,7 @@ func (p Program) tryBackfill(ctx context.Context, f *backfillFlags, b *app.Backf
 	missing, few := uint64(0), []string{}
 	done, err := b.Try(ctx, o, func(e event.Raw) {
 		if missing++; missing <= shownFew {
-			few = append(few, fmt.Sprintf("  %s  %s", stamp(e.Time), e.ID))
+			few = append(few, fmt.Sprintf("  %s  %s", exactly(e.Time), e.ID))
 		}
 	})
 	meter.end()
@@ -260,7 +260,7 @@ func (p Program) report(f *backfillFlags, b *app.Backfill, done backfill.Progres
 	if done.Timeless > 0 {
 		p.note("left out: %s without a time that is not there", count(int(done.Timeless), "event"))
 	}
-	shown := fmt.Sprintf("%s showed %s from %s to %s: %s there", b.Kind, count(int(done.Shown), "event"), stamp(b.From), stamp(b.To),
+	shown := fmt.Sprintf("%s showed %s from %s to %s: %s there", b.Kind, count(int(done.Shown), "event"), exactly(b.From), exactly(b.To),
 		were(done.There))
 	switch {
 	case f.dryRun && done.Added == 0:
@@ -268,7 +268,7 @@ func (p Program) report(f *backfillFlags, b *app.Backfill, done backfill.Progres
 	case f.dryRun:
 		return p.say(shown + fmt.Sprintf(", %d would be added. Nothing was written.", done.Added))
 	default:
-		return p.say(shown + ", " + were(done.Added) + " added. The job is done since " + stamp(done.Done.Truncate(time.Second)) + ".")
+		return p.say(shown + ", " + were(done.Added) + " added. The job is done since " + exactly(done.Done.Truncate(time.Second)) + ".")
 	}
 }
 
@@ -276,7 +276,7 @@ func (p Program) note(format string, args ...any) {
 	fmt.Fprintln(p.Stderr, show.Clean(fmt.Sprintf(format, args...)))
 }
 
-func stamp(t time.Time) string { return t.UTC().Format(time.RFC3339Nano) }
+func exactly(t time.Time) string { return t.UTC().Format(time.RFC3339Nano) }
 
 func plain(n uint64) string { return fmt.Sprint(n) }
 
