@@ -7,8 +7,8 @@
 // # Formats
 //
 // Processes of two versions work on the same streams while one replaces the other, in either direction. So what stands
-// in the streams has a format, a number: of a record (RawCursor, NormalizedCursor, Choice) in its member "format", of a
-// message in the header Evt-Message-Format. No number means 1. A source's own Cursor has a number of its own, likewise,
+// in the streams has a format, a number: of a record (RawCursor, NormalizedCursor, Choice, Replay) in its member "format",
+// of a message in the header Evt-Message-Format. No number means 1. A source's own Cursor has a number of its own, likewise,
 // which is that source's business.
 //
 // A reader refuses a number that it does not know, and reads and writes nothing behind it: a writer that can't read a

@@ -56,6 +56,7 @@ func TestWhatIsWrittenHasTheFirstFormat(t *testing.T) {
 	now := time.Now()
 	for _, record := range []any{
 		event.RawCursor{Position: 1, WrittenAt: now}, event.NormalizedCursor{Position: 1, WrittenAt: now}, event.Choice{Kind: "x"},
+		event.Replay{Position: 1, WrittenAt: now, Halted: &event.Pause{By: "x"}},
 	} {
 		text, err := json.Marshal(record)
 		if err != nil || strings.Contains(string(text), "format") {

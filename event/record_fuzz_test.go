@@ -20,7 +20,7 @@ func FuzzDecodeRecord(f *testing.F) {
 		`{"raw_seq":18446744073709551615,"raw_created":"9999-12-31T23:59:59.999999999-23:59","position":3,"sources":{"panko":{"position":1,"received":"0000-01-01T00:00:00+23:59"}}}`,
 		`{"kind":"amqp","why":"\u0000\ud800","at":"0001-01-01T00:00:00Z"}`,
 		`{"position":-1}`, `{"position":1e3}`, `{"position":18446744073709551616}`, `{"sources":{"":{}}}`, `{"sources":null}`, `null`, ``, `[]`, `{"Position":1,"position":2}`,
-		`{"watermark":"2026-11-22T12:00:00+24:00"}`, `{"retired":1}`, strings.Repeat(`{"cursor":`, 10_001) + strings.Repeat("}", 10_001),
+		`{"watermark":"2026-11-22T12:00:00+24:00"}`, `{"retired":1}`, `{"state":"running","sources":{"a":{"first":1,"last":18446744073709551615}},"halted":{},"gaps":[{}],"counts":{}}`, strings.Repeat(`{"cursor":`, 10_001) + strings.Repeat("}", 10_001),
 	} {
 		f.Add([]byte(s))
 	}
@@ -35,6 +35,9 @@ func FuzzDecodeRecord(f *testing.F) {
 		}
 		comesBack(t, body, &event.NormalizedCursor{}, &event.NormalizedCursor{})
 		comesBack(t, body, &event.Choice{}, &event.Choice{})
+		if r := (event.Replay{}); comesBack(t, body, &r, &event.Replay{}) {
+			_ = r.Total()
+		}
 	})
 }
 

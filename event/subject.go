@@ -36,6 +36,9 @@ func NormalizedSubject(p Provider) string { return prefixNormalized + string(p) 
 // DeadSubject is where raw events that could not be converted are.
 func DeadSubject(p Provider) string { return prefixDead + string(p) }
 
+// NormalizedSubjects matches all that NORMALIZED has of a provider, but for its cursor and the commands.
+func NormalizedSubjects(p Provider) string { return "events.*." + string(p) }
+
 // DeadStateSubject is where the later fate of dead letters is recorded.
 func DeadStateSubject(p Provider) string { return prefixDeadState + string(p) }
 
@@ -89,8 +92,11 @@ func IsCommands(subject string) bool {
 }
 
 // SubjectProvider returns the provider, and where the subject has one the source, that a stored subject belongs to.
-// ok is false when the subject is not one of the above.
+// ok is false when the subject is not one of the above, nor of the events or dead letters of a Replay.
 func SubjectProvider(subject string) (p Provider, s Source, ok bool) {
+	if _, p, _, ok := ParseReplaySubject(subject); ok {
+		return p, "", true
+	}
 	// None of the prefixes is a prefix of another.
 	for _, kind := range []struct {
 		prefix string

@@ -52,6 +52,8 @@ func TestSubjects(t *testing.T) {
 		{event.RawCursorSubject(p, s), "events.cursor.raw.cloud.amqp-nova", s},
 		{event.ChoiceSubject(p), "events.cursor.raw.cloud", ""},
 		{event.NormalizedCursorSubject(p), "events.cursor.normalized.cloud", ""},
+		{event.ReplaySubject("fix", p), "events.replay.fix.cloud", ""},
+		{event.ReplayDeadSubject("fix", p), "events.replay.fix.cloud.dead", ""},
 	} {
 		if tt.subject != tt.want {
 			t.Errorf("subject %q, want %q", tt.subject, tt.want)
@@ -74,7 +76,7 @@ func TestSubjectsOfNobody(t *testing.T) {
 		"", "events", "events.raw", "events.raw.", "events.raw.cloud", "events.raw.cloud.", "events.raw..panko",
 		"events.raw.cloud.panko.x", "events.raw.cloud.>", "events.normalized.*", "events.normalized.cloud.panko",
 		"events.normalized.cloud.", "events.cursor.raw.cloud.", "events.cursor.normalized.cloud.panko", "events.other.cloud",
-		"events.dead.Cloud", "ingest.raw.cloud.panko", "xevents.raw.cloud.panko",
+		"events.dead.Cloud", "events.replay.cloud", "events.replay.fix.cloud.dead.x", "events.replay.fix.cloud.alive", "ingest.raw.cloud.panko", "xevents.raw.cloud.panko",
 	} {
 		if p, s, ok := event.SubjectProvider(subject); ok {
 			t.Errorf("%q belongs to %q, %q", subject, p, s)

@@ -1,6 +1,7 @@
 package normalizer
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"path/filepath"
@@ -10,16 +11,62 @@ import (
 	"stackstream/event"
 )
 
-// convert says what becomes of a raw event whose body is at hand. It never fails: what can't be converted is a dead
+// Conversion says what becomes of raw events: to the Service, and to a job that converts them once more. It is safe for
+// concurrent use.
+type Conversion struct {
+	// Converters by the format of the raw event (Raw.Format).
+	Converters map[string]Converter
+	Bodies     Bodies
+}
+
+// Outcome says what becomes of a raw event, and how many bytes that takes: those of the body, or of what it became where
+// that is more. Its error is that of ReadBody.
+func (c *Conversion) Outcome(
+	ctx context.Context, raw event.StoredRaw, waits func(error) error,
+) (o event.Outcome, bytes int, err error) {
+	body, lost, err := c.ReadBody(ctx, raw, waits)
+	if err != nil {
+		return event.Outcome{}, 0, err
+	}
+	if lost != nil {
+		return dead(raw, event.ReasonBodyLost, lost.Error()), 0, nil
+	}
+	o = c.Convert(raw, body)
+	return o, max(len(body), payloads(o.Events)), nil
+}
+
+// ReadBody returns the body of a raw event, from its object where it is in one. It tries until the object is read, or known
+// to be gone: lost says so then. waits is told why before each pause, and ends the reading with an error; the only other
+// error is ctx's.
+func (c *Conversion) ReadBody(
+	ctx context.Context, raw event.StoredRaw, waits func(error) error,
+) (body []byte, lost, err error) {
+	if raw.BodyRef.Object == "" {
+		return raw.Body, nil, nil
+	}
+	pause := newBackOff()
+	for {
+		body, err := c.Bodies.GetBody(ctx, raw.BodyRef)
+		if ctx.Err() != nil {
+			return nil, nil, ctx.Err()
+		}
+		if err == nil || event.KindOf(err) == event.Expired {
+			return body, err, nil
+		}
+		if err := waits(fmt.Errorf("read body of raw event %d: %w", raw.Sequence, err)); err != nil {
+			return nil, nil, err
+		}
+		wait(ctx, pause.NextBackOff())
+	}
+}
+
+// Convert says what becomes of a raw event whose body is at hand. It never fails: what can't be converted is a dead
 // letter. The raw event in the outcome is as RAW holds it, so a body that is kept in an object stays there.
-func (w *worker) convert(raw event.StoredRaw, body []byte) event.Outcome {
+func (c *Conversion) Convert(raw event.StoredRaw, body []byte) event.Outcome {
 	if raw.Drops() {
 		return event.Outcome{Raw: raw}
 	}
-	w.converted++
-	w.converting.Store(w.converted)
-	defer w.converting.Store(0)
-	return Convert(w.cfg.Converters, raw, body)
+	return Convert(c.Converters, raw, body)
 }
 
 // Convert says what the normalizer would make of a raw event with these converters, and makes it of nothing else: for those
@@ -49,6 +96,15 @@ func Convert(converters map[string]Converter, raw event.StoredRaw, body []byte) 
 	}
 	o.Converter = converter.Name()
 	return o
+}
+
+// payloads is how many bytes the events have: a body that is compressed may become a thousand times of what it was.
+func payloads(events []event.Event) int {
+	n := 0
+	for i := range events {
+		n += len(events[i].Payload)
+	}
+	return n
 }
 
 // maxPanic bounds what a panic says of itself, so that it leaves room in a header for where it happened.

@@ -52,19 +52,18 @@ func (r *reading) take(ctx context.Context, m event.Stored) error {
 		r.batch.last = max(r.batch.last, m.Sequence)
 		return nil
 	}
-	raw, err := event.ParseRaw(m)
-	if isNewer(err) {
+	raw, malformed, err := ParseRaw(m, r.provider, func(s event.Source) event.Seq { return r.positions[s] + 1 })
+	if err != nil {
 		if ended := r.handOver(ctx); ended != nil {
 			return ended
 		}
 		return err
 	}
-	if err == nil && raw.Provider != r.provider {
-		err = fmt.Errorf("subject is %q", m.Subject)
-	}
-	if err != nil {
-		raw = r.foreign(m)
-		return r.add(ctx, dead(raw, event.ReasonMalformed, err.Error()), len(raw.Body))
+	if malformed != nil {
+		if raw.Seq > 0 {
+			r.positions[raw.Source] = raw.Seq
+		}
+		return r.add(ctx, dead(raw, event.ReasonMalformed, malformed.Error()), len(raw.Body))
 	}
 	next := r.positions[raw.Source] + 1
 	switch {
@@ -79,29 +78,24 @@ func (r *reading) take(ctx context.Context, m event.Stored) error {
 		raw.Body, raw.Repair = nil, nil
 		return r.add(ctx, event.Outcome{Raw: raw}, 0)
 	}
-	body := raw.Body
-	if raw.BodyRef.Object != "" {
-		var lost error
-		if body, lost, err = r.body(ctx, raw); err != nil {
-			return err
-		}
-		if lost != nil {
-			r.positions[raw.Source] = raw.Seq
-			return r.add(ctx, dead(raw, event.ReasonBodyLost, lost.Error()), 0)
-		}
+	body, lost, err := r.body(ctx, raw)
+	if err != nil {
+		return err
 	}
 	r.positions[raw.Source] = raw.Seq
+	if lost != nil {
+		return r.add(ctx, dead(raw, event.ReasonBodyLost, lost.Error()), 0)
+	}
 	o := r.convert(raw, body)
 	return r.add(ctx, o, max(len(body), payloads(o.Events)))
 }
 
-// payloads is how many bytes the events have: a body that is compressed may become a thousand times of what it was.
-func payloads(events []event.Event) int {
-	n := 0
-	for i := range events {
-		n += len(events[i].Payload)
-	}
-	return n
+// convert is Conversion.Convert, which may be watched.
+func (r *reading) convert(raw event.StoredRaw, body []byte) event.Outcome {
+	r.converted++
+	r.converting.Store(r.converted)
+	defer r.converting.Store(0)
+	return r.conversion.Convert(raw, body)
 }
 
 // add puts an outcome into the batch, and hands the batch over when it is full.
@@ -133,67 +127,21 @@ func (r *reading) handOver(ctx context.Context) error {
 	}
 }
 
-// body reads a body that is kept in an object. It tries until the object is read, or known to be gone: lost says so then.
-// What comes before it in the batch does not wait for that.
+// body reads a body that is kept in an object. What comes before it in the batch does not wait for it.
 func (r *reading) body(ctx context.Context, raw event.StoredRaw) (body []byte, lost, err error) {
-	pause := newBackOff()
-	for waited := false; ; waited = true {
-		body, err := r.cfg.Bodies.GetBody(ctx, raw.BodyRef)
-		if ctx.Err() != nil {
-			return nil, nil, ctx.Err()
-		}
-		gone := event.KindOf(err) == event.Expired
-		if err == nil || gone {
-			if waited {
-				r.show(event.StateLive, "")
-			}
-			return body, err, nil
-		}
+	waited := false
+	body, lost, err = r.conversion.ReadBody(ctx, raw, func(why error) error {
 		if !waited {
 			if err := r.handOver(ctx); err != nil {
-				return nil, nil, err
+				return err
 			}
 		}
-		r.show(event.StateBackoff, fmt.Sprintf("read body of raw event %d: %v", raw.Sequence, err))
-		wait(ctx, pause.NextBackOff())
+		waited = true
+		r.show(event.StateBackoff, why.Error())
+		return nil
+	})
+	if waited && err == nil {
+		r.show(event.StateLive, "")
 	}
-}
-
-// maxObject is longer than the name of any object with a body.
-const maxObject = 100
-
-// foreign describes a message that no collector wrote. It keeps its place by its sequence in the stream. Its number is
-// believed only where it is the next one of its source: otherwise a stray message could make it look as if events
-// were missing.
-func (r *reading) foreign(m event.Stored) event.StoredRaw {
-	raw := event.StoredRaw{
-		Raw: event.Raw{
-			ID:          event.ID(event.DecodeHeader(m.Header.Get(event.HeaderID))),
-			Received:    m.Time,
-			Format:      event.DecodeHeader(m.Header.Get(event.HeaderFormat)),
-			ContentType: event.DecodeHeader(m.Header.Get(event.HeaderContentType)),
-			Header:      map[string]string{},
-			Body:        m.Body,
-		},
-		Provider: r.provider, Sequence: m.Sequence, StoredAt: m.Time,
-	}
-	// A body that is there is the body, whatever a header says.
-	if ref := event.BodyRefOf(m.Header); len(m.Body) == 0 && len(ref.Object) <= maxObject {
-		raw.BodyRef = ref
-	}
-	for name := range m.Header {
-		raw.Header[name] = event.DecodeHeader(m.Header.Get(name))
-	}
-	if raw.ID == "" {
-		raw.ID, raw.Hashed = event.HashID(m.Body), true
-	}
-	if p, source, ok := event.SubjectProvider(m.Subject); ok && p == r.provider {
-		raw.Source = source
-	}
-	parsed, _ := event.ParseRaw(m)
-	if raw.Source != "" && parsed.Source == raw.Source && parsed.Seq == r.positions[raw.Source]+1 {
-		raw.Seq = parsed.Seq
-		r.positions[raw.Source] = raw.Seq
-	}
-	return raw
+	return body, lost, err
 }

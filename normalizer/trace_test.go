@@ -36,8 +36,8 @@ func TestWhichTraceAnEventHas(t *testing.T) {
 		{map[string]string{"traceparent": "00-1-2-01", "tracestate": "c=d"}, event.Trace{Parent: body}, event.Trace{Parent: body}},
 		{map[string]string{"traceparent": "00-1-2-01", "tracestate": "c=d"}, event.Trace{}, event.Trace{}},
 	} {
-		w := &worker{cfg: &Config{Converters: map[string]Converter{"test": traced{tc.body}}}}
-		o := w.convert(event.StoredRaw{Raw: event.Raw{ID: "a", Format: "test", Header: tc.header}}, nil)
+		c := Conversion{Converters: map[string]Converter{"test": traced{tc.body}}}
+		o := c.Convert(event.StoredRaw{Raw: event.Raw{ID: "a", Format: "test", Header: tc.header}}, nil)
 		if o.Dead != nil || len(o.Events) != 1 || o.Trace != tc.want {
 			t.Errorf("%v and %+v make %+v (%+v), want %+v", tc.header, tc.body, o.Trace, o.Dead, tc.want)
 		}

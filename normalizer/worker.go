@@ -15,10 +15,11 @@ import (
 
 // worker is the loop of one provider.
 type worker struct {
-	cfg       *Config
-	provider  event.Provider
-	log       zerolog.Logger
-	committer Committer
+	cfg        *Config
+	provider   event.Provider
+	log        zerolog.Logger
+	committer  Committer
+	conversion Conversion
 	// stuck is the cursor at which something stopped the provider, nil if nothing did. While it has not moved, the
 	// provider is not called live again before a batch has been committed.
 	stuck *event.StreamSeq
@@ -34,7 +35,8 @@ type worker struct {
 func newWorker(cfg *Config, p event.Provider) *worker {
 	return &worker{
 		cfg: cfg, provider: p, committer: cfg.Committer(p),
-		log: cfg.Log.With().Str("provider", string(p)).Str("role", string(event.RoleNormalizer)).Logger(),
+		conversion: Conversion{Converters: cfg.Converters, Bodies: cfg.Bodies},
+		log:        cfg.Log.With().Str("provider", string(p)).Str("role", string(event.RoleNormalizer)).Logger(),
 	}
 }
 
