@@ -34,7 +34,7 @@ type Layout struct {
 	Replicas int `yaml:"replicas"`
 	// Budget is what the file streams may take together, on each server that holds them. It is divided among those
 	// that have no max_bytes of their own, when they are created; a stream that exists keeps what it has. 0: 32 GiB for
-	// four streams without max_bytes, less for fewer.
+	// five streams without max_bytes, less for fewer.
 	Budget int64 `yaml:"budget,size"`
 
 	// Raw is for events as they came. When it is full, collecting waits; nothing is dropped before its max_age.
@@ -45,6 +45,9 @@ type Layout struct {
 	Dead StreamLimits `yaml:"dead"`
 	// Bodies is for bodies that do not fit a message.
 	Bodies StreamLimits `yaml:"bodies"`
+	// Replay is for what stackstream replay makes of raw events once more. Nothing else needs it: where there is no room for it,
+	// all but replays works. When it is full, replays wait; stackstream replay rm makes room.
+	Replay StreamLimits `yaml:"replay"`
 
 	// LeaseTTL is how long a process that does not renew its lease counts as alive: what it worked on is taken over when that is
 	// over. 0 is the default.
@@ -78,6 +81,7 @@ func DefaultLayout(replicas int) Layout {
 		Raw:        StreamLimits{MaxAge: 7 * day},
 		Normalized: StreamLimits{MaxAge: 30 * day},
 		Dead:       StreamLimits{MaxAge: 90 * day},
+		Replay:     StreamLimits{MaxAge: 7 * day},
 		LeaseTTL:   defaultLeaseTTL,
 	}
 }
@@ -104,6 +108,9 @@ func (l Layout) Least() int64 {
 	least := int64(2 * bucketBytes)
 	shared := false
 	for _, s := range l.limits() {
+		if s.optional {
+			continue
+		}
 		least += s.own.MaxBytes
 		shared = shared || s.own.MaxBytes == 0
 	}
@@ -156,7 +163,7 @@ func (l Layout) Validate() []Problem {
 func (l Layout) withAges() Layout {
 	defaults := DefaultLayout(l.Replicas)
 	for own, standard := range map[*StreamLimits]StreamLimits{
-		&l.Raw: defaults.Raw, &l.Normalized: defaults.Normalized, &l.Dead: defaults.Dead,
+		&l.Raw: defaults.Raw, &l.Normalized: defaults.Normalized, &l.Dead: defaults.Dead, &l.Replay: defaults.Replay,
 	} {
 		if own.MaxAge == 0 {
 			own.MaxAge = standard.MaxAge
@@ -174,46 +181,64 @@ func (l Layout) withAges() Layout {
 // oldestUse is how old a body may be when a message still refers to it: a raw event may be at the end of its age when
 // a dead letter is made of it, which refers to the same body.
 func (l Layout) oldestUse() time.Duration {
-	return l.Raw.MaxAge + max(l.Normalized.MaxAge, l.Dead.MaxAge)
+	return l.Raw.MaxAge + max(l.Normalized.MaxAge, l.Dead.MaxAge, l.Replay.MaxAge)
 }
 
-// limits lists the file streams with the share of the budget, in hundredths, that each may take.
+// limits lists the file streams with the parts of the budget that each may take.
 func (l Layout) limits() []fileStream {
 	return []fileStream{
-		{event.StreamRaw, "raw", l.Raw, 30},
-		{event.StreamNormalized, "normalized", l.Normalized, 45},
-		{event.StreamDead, "dead", l.Dead, 10},
-		{event.BucketBodies, "bodies", l.Bodies, 15},
+		{event.StreamRaw, "raw", l.Raw, 30, false},
+		{event.StreamNormalized, "normalized", l.Normalized, 45, false},
+		{event.StreamDead, "dead", l.Dead, 10, false},
+		{event.BucketBodies, "bodies", l.Bodies, 15, false},
+		{event.StreamReplay, "replay", l.Replay, replayShare, true},
 	}
 }
 
 type fileStream struct {
-	name  string
-	field string
-	own   StreamLimits
-	share int64
+	name     string
+	field    string
+	own      StreamLimits
+	share    int64
+	optional bool
 }
 
-// sizes divides the budget: streams with a MaxBytes of their own get it, the others share what is left.
+const (
+	replayShare = 10
+	allShares   = 100 + replayShare
+	// minReplay is the least that is worth to be a stream of replays.
+	minReplay = minBudget
+)
+
+// sizes divides the budget: streams with a MaxBytes of their own get it, the others share what is left. An optional stream gets
+// none where nothing is left, which is where all others have a MaxBytes.
 func (l Layout) sizes() (map[string]int64, error) {
-	var owned, shares int64
+	var owned, shares, needed int64
 	sizes := map[string]int64{}
 	for _, s := range l.limits() {
 		if s.own.MaxBytes > 0 {
 			owned += s.own.MaxBytes
 			sizes[s.name] = s.own.MaxBytes
-		} else {
-			shares += s.share
+			continue
+		}
+		shares += s.share
+		if !s.optional {
+			needed += s.share
 		}
 	}
 	rest := l.Budget - owned
 	switch {
 	case l.Budget == 0:
-		rest = defaultBudget / 100 * shares
+		rest = defaultBudget / allShares * shares
 	case rest < 0:
 		return nil, fmt.Errorf("is %d bytes; the streams are to take %d together", l.Budget, owned)
-	case shares > 0 && rest < minBudget:
+	case needed > 0 && rest < minBudget:
 		return nil, fmt.Errorf("leaves %d bytes for the streams without max_bytes; at least %d are needed", rest, minBudget)
+	case needed == 0:
+		rest = min(rest, l.Budget/allShares*replayShare)
+		if rest < minReplay {
+			return sizes, nil
+		}
 	}
 	for _, s := range l.limits() {
 		if s.own.MaxBytes == 0 {
@@ -239,6 +264,8 @@ type target struct {
 	config natsjs.StreamConfig
 	// anySize: a stream that exists keeps its MaxBytes, whatever it is.
 	anySize bool
+	// optional: all but what it is for works without it.
+	optional bool
 }
 
 // streams returns every stream, those behind buckets included. maxPayload is what the server takes in one message.
@@ -277,6 +304,13 @@ func (l Layout) streams(maxPayload int64) ([]target, error) {
 	normalized.RePublish = &natsjs.RePublish{Source: "events.normalized.>", Destination: "events.normalized.>"}
 	normalized.MaxAge, normalized.MaxBytes = l.Normalized.MaxAge, sizes[normalized.Name]
 
+	replay := written
+	replay.Name = event.StreamReplay
+	replay.Description = "what replays made of raw events once more, with the records of the jobs"
+	replay.Subjects = []string{"ingest.replay.>", "ingest.cursor.replay.>"}
+	replay.RePublish = &natsjs.RePublish{Source: "events.replay.>", Destination: "events.replay.>"}
+	replay.MaxAge, replay.MaxBytes = l.Replay.MaxAge, sizes[replay.Name]
+
 	dead := file
 	dead.Name = event.StreamDead
 	dead.Description = "dead letters and what became of them, kept longer"
@@ -306,12 +340,13 @@ func (l Layout) streams(maxPayload int64) ([]target, error) {
 	owners := bucket(BucketOwners, "which process works on what", l.Replicas)
 
 	return []target{
-		{raw, l.Raw.MaxBytes == 0},
-		{normalized, l.Normalized.MaxBytes == 0},
-		{dead, l.Dead.MaxBytes == 0},
-		{bodies, l.Bodies.MaxBytes == 0},
-		{leases, false},
-		{owners, false},
+		{config: raw, anySize: l.Raw.MaxBytes == 0},
+		{config: normalized, anySize: l.Normalized.MaxBytes == 0},
+		{config: dead, anySize: l.Dead.MaxBytes == 0},
+		{config: bodies, anySize: l.Bodies.MaxBytes == 0},
+		{config: leases},
+		{config: owners},
+		{config: replay, anySize: l.Replay.MaxBytes == 0, optional: true},
 	}, nil
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"reflect"
+	"slices"
 	"strings"
 
 	natsjs "github.com/nats-io/nats.go/jetstream"
@@ -21,9 +22,13 @@ type StreamPlan struct {
 	Name    string
 	Missing bool
 	Changes []Change
+	// Optional: all but what the stream is for works without it, and as it is. Problem is then why nothing can be done about it.
+	Optional bool
+	Problem  error
 
-	want natsjs.StreamConfig
-	have natsjs.StreamConfig // unless Missing
+	anySize bool
+	want    natsjs.StreamConfig
+	have    natsjs.StreamConfig // unless Missing
 }
 
 // Change is one setting of a stream that is not as the layout wants it.
@@ -36,14 +41,19 @@ type Change struct {
 	Fixed bool
 }
 
-// Missing tells whether a stream has to be created.
+// Missing tells whether a stream has to be created before anything works.
 func (p Plan) Missing() bool {
-	for _, s := range p.Streams {
-		if s.Missing {
-			return true
+	return slices.ContainsFunc(p.Streams, func(s StreamPlan) bool { return s.Missing && !s.Optional })
+}
+
+// Lacks returns an optional stream that is missing, nil if there is none.
+func (p Plan) Lacks() *StreamPlan {
+	for i := range p.Streams {
+		if s := &p.Streams[i]; s.Missing && s.Optional {
+			return s
 		}
 	}
-	return false
+	return nil
 }
 
 // Differs tells whether a stream that exists has other settings than the layout.
@@ -57,8 +67,13 @@ func (p Plan) Differs() bool {
 }
 
 // Broken returns an error of the kind event.Invalid that names every vital setting that differs, or nil. Nothing may
-// write to streams like that.
+// write to streams like that. What an optional stream is like concerns only those who write to it.
 func (p Plan) Broken() error {
+	needed := Plan{Streams: slices.DeleteFunc(slices.Clone(p.Streams), func(s StreamPlan) bool { return s.Optional })}
+	return needed.broken()
+}
+
+func (p Plan) broken() error {
 	return p.complain(func(c Change) bool { return c.Vital },
 		"use the streams", "not as stackstream needs it; `stackstream provision --apply` changes it")
 }
@@ -107,6 +122,8 @@ func (p Plan) Write(w io.Writer) error {
 	var b strings.Builder
 	for _, s := range p.Streams {
 		switch {
+		case s.Problem != nil:
+			fmt.Fprintf(&b, "! %s is missing, and only replays need it: %v\n", s.Name, s.Problem)
 		case s.Missing:
 			fmt.Fprintf(&b, "+ %s is missing\n", s.Name)
 			for _, f := range fields {

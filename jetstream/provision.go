@@ -30,8 +30,24 @@ const (
 const attemptTimeout = 30 * time.Second
 
 // Plan compares what the server has with the layout. It changes nothing. An error of the kind event.Invalid says what
-// an operator must mend: the layout, JetStream not enabled, or another stream that takes our subjects.
+// an operator must mend: the layout, JetStream not enabled, or another stream that takes our subjects. An optional stream
+// whose state can't be learnt is left out.
 func (c *Client) Plan(ctx context.Context, layout Layout) (Plan, error) {
+	plan, err := c.PlanNeeded(ctx, layout)
+	if err != nil {
+		return plan, err
+	}
+	optional, err := c.planReplay(ctx, layout)
+	if err != nil {
+		c.log.Debug().Err(err).Msg("can't look at the stream of replays, going on")
+		return plan, nil
+	}
+	plan.Streams = append(plan.Streams, optional)
+	return plan, nil
+}
+
+// PlanNeeded is Plan without the optional streams, for those who have no business with them.
+func (c *Client) PlanNeeded(ctx context.Context, layout Layout) (Plan, error) {
 	const op = "plan the streams"
 	ctx, cancel := context.WithTimeout(ctx, attemptTimeout)
 	defer cancel()
@@ -54,7 +70,13 @@ func (c *Client) Plan(ctx context.Context, layout Layout) (Plan, error) {
 	var plan Plan
 	var needed uint64
 	for _, t := range targets {
+		if t.optional {
+			continue
+		}
 		s, err := c.planStream(ctx, t)
+		if err == nil && s.Missing {
+			err = c.checkForeign(ctx, t.config)
+		}
 		if err != nil {
 			return Plan{}, err
 		}
@@ -120,6 +142,8 @@ func (c *Client) provision(ctx context.Context, layout Layout, mode Mode, done m
 	}
 	for _, s := range plan.smallerFirst() {
 		switch {
+		case s.Missing && s.Optional:
+			continue
 		case s.Missing:
 			_, err = c.js.CreateStream(ctx, s.want)
 			if errors.Is(err, natsjs.ErrStreamNameAlreadyInUse) {
@@ -142,16 +166,21 @@ func (c *Client) provision(ctx context.Context, layout Layout, mode Mode, done m
 			done[s.Name] = s
 		}
 	}
+	if s := plan.Lacks(); s != nil {
+		if s.Problem = c.createOptional(ctx, s); s.Problem == nil {
+			done[s.Name] = *s
+		}
+	}
 	return plan, nil
 }
 
-// isStreamRequest matches the requests that planning and provisioning make.
+// isStreamRequest matches the requests that planning and provisioning make, but for those about the optional stream.
 func isStreamRequest(subject string) bool {
-	return subject == "$JS.API.INFO" || strings.HasPrefix(subject, "$JS.API.STREAM.")
+	return subject == "$JS.API.INFO" || strings.HasPrefix(subject, "$JS.API.STREAM.") && !isReplayRequest(subject)
 }
 
 func (c *Client) planStream(ctx context.Context, t target) (StreamPlan, error) {
-	plan := StreamPlan{Name: t.config.Name, want: t.config}
+	plan := StreamPlan{Name: t.config.Name, Optional: t.optional, anySize: t.anySize, want: t.config}
 	stream, err := ask(ctx, func(ctx context.Context) (natsjs.Stream, error) { return c.js.Stream(ctx, t.config.Name) })
 	switch {
 	case err == nil:
@@ -162,7 +191,7 @@ func (c *Client) planStream(ctx context.Context, t target) (StreamPlan, error) {
 		return plan, provisionError(ctx, "look up stream "+plan.Name, err)
 	}
 	plan.Missing = true
-	return plan, c.checkForeign(ctx, t.config)
+	return plan, nil
 }
 
 // ask repeats a request that changes nothing until there is an answer or ctx ends: nobody answers one that was under way

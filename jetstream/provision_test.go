@@ -30,6 +30,7 @@ const nothingToDo = `= EVENTS_RAW
 = OBJ_EVENTS_BODIES
 = KV_LEASES
 = KV_OWNERS
+= EVENTS_REPLAY
 `
 
 func smallLayout(replicas int) jetstream.Layout {
@@ -45,7 +46,7 @@ func TestProvisionIsIdempotent(t *testing.T) {
 		t.Fatal(err)
 	}
 	text := show(t, plan)
-	if !plan.Missing() || plan.Differs() || strings.Count(text, "+ ") != 6 ||
+	if !plan.Missing() || plan.Differs() || strings.Count(text, "+ ") != 7 ||
 		!strings.Contains(text, "+ EVENTS_RAW is missing\n    subjects: ingest.raw.> ingest.cursor.raw.>\n") {
 		t.Errorf("the plan for an empty server:\n%s", text)
 	}

@@ -48,6 +48,11 @@ func (c *Client) Watermarks(ctx context.Context, p event.Provider) ([]event.Wate
 	return marks, nil
 }
 
+// NormalizedCursor returns the normalizer's cursor of a provider, the zero NormalizedCursor if it has none.
+func (c *Client) NormalizedCursor(ctx context.Context, p event.Provider) (event.NormalizedCursor, error) {
+	return c.Normalized().readNormalizedCursor(ctx, p)
+}
+
 // readNormalizedCursor returns the normalizer's cursor of a provider, the zero NormalizedCursor if it has none.
 func (l *Log) readNormalizedCursor(ctx context.Context, p event.Provider) (event.NormalizedCursor, error) {
 	var cursor event.NormalizedCursor
