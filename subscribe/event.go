@@ -85,7 +85,8 @@ func parse(msg natsjs.Msg) (message, error) {
 	if m.provider, _, ok = event.SubjectProvider(msg.Subject()); !ok {
 		return m, m.invalid("subject", errors.New(msg.Subject()))
 	}
-	m.dead = msg.Subject() == event.DeadSubject(m.provider)
+	_, _, replayedDead, _ := event.ParseReplaySubject(msg.Subject())
+	m.dead = replayedDead || msg.Subject() == event.DeadSubject(m.provider)
 	if err := event.CheckFormat(m.header); err != nil {
 		return m, m.invalid("the format", err)
 	}

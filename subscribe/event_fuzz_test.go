@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -35,6 +36,8 @@ func FuzzMessage(f *testing.F) {
 	f.Add("events.dead.cloud", "18446744073709551615", "%0A", "x", "-1", []byte("\xff"))
 	f.Add("events.normalized.cloud", "0", "", "", "", []byte(`{"timestamp":""}`))
 	f.Add("events.cursor.normalized.cloud", "+1", "", "", "18446744073709551616", []byte(`null`))
+	f.Add("events.replay.job.cloud", "1", "a.b", "", "", []byte(`{}`))
+	f.Add("events.replay.job.cloud.dead", "2", "", "", "3", []byte(`x`))
 	f.Add("events.normalized.a.b", "1", "", "", "", []byte(`{"targets":[null],"context":{},"body_object":{"size":1e3}}`))
 	f.Fuzz(func(t *testing.T, subject, seq, eventType, redriven, rawSeq string, body []byte) {
 		d := delivered{subject: subject, body: bytes.Clone(body), header: nats.Header{
@@ -54,7 +57,8 @@ func FuzzMessage(f *testing.F) {
 		if m.eventType() != event.DecodeHeader(eventType) {
 			t.Fatalf("%q is the type %q", eventType, m.eventType())
 		}
-		if dead := m.deadLetter(); dead.Provider != m.provider || !bytes.Equal(dead.Body, body) || m.dead != (subject == event.DeadSubject(m.provider)) {
+		isDead := subject == event.DeadSubject(m.provider) || strings.HasPrefix(subject, "events.replay.") && strings.Count(subject, ".") == 4
+		if dead := m.deadLetter(); dead.Provider != m.provider || !bytes.Equal(dead.Body, body) || m.dead != isDead {
 			t.Fatalf("%+v", dead)
 		}
 		e, err := m.decode(t.Context(), nil)

@@ -88,6 +88,9 @@ func subjects(providers []event.Provider) []string {
 	return slices.Compact(out)
 }
 
+// MatchTypes tells whether an event type is like one of the patterns, as Options.Types has them; none match all.
+func MatchTypes(patterns []string) func(eventType string) bool { return newTypeFilter(patterns).match }
+
 // typeFilter matches event types.
 type typeFilter struct{ patterns []*regexp.Regexp }
 

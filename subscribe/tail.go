@@ -17,6 +17,9 @@ type TailOptions struct {
 	Providers []event.Provider // none means all
 	Types     []string         // patterns as in Options; none means all
 
+	// Replay, if set, reads what a job has made of raw events once more, in place of NORMALIZED. The job has numbers of its own.
+	Replay event.ReplayName
+
 	// The first of these that is set says where to begin; without one, with the oldest event that there is.
 	StartSeq  event.StreamSeq
 	StartTime time.Time
@@ -39,7 +42,13 @@ func Tail(ctx context.Context, nc *nats.Conn, opts TailOptions, handle Handler) 
 	if err != nil {
 		return fmt.Errorf("tail: %w", err)
 	}
-	cfg := natsjs.OrderedConsumerConfig{FilterSubjects: subjects(opts.Providers), DeliverPolicy: natsjs.DeliverAllPolicy}
+	stream, filters := event.StreamNormalized, subjects(opts.Providers)
+	if opts.Replay != "" {
+		if stream, filters, err = replaySubjects(opts.Replay, opts.Providers); err != nil {
+			return &event.Error{Kind: event.Invalid, Op: "tail", Err: err}
+		}
+	}
+	cfg := natsjs.OrderedConsumerConfig{FilterSubjects: filters, DeliverPolicy: natsjs.DeliverAllPolicy}
 	switch {
 	case opts.StartSeq > 0:
 		cfg.DeliverPolicy, cfg.OptStartSeq = natsjs.DeliverByStartSequencePolicy, uint64(opts.StartSeq)
@@ -49,7 +58,7 @@ func Tail(ctx context.Context, nc *nats.Conn, opts TailOptions, handle Handler) 
 		cfg.DeliverPolicy = natsjs.DeliverNewPolicy
 	}
 	begin, cancel := context.WithTimeout(ctx, requestTimeout)
-	cons, err := js.OrderedConsumer(begin, event.StreamNormalized, cfg)
+	cons, err := js.OrderedConsumer(begin, stream, cfg)
 	cancel()
 	if err != nil {
 		if ctx.Err() != nil {
@@ -59,11 +68,11 @@ func Tail(ctx context.Context, nc *nats.Conn, opts TailOptions, handle Handler) 
 		if errors.Is(err, natsjs.ErrStreamNotFound) {
 			kind = event.Invalid
 		}
-		return refused(nc, event.StreamNormalized, &event.Error{Kind: kind, Op: "tail " + event.StreamNormalized, Err: err})
+		return refused(nc, stream, &event.Error{Kind: kind, Op: "tail " + stream, Err: err})
 	}
 	messages, err := cons.Messages(natsjs.PullMaxMessages(500))
 	if err != nil {
-		return fmt.Errorf("tail %s: %w", event.StreamNormalized, err)
+		return fmt.Errorf("tail %s: %w", stream, err)
 	}
 	defer messages.Stop()
 	t := tail{opts: &opts, types: newTypeFilter(opts.Types), bodies: bodies{js}, handle: handle}
@@ -73,7 +82,7 @@ func Tail(ctx context.Context, nc *nats.Conn, opts TailOptions, handle Handler) 
 			return nil
 		}
 		if err != nil {
-			return &event.Error{Kind: event.Unavailable, Op: "tail " + event.StreamNormalized, Err: err}
+			return &event.Error{Kind: event.Unavailable, Op: "tail " + stream, Err: err}
 		}
 		if err := t.take(ctx, msg); err != nil {
 			if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
@@ -82,6 +91,20 @@ func Tail(ctx context.Context, nc *nats.Conn, opts TailOptions, handle Handler) 
 			return err
 		}
 	}
+}
+
+// replaySubjects are the stream and the filters for what a job has made.
+func replaySubjects(n event.ReplayName, providers []event.Provider) (stream string, filters []string, err error) {
+	if _, err := event.ParseReplayName(string(n)); err != nil {
+		return "", nil, err
+	}
+	if len(providers) == 0 {
+		return event.StreamReplay, []string{event.ReplaySubjects(n)}, nil
+	}
+	for _, p := range providers {
+		filters = append(filters, event.ReplaySubject(n, p), event.ReplayDeadSubject(n, p))
+	}
+	return event.StreamReplay, filters, nil
 }
 
 type tail struct {

@@ -77,3 +77,49 @@ func TestTailGoesOnOverARestartAndTellsGaps(t *testing.T) {
 		t.Errorf("gaps differ (-want +got):\n%s", diff)
 	}
 }
+
+// What a job has made is read as what is normalized is: its dead letters have numbers too, and other jobs are not seen.
+func TestTailOfAReplay(t *testing.T) {
+	s := newStand(t)
+	s.events("p", 2)
+	put := func(p event.Provider, subject string, n int) {
+		m := message(p, "image.create", n)
+		m.Subject = "ingest.replay." + subject
+		s.publish(p, m)
+	}
+	put("r", "fix.r", 1)
+	put("r", "fix.r.dead", 2)
+	put("q", "fix.q", 1)
+	put("x", "other.x", 1)
+	put("r", "fix.r", 3)
+	for _, test := range []struct {
+		name string
+		opts subscribe.TailOptions
+		want []string
+	}{
+		{"all of a job", subscribe.TailOptions{Replay: "fix"}, []string{"r-1", "q-1", "r-3"}},
+		{"a provider of it", subscribe.TailOptions{Replay: "fix", Providers: []event.Provider{"r"}}, []string{"r-1", "r-3"}},
+		{"another job", subscribe.TailOptions{Replay: "other"}, []string{"x-1"}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			l, dead := newLog(), 0
+			test.opts.OnGap = func(g subscribe.Gap) { t.Errorf("missing: %s", g) }
+			test.opts.OnDead = func(_ context.Context, d subscribe.Dead) error {
+				if dead++; d.Provider != "r" || d.Seq != 2 {
+					t.Errorf("the dead letter is number %d of %s", d.Seq, d.Provider)
+				}
+				return nil
+			}
+			p := startTail(t, s, test.opts, l.handle)
+			l.wait(t, len(test.want))
+			p.stopped()
+			if got := l.ids(); !slices.Equal(got, test.want) || dead > 0 != (test.opts.Replay == "fix") {
+				t.Errorf("got %v and %d dead letters, want %v", got, dead, test.want)
+			}
+		})
+	}
+	err := subscribe.Tail(t.Context(), dial(t, s.server.URL()), subscribe.TailOptions{Replay: "a.b"}, newLog().handle)
+	if event.KindOf(err) != event.Invalid {
+		t.Errorf("a name that is none: %v", err)
+	}
+}
