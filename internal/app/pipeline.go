@@ -202,7 +202,7 @@ func (p *Pipeline) streams(ctx context.Context, c *jetstream.Client, layout jets
 		backoff.WithMaxInterval(10*time.Second), backoff.WithMaxElapsedTime(0))
 	said := ""
 	for {
-		plan, err := c.Plan(ctx, layout)
+		plan, err := c.PlanNeeded(ctx, layout)
 		var reason string
 		switch {
 		case event.KindOf(err) == event.Invalid:

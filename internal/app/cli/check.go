@@ -92,6 +92,9 @@ func (p Program) checkNATS(ctx context.Context, cfg *config.Config) check.Findin
 		streams.Hint = "run stackstream provision"
 	case plan.Broken() != nil:
 		streams.Severity, streams.Message = check.Failed, plan.Broken().Error()
+	case plan.Lacks() != nil:
+		streams.Severity, streams.Message = check.Warning, plan.Lacks().Name+" is missing: there can be no replays, all else works"
+		streams.Hint = "run stackstream provision"
 	case plan.Differs():
 		streams.Severity, streams.Message = check.Warning, "differ from the configuration"
 		streams.Hint = "stackstream provision shows how"

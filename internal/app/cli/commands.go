@@ -146,13 +146,13 @@ func (p Program) provision(cmd *cobra.Command, client *jetstream.Client, layout 
 	if err := plan.Write(p.Stdout); err != nil {
 		return err
 	}
-	toDo := plan.Missing() || plan.Differs()
+	toDo := plan.Missing() || plan.Lacks() != nil || plan.Differs()
 	switch {
 	case !toDo:
 		return p.say("Nothing to do.")
 	case dryRun:
 		return errors.Join(p.say("Nothing was changed."), errReported)
-	case !apply && !plan.Missing():
+	case !apply && !plan.Missing() && plan.Lacks() == nil:
 		if err := p.say("Nothing is missing; --apply changes what differs."); err != nil {
 			return err
 		}
@@ -162,8 +162,13 @@ func (p Program) provision(cmd *cobra.Command, client *jetstream.Client, layout 
 	if apply {
 		mode = jetstream.Apply
 	}
-	if _, err := client.Provision(ctx, layout, mode); err != nil {
+	done, err := client.Provision(ctx, layout, mode)
+	if err != nil {
 		return err
+	}
+	if s := done.Lacks(); s != nil && s.Problem != nil {
+		fmt.Fprintf(p.Stderr, "%s was not created, and only stackstream replay needs it: %s\n", s.Name,
+			show.Clean(s.Problem.Error()))
 	}
 	if plan.Differs() && !apply {
 		if err := p.say("Created what was missing; --apply changes what differs."); err != nil {

@@ -36,7 +36,7 @@ writes a file to begin with.`,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	root.AddGroup(&cobra.Group{ID: "run", Title: "Run:"}, &cobra.Group{ID: "look", Title: "Look:"},
-		&cobra.Group{ID: "operate", Title: "Operate:"},
+		&cobra.Group{ID: "repair", Title: "Repair:"}, &cobra.Group{ID: "operate", Title: "Operate:"},
 		&cobra.Group{ID: "set up", Title: "Set up:"}, &cobra.Group{ID: "describe", Title: "Describe a service:"})
 	add := func(group string, cmds ...*cobra.Command) {
 		for _, cmd := range cmds {
@@ -45,12 +45,10 @@ writes a file to begin with.`,
 		}
 	}
 	add("run", p.demoCommand(), p.upCommand())
-	add("run", p.backfillCommand())
 	add("look", p.tailCommand(), p.watermarkCommand())
-	add("look", p.deadCommand())
-	add("operate", p.pauseCommand(), p.resumeCommand())
+	add("repair", p.deadCommand(), p.replayCommand(), p.backfillCommand())
+	add("operate", p.pauseCommand(), p.resumeCommand(), p.subscriberCommand(), p.backupCommand(), p.restoreCommand())
 	add("set up", p.checkCommand(), p.provisionCommand())
-	add("set up", p.backupCommand(), p.restoreCommand(), p.subscriberCommand())
 	add("describe", p.newCommand(), p.tryCommand(), p.recordCommand(), p.testCommand())
 	root.AddCommand(p.schemaCommand(), p.versionCommand())
 	return p.execute(ctx, root)

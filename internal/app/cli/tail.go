@@ -22,11 +22,12 @@ type tailOptions struct {
 	live     bool           // only what comes from now on
 	count    uint64         // 0: no end
 	json     bool
+	replay   event.ReplayName // "": what is normalized
 }
 
 func (p Program) tailCommand() *cobra.Command {
 	var nats natsFlags
-	var provider string
+	var provider, job string
 	var count countValue
 	o := tailOptions{}
 	since := sinceValue{now: time.Now}
@@ -34,7 +35,9 @@ func (p Program) tailCommand() *cobra.Command {
 		Use:   "tail",
 		Short: "Print canonical events as they arrive",
 		Long: `tail follows EVENTS_NORMALIZED: events come in order, none twice, and where some are missing it says
-so on standard error. Without --since it begins with the next event.`,
+so on standard error. Without --since it begins with the next event.
+
+With --replay it reads what a job of "stackstream replay" has made instead, from its beginning on.`,
 		Example: `  stackstream tail
   stackstream tail --provider prod --type 'compute.instance.*.end' --since 1h
   stackstream tail --since 2026-01-31T12:00:00Z --count 100 --json > events.jsonl`,
@@ -47,7 +50,12 @@ so on standard error. Without --since it begins with the next event.`,
 			if o.provider, err = providerFlag(provider); err != nil {
 				return err
 			}
-			o.count, o.since, o.live = uint64(count), since.at, !cmd.Flags().Changed("since")
+			if job != "" {
+				if o.replay, err = event.ParseReplayName(job); err != nil {
+					return usageError{err}
+				}
+			}
+			o.count, o.since, o.live = uint64(count), since.at, !cmd.Flags().Changed("since") && job == ""
 			ctx := cmd.Context()
 			client, err := p.connect(ctx, settings)
 			if err != nil {
@@ -63,6 +71,7 @@ so on standard error. Without --since it begins with the next event.`,
 		"only events of types like this `GLOB`, such as 'compute.instance.*'; may be repeated")
 	cmd.Flags().Var(&since, "since", "begin at this `TIME` (RFC 3339), or so long ago (1h, 7d)")
 	cmd.Flags().Var(&count, "count", "end after `N` events")
+	cmd.Flags().StringVar(&job, "replay", "", "read what this `JOB` has made of raw events once more")
 	cmd.Flags().BoolVar(&o.json, "json", false, "print one canonical event per line, as JSON")
 	return cmd
 }
@@ -75,7 +84,7 @@ var errEnough = errors.New("enough")
 func (p Program) follow(ctx context.Context, c *jetstream.Client, o tailOptions) error {
 	lines := show.NewPrinter(p.Stdout, p.colour(p.Stdout))
 	options := subscribe.TailOptions{
-		Types: o.types, StartTime: o.since, New: o.live,
+		Types: o.types, StartTime: o.since, New: o.live, Replay: o.replay,
 		OnGap: func(g subscribe.Gap) { fmt.Fprintf(p.Stderr, "missing: %s\n", g) },
 	}
 	if o.provider != "" {
