@@ -29,7 +29,7 @@ put() {
 	mv "$dir/.new" "$dir/$1"
 }
 
-for user in admin backup collector normalizer operator subscriber system routes; do
+for user in admin backup collector normalizer operator replay subscriber system routes; do
 	[ -s "$dir/nats-$user.password" ] || random | put "nats-$user.password"
 done
 for user in admin openstack stackstream; do
@@ -42,7 +42,7 @@ password() { cat "$dir/$1.password"; }
 # What follows is made of the passwords.
 {
 	echo "# Written by generate-secrets.sh; included by nats.conf."
-	for user in admin backup collector normalizer operator subscriber system routes; do
+	for user in admin backup collector normalizer operator replay subscriber system routes; do
 		echo "${user}_password: \"$(password "nats-$user")\""
 	done
 	echo "cluster_routes: ["

@@ -31,6 +31,7 @@ func TestDeployment(t *testing.T) {
 	t.Run("an operator with the rights of one", func(t *testing.T) { operator(t, c) })
 	t.Run("backups", func(t *testing.T) { backups(t, c) })
 	t.Run("an operator with the administrator's", func(t *testing.T) { operates(t, c) })
+	t.Run("replays with their rights", func(t *testing.T) { replays(t, c) })
 	// All that was done so far is what the programs do.
 	if found := c.violations(t); len(found) > 0 {
 		t.Errorf("the programs lack rights:\n%s", strings.Join(found, "\n"))
@@ -307,6 +308,7 @@ func refusals(t *testing.T, c *cluster) {
 		"$JS.API.CONSUMER.RESET.EVENTS_NORMALIZED.other", "$JS.ACK.EVENTS_NORMALIZED.other.1.1.1.1.1",
 		"$JS.API.CONSUMER.DURABLE.CREATE.EVENTS_RAW.spy", "$SYS.REQ.SERVER.PING", "ingest.other",
 	}
+	replays := []string{"ingest.replay.fix.my-cloud", "ingest.cursor.replay.fix", "$JS.API.STREAM.PURGE.EVENTS_REPLAY"}
 	for _, test := range []struct {
 		user, inbox string
 		publish     []string
@@ -334,11 +336,11 @@ func refusals(t *testing.T, c *cluster) {
 			"$KV.LEASES.collector.x", "$O.EVENTS_BODIES.M.x", "$JS.API.STREAM.PURGE.OBJ_EVENTS_BODIES",
 			"$JS.API.CONSUMER.MSG.NEXT.EVENTS_RAW.normalizer-my-cloud", "stackstream.subscriber.other",
 			"$JS.API.STREAM.INFO.EVENTS_RAW",
-		}, []string{"events.raw.>", "events.dead.*", "ingest.>", "_INBOX.>", "stackstream.subscriber.*", ">"}},
+		}, []string{"events.raw.>", "events.dead.*", "events.replay.>", "ingest.>", "_INBOX.>", "stackstream.subscriber.*", ">"}},
 	} {
 		t.Run(test.user, func(t *testing.T) {
 			nc := c.plain(t, test.user, test.inbox)
-			for _, subject := range slices.Concat(everywhere, test.publish) {
+			for _, subject := range slices.Concat(everywhere, replays, test.publish) {
 				nc.mayNot(t, &nats.Msg{Subject: subject})
 			}
 			for _, subject := range test.subscribe {
@@ -359,6 +361,15 @@ func refusals(t *testing.T, c *cluster) {
 	t.Run("admin", func(t *testing.T) {
 		nc := c.plain(t, "admin", "_INBOX")
 		nc.mayNot(t, &nats.Msg{Subject: "events.normalized.my-cloud"})
+	})
+	t.Run("replay", func(t *testing.T) {
+		nc := c.plain(t, "replay", "_INBOX")
+		for _, subject := range append(slices.DeleteFunc(slices.Clone(everywhere), func(subject string) bool {
+			return subject == "$JS.API.CONSUMER.DELETE.EVENTS_NORMALIZED.subscriber"
+		}), "ingest.raw.my-cloud.panko", "ingest.cursor.raw.my-cloud.panko", "ingest.normalized.my-cloud",
+			"ingest.cursor.normalized.my-cloud", "$KV.LEASES.collector.x", "$JS.API.CONSUMER.RESET.EVENTS_RAW.normalizer-my-cloud") {
+			nc.mayNot(t, &nats.Msg{Subject: subject})
+		}
 	})
 	t.Run("another program's durable", func(t *testing.T) {
 		s, err := subscribe.New(c.plain(t, "subscriber", "_INBOX_subscriber").Conn, subscribe.Options{Durable: "other"})

@@ -42,9 +42,6 @@ func Commands(w io.Writer, all []jetstream.Commanded) error {
 	return nil
 }
 
-// maxValue is how much of a value is shown in a table.
-const maxValue = 100
-
 // changes says which members of a record changed, but for those that every write changes.
 func changes(before, after json.RawMessage) string {
 	from, to := members(before), members(after)
@@ -61,7 +58,7 @@ func changes(before, after json.RawMessage) string {
 		case "batch", "owner", "written_at", "commanded", "format":
 			continue
 		}
-		if a, b := short(from[name]), short(to[name]); a != b {
+		if a, b := brief(from[name]), brief(to[name]); a != b {
 			said = append(said, fmt.Sprintf("%s: %s -> %s", name, a, b))
 		}
 	}
@@ -74,10 +71,6 @@ func members(record json.RawMessage) map[string]json.RawMessage {
 	return m
 }
 
-func short(value json.RawMessage) string {
-	text := strings.Trim(string(value), `"`)
-	if len(text) > maxValue {
-		text = strings.ToValidUTF8(text[:maxValue], "") + "…"
-	}
-	return dash(text)
+func brief(value json.RawMessage) string {
+	return dash(short([]byte(strings.Trim(string(value), `"`))))
 }
