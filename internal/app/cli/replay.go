@@ -25,7 +25,7 @@ type replayOptions struct {
 	file, provider, name string
 	since, until         boundValue
 	types                []string
-	rate                 rateValue
+	rate                 paceValue
 	acceptGap            bool
 
 	diff  bool
@@ -354,17 +354,17 @@ func (v *boundValue) Set(text string) error {
 	return nil
 }
 
-// rateValue is a number of events a second.
-type rateValue uint64
+// paceValue is a number of events a second.
+type paceValue uint64
 
-func (v *rateValue) String() string { return strconv.FormatUint(uint64(*v), 10) }
-func (v *rateValue) Type() string   { return "rate" }
+func (v *paceValue) String() string { return strconv.FormatUint(uint64(*v), 10) }
+func (v *paceValue) Type() string   { return "rate" }
 
-func (v *rateValue) Set(text string) error {
+func (v *paceValue) Set(text string) error {
 	n, err := strconv.ParseUint(strings.TrimSuffix(text, "/s"), 10, 32)
 	if err != nil || n == 0 {
 		return errors.New("wants a whole number of events a second from 1, such as 500/s")
 	}
-	*v = rateValue(n)
+	*v = paceValue(n)
 	return nil
 }

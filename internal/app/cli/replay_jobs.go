@@ -26,7 +26,7 @@ func jobArg(_ *cobra.Command, args []string) error {
 
 func (p Program) replayResumeCommand() *cobra.Command {
 	var file string
-	var rate rateValue
+	var rate paceValue
 	var acceptGap bool
 	cmd := &cobra.Command{
 		Use:   "resume NAME -c FILE",
