@@ -19,7 +19,7 @@ import (
 )
 
 // collect puts raw events of a source into RAW, in one batch, and returns where its cursor is then.
-func collect(t *testing.T, c *jetstream.Client, s event.Source, from, to event.Seq, expect event.StreamSeq) event.StreamSeq {
+func gather(t *testing.T, c *jetstream.Client, s event.Source, from, to event.Seq, expect event.StreamSeq) event.StreamSeq {
 	t.Helper()
 	b := event.Batch{ID: newBatchID(), Expect: expect}
 	for seq := from; seq <= to; seq++ {
@@ -61,10 +61,10 @@ func TestPartsOfRaw(t *testing.T) {
 	if _, ok, err := c.RawSpan(ctx, "cloud", jetstream.Bound{}, jetstream.Bound{}); ok || err != nil {
 		t.Fatalf("an empty RAW has a span (%v)", err)
 	}
-	panko := collect(t, c, "panko", 1, 3, 0) // 1-3, cursor 4
-	amqp := collect(t, c, "amqp", 1, 2, 0)   // 5-6, cursor 7
-	collect(t, c, "panko", 4, 5, panko)      // 8-9, cursor 10
-	collect(t, c, "amqp", 3, 3, amqp)        // 11, cursor 12
+	panko := gather(t, c, "panko", 1, 3, 0) // 1-3, cursor 4
+	amqp := gather(t, c, "amqp", 1, 2, 0)   // 5-6, cursor 7
+	gather(t, c, "panko", 4, 5, panko)      // 8-9, cursor 10
+	gather(t, c, "amqp", 3, 3, amqp)        // 11, cursor 12
 
 	source := func(first, last event.Seq) event.ReplaySource {
 		return event.ReplaySource{First: first, Last: last, Position: first - 1}
@@ -141,7 +141,7 @@ func TestARangeGoesOnAfterErrors(t *testing.T) {
 	c := server.Client(t)
 	at := event.StreamSeq(0)
 	for i := event.Seq(0); i < 10; i++ {
-		at = collect(t, c, "panko", i*300+1, i*300+300, at)
+		at = gather(t, c, "panko", i*300+1, i*300+300, at)
 	}
 	r := c.RawRange("cloud", time.Time{}, 1, at)
 	defer r.Close()

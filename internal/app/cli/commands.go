@@ -10,6 +10,7 @@ import (
 	"stackstream/event"
 	"stackstream/internal/app"
 	"stackstream/internal/app/config"
+	"stackstream/internal/app/show"
 	"stackstream/jetstream"
 )
 
