@@ -2,8 +2,10 @@ package app
 
 import (
 	"fmt"
+	"maps"
 
 	"stackstream/collectors/httppoll"
+	"stackstream/event"
 	"stackstream/internal/app/config"
 	"stackstream/internal/mapping"
 	"stackstream/normalizer"
@@ -14,25 +16,30 @@ import (
 )
 
 // Converters are the converters of a configuration, by the format of a raw event.
-func Converters(cfg *config.Config) (map[string]normalizer.Converter, error) { return converters(cfg) }
-
-// converters is the one place where converters are listed: by the format that a source gives its raw events. Those
-// of HTTP event services have one for each provider, since each has a mapping of its own. All share
-// the rules for what is the same in every event.
-func converters(cfg *config.Config) (map[string]normalizer.Converter, error) {
+func Converters(cfg *config.Config) (map[string]normalizer.Converter, error) {
 	shared, err := rules.New(cfg.Normalizer)
 	if err != nil {
 		return nil, fmt.Errorf("prepare the rules of the normalizer: %w", err)
 	}
+	all := map[string]normalizer.Converter{}
+	for name, p := range cfg.Providers {
+		own, err := converters(name, p, shared)
+		if err != nil {
+			return nil, err
+		}
+		maps.Copy(all, own)
+	}
+	return all, nil
+}
+
+// converters is the one place where converters are listed: by the format that a source gives its raw events. That
+// of HTTP event services has a mapping of each provider's own. All share the rules for what is the same in every event.
+func converters(name event.Provider, p *config.Provider, shared *rules.Rules) (map[string]normalizer.Converter, error) {
 	all := map[string]normalizer.Converter{
 		ceilometer.Format: ceilometer.New(shared),
 		oslo.Format:       oslo.New(shared),
 	}
-	for name, p := range cfg.Providers {
-		settings, ok := p.Sources[httppoll.Kind].(*httppoll.Config)
-		if !ok {
-			continue
-		}
+	if settings, ok := p.Sources[httppoll.Kind].(*httppoll.Config); ok {
 		m, mistakes := mapping.Compile(settings.Event)
 		if len(mistakes) > 0 {
 			return nil, fmt.Errorf("prepare the mapping of %s: %s: %s", name, mistakes[0].Field, mistakes[0].Msg)
@@ -40,4 +47,18 @@ func converters(cfg *config.Config) (map[string]normalizer.Converter, error) {
 		all[httpevent.Format(name)] = httpevent.New(shared, m)
 	}
 	return all, nil
+}
+
+// conversion is what the converters of a provider are made of.
+type conversion struct {
+	rules   rules.Config
+	mapping *mapping.Config // nil without one
+}
+
+func conversionOf(cfg *config.Config, name event.Provider) conversion {
+	c := conversion{rules: cfg.Normalizer}
+	if settings, ok := cfg.Providers[name].Sources[httppoll.Kind].(*httppoll.Config); ok {
+		c.mapping = &settings.Event
+	}
+	return c
 }

@@ -13,6 +13,8 @@
 //
 //	each of them ── hooks ─► metrics and status board ─► admin server
 //
+//	configuration, changed ─► supervisor: begins, exchanges and ends the loops of the providers that it is about
+//
 // It is the only package, with those below it, that sees all others.
 package app
 
@@ -45,8 +47,10 @@ type Pipeline struct {
 	Kind               string
 	// Provision creates missing streams. Without it missing streams are waited for.
 	Provision bool
-	Version   string
-	Log       zerolog.Logger
+	// Reload, if set, has changes of the configuration taken while the pipeline runs.
+	Reload  *Reload
+	Version string
+	Log     zerolog.Logger
 	// Started, if set, is called once all loops run.
 	Started func(Running)
 }
@@ -122,7 +126,7 @@ func (p *Pipeline) Run(ctx context.Context) (err error) {
 	work, end := context.WithCancelCause(ctx)
 	defer end(nil)
 	var loops sync.WaitGroup
-	err = p.start(client, m, func(name string, loop func(context.Context) error) {
+	err = p.start(work, client, m, func(name string, loop func(context.Context) error) {
 		loops.Go(func() {
 			if err := loop(work); err != nil {
 				end(fmt.Errorf("%s: %w", name, err))
@@ -160,20 +164,17 @@ func unlessEnded(ctx context.Context, err error) error {
 
 // announce puts every part on the board, so that readiness waits for those that have not said anything yet.
 func (p *Pipeline) announce(m *metrics.Metrics) {
-	starting := func(role event.Role, provider event.Provider) {
-		m.Status(event.Status{Role: role, Provider: provider, State: event.StateStarting})
-	}
-	starting(admin.RoleNATS, "")
+	starting(m, admin.RoleNATS, "")
 	if p.Config.NATS.UseEmbedded() {
-		starting(admin.RoleStore, "")
+		starting(m, admin.RoleStore, "")
 	}
-	starting(admin.RoleStreams, "")
+	starting(m, admin.RoleStreams, "")
 	for _, name := range p.Config.Providers.Names() {
 		if p.Collect {
-			starting(event.RoleCollector, name)
+			starting(m, event.RoleCollector, name)
 		}
 		if p.Normalize {
-			starting(event.RoleNormalizer, name)
+			starting(m, event.RoleNormalizer, name)
 			m.Expect(name)
 		}
 	}

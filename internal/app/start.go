@@ -8,9 +8,11 @@ import (
 
 	"stackstream/collectors"
 	"stackstream/event"
+	"stackstream/internal/app/config"
 	"stackstream/internal/app/metrics"
 	"stackstream/jetstream"
 	"stackstream/normalizer"
+	"stackstream/normalizer/rules"
 	"stackstream/publisher"
 )
 
@@ -20,20 +22,64 @@ const watermarkEvery = 15 * time.Second
 // lookAtCursors is how often a normalizer with nothing to write looks whether an operator has changed its cursor.
 const lookAtCursors = 10 * time.Second
 
-// start makes every part and hands its loop to run. All goroutines of a pipeline begin here.
+// start makes every part and hands its loop to run. All goroutines of a pipeline begin here, or in the supervisor for the parts
+// that belong to providers. It returns when those of the configuration at hand were told to begin.
 func (p *Pipeline) start(
-	c *jetstream.Client, m *metrics.Metrics, run func(name string, loop func(context.Context) error),
+	ctx context.Context, c *jetstream.Client, m *metrics.Metrics, run func(name string, loop func(context.Context) error),
 ) error {
+	shown := newStatuses(m.Status)
+	providers := newSupervisor(supervisorHooks{
+		Begins: func(of part) {
+			m.ForgetPart(of.role, of.provider)
+			shown.forget(of.role, of.provider)
+			starting(m, of.role, of.provider)
+		},
+		Gone: m.Forget,
+		Stuck: func(of part, err error) {
+			p.Log.Error().Err(err).Str("role", string(of.role)).Str("provider", string(of.provider)).
+				Msg("it does not end: nothing takes its place before the process is restarted")
+			m.Status(event.Status{Role: of.role, Provider: of.provider, State: event.StateBackoff,
+				Reason: "nothing takes its place before the process is restarted: " + err.Error()})
+		},
+	})
+	works := p.works(c, m, shown, run)
+	run("providers", providers.Run)
+	files := readContents(p.Config)
+	wanted, err := works(p.Config, files)
+	if err == nil {
+		_, err = providers.Change(ctx, wanted)
+	}
+	if err != nil {
+		return err
+	}
+	if p.Reload != nil {
+		r := newReloader(*p.Reload, p.Config, files, works, providers, m, p.Log)
+		run("configuration", r.Run)
+	}
+	if !p.Config.NATS.UseEmbedded() {
+		r := replicas{since: map[string]time.Time{}, log: p.Log, report: m.Status}
+		run("replicas", func(ctx context.Context) error { return r.watch(ctx, c.Behind) })
+	}
+	run("streams", newStreamLooks(p, c, m).watch)
+	run("watermarks", func(ctx context.Context) error { return p.watchWatermarks(ctx, c, m, providers) })
+	return nil
+}
+
+// works returns what makes the work of a configuration, and starts what all providers share: one membership of each role
+// among those who share the leases.
+func (p *Pipeline) works(
+	c *jetstream.Client, m *metrics.Metrics, shown *statuses, run func(name string, loop func(context.Context) error),
+) func(*config.Config, contents) (map[part]work, error) {
 	owner := ClientName()
 	bodies := c.Bodies()
 	limits := publisher.Limits{MaxBody: int(c.Conn().MaxPayload()) - publisher.Reserve}
-	shown := newStatuses(m.Status)
 	writer := func(role event.Role, name event.Provider, source event.Source) publisher.Options {
 		return publisher.Options{
 			Owner: owner, Limits: limits, Hooks: shown.writer(part{role, name, source}, m.Writer(role, name), p.Log),
 		}
 	}
 
+	var collect func(*config.Config, event.Provider) *collectors.Collector
 	if p.Collect {
 		lease := p.lease(c, event.RoleCollector, owner, run)
 		raw, memory := c.Raw(), c.Memory()
@@ -47,57 +93,88 @@ func (p *Pipeline) start(
 			Hooks: hooks, Log: p.Log, Owner: owner,
 		}
 		env := SourceEnv{Log: p.Log, Version: p.Version, Host: hostName(), Began: time.Now(), Metrics: m, Cursors: memory.Cursors}
-		for _, name := range p.Config.Providers.Names() {
-			settings := p.Config.Providers[name]
-			collector := &collectors.Collector{
-				Provider: name, Want: settings.Events, Only: p.Kind, Deps: deps,
-				Candidates: candidates(name, settings, env),
+		collect = func(cfg *config.Config, name event.Provider) *collectors.Collector {
+			settings := cfg.Providers[name]
+			return &collectors.Collector{
+				Provider: name, Want: settings.Events, Only: p.Kind, Deps: deps, Candidates: candidates(name, settings, env),
 			}
-			run("collector "+string(name), collector.Run)
 		}
 	}
 
+	var normalize func(event.Provider, map[string]normalizer.Converter) (*normalizer.Service, error)
 	if p.Normalize {
 		lease := p.lease(c, event.RoleNormalizer, owner, run)
-		converters, err := converters(p.Config)
-		if err != nil {
-			return err
-		}
-		normalized := c.Normalized()
+		normalized, feed := c.Normalized(), feed{c.Feed()}
 		hooks := m.Normalizer()
 		hooks.Status = shown.set
-		service, err := normalizer.New(normalizer.Config{
-			Converters: converters,
-			Committer: func(name event.Provider) normalizer.Committer {
-				return publisher.NewNormalized(normalized, bodies, name, writer(event.RoleNormalizer, name, ""))
-			},
-			Feed: feed{c.Feed()}, Bodies: bodies, Lease: lease, Look: lookAtCursors, Hooks: hooks, Log: p.Log,
-		})
-		if err != nil {
-			return err
+		normalize = func(name event.Provider, converters map[string]normalizer.Converter) (*normalizer.Service, error) {
+			return normalizer.New(normalizer.Config{
+				Converters: converters,
+				Committer: func(name event.Provider) normalizer.Committer {
+					return publisher.NewNormalized(normalized, bodies, name, writer(event.RoleNormalizer, name, ""))
+				},
+				Feed: feed, Bodies: bodies, Lease: lease, Look: lookAtCursors, Hooks: hooks, Log: p.Log,
+			})
 		}
-		run("normalizer", func(ctx context.Context) error {
-			return service.Run(ctx, p.Config.Providers.Names()...)
-		})
 	}
 
-	if !p.Config.NATS.UseEmbedded() {
-		r := replicas{since: map[string]time.Time{}, log: p.Log, report: m.Status}
-		run("replicas", func(ctx context.Context) error { return r.watch(ctx, c.Behind) })
+	return func(cfg *config.Config, files contents) (map[part]work, error) {
+		shared, err := rules.New(cfg.Normalizer)
+		if err != nil {
+			return nil, fmt.Errorf("prepare the rules of the normalizer: %w", err)
+		}
+		wanted := map[part]work{}
+		for _, name := range cfg.Providers.Names() {
+			settings := cfg.Providers[name]
+			if collect != nil {
+				wanted[part{role: event.RoleCollector, provider: name}] = work{
+					settings: collection{*settings, files[name]},
+					prepare:  func() (func(context.Context) error, error) { return collect(cfg, name).Run, nil },
+				}
+			}
+			if normalize != nil {
+				wanted[part{role: event.RoleNormalizer, provider: name}] = work{
+					settings: conversionOf(cfg, name),
+					prepare: func() (func(context.Context) error, error) {
+						converters, err := converters(name, settings, shared)
+						if err != nil {
+							return nil, err
+						}
+						service, err := normalize(name, converters)
+						if err != nil {
+							return nil, err
+						}
+						return func(ctx context.Context) error {
+							m.Expect(name)
+							return service.RunProvider(ctx, name)
+						}, nil
+					},
+				}
+			}
+		}
+		return wanted, nil
 	}
-	run("streams", newStreamLooks(p, c, m).watch)
-	run("watermarks", func(ctx context.Context) error { return p.watchWatermarks(ctx, c, m) })
-	return nil
+}
+
+// collection is what a provider's collector is made of: its settings, and what is in the files that they name.
+type collection struct {
+	settings config.Provider
+	files    config.Contents
+}
+
+// starting puts a part on the board, so that readiness waits for it although it has not said anything yet.
+func starting(m *metrics.Metrics, role event.Role, provider event.Provider) {
+	m.Status(event.Status{Role: role, Provider: provider, State: event.StateStarting})
 }
 
 // watchWatermarks reads the watermarks of the configured providers for the metrics. What can't be read now is read the
 // next time; the loops tell what is wrong.
-func (p *Pipeline) watchWatermarks(ctx context.Context, c *jetstream.Client, m *metrics.Metrics) error {
+func (p *Pipeline) watchWatermarks(ctx context.Context, c *jetstream.Client, m *metrics.Metrics, providers *supervisor) error {
 	choices := c.Choices()
 	tick := time.NewTicker(watermarkEvery)
 	defer tick.Stop()
 	for {
-		for _, name := range p.Config.Providers.Names() {
+		for _, name := range providers.Providers() {
 			marks, err := c.Watermarks(ctx, name)
 			if err != nil {
 				p.Log.Debug().Err(err).Str("provider", string(name)).Msg("watermarks not read")
@@ -107,7 +184,7 @@ func (p *Pipeline) watchWatermarks(ctx context.Context, c *jetstream.Client, m *
 			if err != nil {
 				p.Log.Debug().Err(err).Str("provider", string(name)).Msg("choice not read")
 			}
-			m.Watermarks(marks, choice.Kind)
+			providers.While(name, func() { m.Watermarks(marks, choice.Kind) })
 		}
 		select {
 		case <-tick.C:

@@ -2,6 +2,7 @@ package app
 
 import (
 	"errors"
+	"maps"
 	"sync"
 
 	"github.com/rs/zerolog"
@@ -45,6 +46,14 @@ func (s *statuses) set(status event.Status) {
 		delete(s.waits, p) // nothing is being written any more
 	}
 	s.show(p)
+}
+
+// forget drops what was said of a provider in one role by those who have ended.
+func (s *statuses) forget(role event.Role, p event.Provider) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	maps.DeleteFunc(s.said, func(of part, _ event.Status) bool { return of.role == role && of.provider == p })
+	maps.DeleteFunc(s.waits, func(of part, _ string) bool { return of.role == role && of.provider == p })
 }
 
 // wait says why the writer of a part waits; "": it does not.

@@ -3,6 +3,7 @@ package admin
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -27,6 +28,8 @@ const (
 	RoleStore    event.Role = "store"    // the embedded server and its disk
 	RoleStreams  event.Role = "streams"  // whether they are there, and as they must be
 	RoleReplicas event.Role = "replicas" // whether every server has its copy of them
+	// RoleConfiguration is the configuration file, where a change of it is taken.
+	RoleConfiguration event.Role = "configuration"
 )
 
 // Ready tells whether the part does what it should: it works and nothing is wrong, waits as the standby of another
@@ -103,6 +106,13 @@ func (b *Board) NotReadySince(role event.Role, p event.Provider, s event.Source)
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.parts[partKey{role, p, s}].notReady
+}
+
+// Forget takes away a provider's parts of one role: nothing is known of them any more.
+func (b *Board) Forget(role event.Role, p event.Provider) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	maps.DeleteFunc(b.parts, func(key partKey, _ entry) bool { return key.role == role && key.provider == p })
 }
 
 // Parts returns all parts, NATS first, then by provider.

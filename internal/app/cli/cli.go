@@ -11,7 +11,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"strings"
+	"sync/atomic"
 
 	"github.com/rs/zerolog"
 	"github.com/spf13/cobra"
@@ -35,6 +37,8 @@ type Program struct {
 	Stdin  io.Reader
 	Stdout io.Writer
 	Stderr io.Writer
+	// Hangups, if set, returns where SIGHUP is told of from now on until ctx ends. A program that does not ask is ended by it.
+	Hangups func(ctx context.Context) <-chan os.Signal
 }
 
 // usageError is wrong use of a command.
@@ -136,3 +140,25 @@ func (p Program) logger(level, format string) (zerolog.Logger, error) {
 	}
 	return zerolog.New(zerolog.SyncWriter(out)).Level(lvl).With().Timestamp().Logger(), nil
 }
+
+// changingLogger is logger for a program that runs for long: set changes the level of it and of all that were made of it.
+func (p Program) changingLogger(level, format string) (log zerolog.Logger, set func(level string), err error) {
+	log, err = p.logger(zerolog.LevelTraceValue, format)
+	if err != nil {
+		return log, nil, err
+	}
+	var t threshold
+	set = func(level string) {
+		if lvl, err := zerolog.ParseLevel(level); err == nil { // the configuration takes no other words
+			t.Store(int32(lvl))
+		}
+	}
+	set(level)
+	return log.Sample(&t), set, nil
+}
+
+// threshold leaves out lines below a level.
+type threshold struct{ atomic.Int32 }
+
+// Sample tells whether a line of the level is written.
+func (t *threshold) Sample(level zerolog.Level) bool { return int32(level) >= t.Load() }

@@ -21,20 +21,22 @@ func (p Program) upCommand() *cobra.Command {
 		Short: "Run everything in one process",
 		Long: `up creates the streams that are missing, collects from the configured providers and normalizes what
 comes, until it is interrupted. Without nats.url in the configuration the streams are in this process
-and directory, every write synced to disk; another "up" goes on where this one ended.`,
+and directory, every write synced to disk; another "up" goes on where this one ended.
+
+` + takesChanges,
 		Example: `  stackstream up -c stackstream.yaml
   stackstream up -c stackstream.yaml --nats-listen 127.0.0.1:4222   # let nats, tail and others in
   curl http://127.0.0.1:8321/readyz                                 # what is not ready, and why`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			cfg, err := p.load(file)
-			if err != nil {
-				return err
-			}
-			if err := embeddedFlags(cmd, cfg, listen, dir); err != nil {
-				return err
-			}
-			return p.run(cmd.Context(), cfg, &app.Pipeline{Collect: true, Normalize: true, Provision: true})
+			return p.run(cmd.Context(), file, &app.Pipeline{Collect: true, Normalize: true, Provision: true},
+				func() (*config.Config, error) {
+					cfg, err := p.load(file)
+					if err != nil {
+						return nil, err
+					}
+					return cfg, embeddedFlags(cmd, cfg, listen, dir)
+				})
 		},
 	}
 	configFlag(cmd, &file)

@@ -32,7 +32,16 @@ func Main(program func(context.Context, Program) int) int {
 	context.AfterFunc(ctx, func() { time.AfterFunc(again, stop) })
 	return program(ctx, Program{
 		Args: os.Args[1:], Env: os.LookupEnv, Stdin: os.Stdin, Stdout: stdout{os.Stdout}, Stderr: os.Stderr,
+		Hangups: hangups,
 	})
+}
+
+// hangups is Program.Hangups of the real process.
+func hangups(ctx context.Context) <-chan os.Signal {
+	told := make(chan os.Signal, 1)
+	signal.Notify(told, syscall.SIGHUP)
+	context.AfterFunc(ctx, func() { signal.Stop(told) })
+	return told
 }
 
 // errNoReader ends a command whose output nobody reads any more. It was not the command that failed.

@@ -54,6 +54,14 @@ writes a file to begin with.`,
 	return p.execute(ctx, root)
 }
 
+// takesChanges is what the help of every program says that runs for long.
+const takesChanges = `A changed configuration file is taken within two seconds, or at once on SIGHUP, without a restart; so
+are new contents of the files with passwords, keys and certificates that providers name. Only the
+providers whose settings changed are ended (what is being committed is finished) and begun again,
+added ones begin, removed ones end; all others do not notice. A file with a mistake in it is not used
+at all: the log and /readyz tell every mistake, and the configuration in use stays in use. What can't
+change while the program runs (nats, streams, admin, log.format) is named there, too.`
+
 // Collector is the program that only collects.
 func Collector(ctx context.Context, p Program) int {
 	var file, kind string
@@ -62,7 +70,9 @@ func Collector(ctx context.Context, p Program) int {
 		Short: "Collect events into EVENTS_RAW",
 		Long: `collector reads the event services of the configured providers and writes what they show to the
 stream EVENTS_RAW. Any number of collectors may run for the same providers: one works for each source
-of a provider, the others stand by. The streams must exist: run "stackstream provision" first.`,
+of a provider, the others stand by. The streams must exist: run "stackstream provision" first.
+
+` + takesChanges,
 		Example: "  collector -c /etc/stackstream/stackstream.yaml\n  collector -c stackstream.yaml --source panko",
 		Args:    noArgs,
 		Version: versionLine(),
@@ -83,7 +93,9 @@ func Normalizer(ctx context.Context, p Program) int {
 		Short: "Turn raw events into canonical ones",
 		Long: `normalizer reads EVENTS_RAW and writes canonical events to EVENTS_NORMALIZED, for the configured
 providers. Any number of normalizers may run for the same providers: one works for each, the others
-stand by. The streams must exist: run "stackstream provision" first.`,
+stand by. The streams must exist: run "stackstream provision" first.
+
+` + takesChanges,
 		Example: "  normalizer -c /etc/stackstream/stackstream.yaml",
 		Args:    noArgs,
 		Version: versionLine(),
@@ -100,24 +112,31 @@ func (p Program) runHalf(ctx context.Context, file string, pipeline *app.Pipelin
 	if pipeline.Kind != "" && !app.IsKind(pipeline.Kind) {
 		return usagef("--source %q is no kind of source: %s", pipeline.Kind, app.KindList())
 	}
-	cfg, err := p.load(file)
+	return p.run(ctx, file, pipeline, func() (*config.Config, error) {
+		cfg, err := p.load(file)
+		if err == nil && cfg.NATS.UseEmbedded() {
+			return nil, usagef("%s names no nats.url: this program works against a cluster; "+
+				"`stackstream up` runs everything in one process", file)
+		}
+		return cfg, err
+	})
+}
+
+// run completes a pipeline and runs it. load reads the file, at the beginning and when it has changed.
+func (p Program) run(ctx context.Context, file string, pipeline *app.Pipeline, load func() (*config.Config, error)) error {
+	cfg, err := load()
 	if err != nil {
 		return err
 	}
-	if cfg.NATS.UseEmbedded() {
-		return usagef("%s names no nats.url: this program works against a cluster; "+
-			"`stackstream up` runs everything in one process", file)
-	}
-	return p.run(ctx, cfg, pipeline)
-}
-
-// run completes a pipeline and runs it.
-func (p Program) run(ctx context.Context, cfg *config.Config, pipeline *app.Pipeline) error {
-	log, err := p.logger(cfg.Log.Level, cfg.Log.Format)
+	log, setLevel, err := p.changingLogger(cfg.Log.Level, cfg.Log.Format)
 	if err != nil {
 		return err
 	}
 	pipeline.Config, pipeline.Log, pipeline.Version = cfg, log, versionShort()
+	pipeline.Reload = &app.Reload{File: file, Load: load, SetLevel: setLevel}
+	if p.Hangups != nil {
+		pipeline.Reload.Hangups = p.Hangups(ctx)
+	}
 	log.Info().Str("version", versionLine()).Int("providers", len(cfg.Providers)).Msg("starting")
 	if err := pipeline.Run(ctx); err != nil {
 		return err

@@ -85,9 +85,11 @@ func (m *Metrics) Normalizer() normalizer.Hooks {
 		Fenced: func(p event.Provider) {
 			m.fenced.WithLabelValues(string(event.RoleNormalizer), string(p)).Inc()
 		},
-		Beat: func(p event.Provider) { m.board.Beat("normalizer "+string(p), normalizer.BeatEvery) },
+		Beat: func(p event.Provider) { m.board.Beat(normalizerLoop(p), normalizer.BeatEvery) },
 	}
 }
+
+func normalizerLoop(p event.Provider) string { return "normalizer " + string(p) }
 
 // Writer is what the writer of one provider's events reports to.
 func (m *Metrics) Writer(role event.Role, p event.Provider) publisher.Hooks {

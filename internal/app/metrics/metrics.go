@@ -48,6 +48,11 @@ type Metrics struct {
 	storeFree, storeSize   *prometheus.GaugeVec   // shown where there is an embedded server
 	serverRestarts         *prometheus.CounterVec // the same
 
+	configReads                  *prometheus.CounterVec // shown where a change of the configuration is taken
+	configApplied, configRestart *prometheus.GaugeVec   // the same
+
+	vectors []vector // everything with labels
+
 	mu   sync.Mutex
 	held map[string]bool // by role, provider and source: whether this process last had the lease
 }
@@ -154,9 +159,16 @@ func New(board *admin.Board, version string) *Metrics {
 	m.serverRestarts = counter("embedded_restarts_total",
 		"Times the embedded NATS server was restarted because it could not write any more.")
 	gauge("build_info", "1, with the version as a label.", "version").WithLabelValues(version).Set(1)
+
+	r.part = "Configuration"
+	m.configReads = counter("config_reloads_total",
+		"Times the configuration was read again, by result: applied, unchanged, refused.", "result")
+	m.configApplied = gauge("config_applied_time_seconds", "Unix time at which the configuration in use was read.")
+	m.configRestart = gauge("config_restart_needed",
+		"1 while the configuration file has changes that only a restart takes.")
 	m.Registry.MustRegister(
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	m.list = r.list
+	m.list, m.vectors = r.list, r.vectors
 	return m
 }
 

@@ -39,10 +39,19 @@ type registrar struct {
 	registry *prometheus.Registry
 	part     string
 	list     []Description
+	vectors  []vector
+}
+
+// vector is a metric with labels.
+type vector interface {
+	DeletePartialMatch(labels prometheus.Labels) int
 }
 
 func (r *registrar) add(c prometheus.Collector, kind, name, help string, labels ...string) {
 	r.registry.MustRegister(c)
+	if v, ok := c.(vector); ok {
+		r.vectors = append(r.vectors, v)
+	}
 	labels = slices.Clone(labels)
 	slices.Sort(labels)
 	r.list = append(r.list, Description{Part: r.part, Name: prefix + name, Type: kind, Help: help, Labels: labels})
