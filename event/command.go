@@ -93,7 +93,12 @@ func (g RawGap) String() string {
 }
 
 // A record is written with the lowest format that what is in it needs.
-func (c RawCursor) format() int        { return pausedFormat(c.Paused) }
+func (c RawCursor) format() int {
+	if len(c.Former) > 0 {
+		return 2
+	}
+	return pausedFormat(c.Paused)
+}
 func (c NormalizedCursor) format() int { return pausedFormat(c.Paused) }
 func (c Choice) format() int           { return pausedFormat(c.Paused) }
 

@@ -56,6 +56,9 @@ type RawCursor struct {
 	Commanded time.Time `json:"commanded,omitzero"`
 	// Rewound: an operator has had the source read again.
 	Rewound *Rewound `json:"rewound,omitempty"`
+	// Former are names that the provider had before, the oldest first, as long as the source may show events again that are in
+	// RAW under them.
+	Former []Former `json:"former,omitempty"`
 	// Sequence is the stream sequence of this record, 0 if it was never written. It is not part of the record.
 	Sequence StreamSeq `json:"-"`
 }
@@ -92,6 +95,24 @@ func (c *RawCursor) Claim(at time.Time, normalized Seq) {
 		c.Rewound = &rewound
 	}
 	c.Watermark = at
+}
+
+// Former is a name that a provider had before.
+type Former struct {
+	Provider Provider `json:"provider"`
+	// Until is a stream sequence in RAW: what was stored before it under that name is meant, and nothing later.
+	Until StreamSeq `json:"until"`
+}
+
+// StillFormer are the former names under which events are remembered from a stream sequence on.
+func StillFormer(names []Former, dedupeFrom StreamSeq) []Former {
+	for len(names) > 0 && names[0].Until <= dedupeFrom {
+		names = names[1:]
+	}
+	if len(names) == 0 {
+		return nil
+	}
+	return names
 }
 
 // NormalizedCursor stands behind the normalized events and dead letters of one provider, written in the same atomic

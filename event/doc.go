@@ -21,6 +21,6 @@
 // gone again: a version that does not know it writes the record without it. Nothing is carried along unread, because a
 // value that somebody kept who moved the rest of the record would be worse than none.
 //
-// Format 2: a record may have a Pause, and a raw event may be a Repair. A record or a message that has neither is written
-// with format 1.
+// Format 2: a record may have a Pause, a RawCursor may have Former names, and a raw event may be a Repair. A record or a message
+// that has none of them is written with format 1.
 package event

@@ -1,9 +1,11 @@
 package jetstream
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/cenkalti/backoff/v4"
@@ -32,7 +34,8 @@ type Memory struct{ raw *Log }
 func (c *Client) Memory() *Memory { return &Memory{raw: c.Raw()} }
 
 // Identities calls yield for the raw events of all sources of a provider, in stream order, from a stream sequence on to
-// what the stream holds when it is called, and at least to upTo, which it is known to hold. Bodies are not read. A message
+// what the stream holds when it is called, and at least to upTo, which it is known to hold. So are those that it had under former
+// names, as far as its cursors say that they count, without their numbers: those were given to others. Bodies are not read. A message
 // that was not written by stackstream has no identity: it is passed over, and the log says so. One that a newer version wrote
 // is an error of the kind event.Invalid. An error leaves the account incomplete.
 //
@@ -52,13 +55,34 @@ func (m *Memory) Identities(ctx context.Context, p event.Provider, from, upTo ev
 	}
 	ctx, release := m.raw.c.failOnRefusal(ctx, isConsumerRequest(event.StreamRaw))
 	defer release()
+	for _, cursor := range cursors {
+		upTo = max(upTo, cursor.Sequence)
+	}
+	for _, name := range append(formerNames(cursors, from), event.Former{Provider: p}) {
+		if err := m.identitiesUnder(ctx, handle, name, from, upTo, yield); err != nil {
+			return readError(ctx, op, err)
+		}
+	}
+	return nil
+}
+
+// identitiesUnder reads those of one of a provider's names. The numbers of a former one were given to others.
+func (m *Memory) identitiesUnder(
+	ctx context.Context, handle natsjs.Stream, name event.Former, from, upTo event.StreamSeq, yield func(event.Seen),
+) error {
 	var foreign foreigners
 	r := recollection{
-		stream: handle, name: event.StreamRaw, reader: "memory-" + string(p), subject: event.RawSubjects(p), headersOnly: true,
-		upTo: upTo, next: max(from, 1), yield: func(m event.Stored) error {
+		stream: handle, name: event.StreamRaw, reader: "memory-" + string(name.Provider), subject: event.RawSubjects(name.Provider),
+		headersOnly: true, upTo: upTo, next: max(from, 1), yield: func(m event.Stored) error {
 			raw, err := event.ParseRaw(m)
-			if err != nil {
+			switch {
+			case err != nil:
 				return foreign.pass(err)
+			case name.Until == 0:
+			case raw.Sequence >= name.Until:
+				return nil
+			default:
+				raw.Seq = 0
 			}
 			yield(event.Seen{
 				ID: raw.ID, Source: raw.Source, Time: raw.Time, Received: raw.Received, Seq: raw.Seq, Sequence: raw.Sequence,
@@ -66,14 +90,26 @@ func (m *Memory) Identities(ctx context.Context, p event.Provider, from, upTo ev
 			return nil
 		},
 	}
-	for _, cursor := range cursors {
-		r.upTo = max(r.upTo, cursor.Sequence)
-	}
 	if err := r.run(ctx); err != nil {
-		return readError(ctx, op, err)
+		return err
 	}
-	foreign.tell(m.raw.c.log, p)
+	foreign.tell(m.raw.c.log, name.Provider)
 	return nil
+}
+
+// formerNames are those under which a provider's sources have events to remember from a stream sequence on, in the order of the
+// stream: a name is taken over when nobody writes under the one before any more, and by a provider that has no events yet.
+func formerNames(cursors map[event.Source]event.RawCursor, from event.StreamSeq) []event.Former {
+	var names []event.Former
+	for _, cursor := range cursors {
+		for _, name := range event.StillFormer(cursor.Former, from) {
+			if !slices.Contains(names, name) {
+				names = append(names, name)
+			}
+		}
+	}
+	slices.SortFunc(names, func(a, b event.Former) int { return cmp.Compare(a.Until, b.Until) })
+	return names
 }
 
 // foreigners are messages that were not written by stackstream.

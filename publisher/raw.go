@@ -130,6 +130,7 @@ func (r *Raw) next(events []event.Raw, p event.Progress, last bool) event.RawCur
 		return c
 	}
 	c.DedupeFrom, c.Retired = p.DedupeFrom, p.Retired
+	c.Former = event.StillFormer(c.Former, c.DedupeFrom)
 	if p.Cursor != nil {
 		c.Cursor = p.Cursor
 	}

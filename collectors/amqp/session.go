@@ -58,7 +58,10 @@ type names struct {
 }
 
 func (s *Source) namesOf(source event.Source) names {
-	queue := fmt.Sprintf("%s.%s.%s", s.cfg.Queue.Prefix, s.opts.Provider, source)
+	return namesFor(fmt.Sprintf("%s.%s.%s", s.cfg.Queue.Prefix, s.opts.Provider, source))
+}
+
+func namesFor(queue string) names {
 	return names{queue: queue, dropped: queue + ".dropped", probe: queue + ".probe"}
 }
 

@@ -99,16 +99,7 @@ func (s *session) undeclare() error {
 		if _, err := ch.QueueDelete(s.names.queue, conditions, conditions, false); err != nil {
 			return explain("delete queue "+s.names.queue, err)
 		}
-		if err := ch.ExchangeDelete(s.names.probe, false, false); err != nil {
-			return explain("delete exchange "+s.names.probe, err)
-		}
-		if err := ch.ExchangeDelete(s.names.dropped, false, false); err != nil {
-			return explain("delete exchange "+s.names.dropped, err)
-		}
-		if _, err := ch.QueueDelete(s.names.dropped, false, false, false); err != nil {
-			return explain("delete queue "+s.names.dropped, err)
-		}
-		return nil
+		return deleteRest(ch, s.names)
 	})
 }
 

@@ -47,7 +47,8 @@ writes a file to begin with.`,
 	add("run", p.demoCommand(), p.upCommand())
 	add("look", p.tailCommand(), p.watermarkCommand())
 	add("repair", p.deadCommand(), p.replayCommand(), p.backfillCommand())
-	add("operate", p.pauseCommand(), p.resumeCommand(), p.subscriberCommand(), p.backupCommand(), p.restoreCommand())
+	add("operate", p.pauseCommand(), p.resumeCommand(), p.providerCommand(), p.subscriberCommand(), p.backupCommand(),
+		p.restoreCommand())
 	add("set up", p.checkCommand(), p.provisionCommand())
 	add("describe", p.newCommand(), p.tryCommand(), p.recordCommand(), p.testCommand())
 	root.AddCommand(p.schemaCommand(), p.versionCommand())

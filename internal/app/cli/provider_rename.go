@@ -1,0 +1,111 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"stackstream/event"
+	"stackstream/internal/app/provider"
+)
+
+func (p Program) providerRenameCommand() *cobra.Command {
+	var s providerScene
+	var yes bool
+	var why string
+	cmd := &cobra.Command{
+		Use:   "rename OLD NEW [-c FILE]",
+		Short: "Let a provider go on under another name",
+		Long: `rename lets the provider NEW begin where OLD ended: where each source stands, which kind was chosen, and
+which events were seen go over to NEW, so that nothing is missed and what OLD has collected is not collected
+again.
+
+What is stored does not move, because the name is part of the subjects and of the identity of every event:
+events of OLD stay on events.normalized.OLD and events.raw.OLD until they expire, its dead letters stay its
+own, and NEW has numbers of its own. Subscribers have to subscribe to NEW. Collectors of NEW read the
+identities of OLD's last events for as long as the service may show those again: where collectors have rights
+for single providers, they need that of OLD's events until then.
+
+How to rename:
+
+  1. take OLD out of the configuration; running programs let go within seconds
+  2. stackstream provider rename OLD NEW
+  3. put NEW into the configuration, with the settings that OLD had
+
+It refuses while anybody works for one of them, while raw events of OLD are not normalized, and when NEW has
+events or positions of its own. It also refuses for the source amqp, whose queue has the name in it, and says
+how to do that. Interrupted, it may be run again.`,
+		Example: "  stackstream provider rename my-cloud berlin -c stackstream.yaml",
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) != 2 {
+				return usagef("takes the old name and the new one, has %d", len(args))
+			}
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			from, err := providerArgument(args[0])
+			if err != nil {
+				return err
+			}
+			to, err := providerArgument(args[1])
+			if err != nil {
+				return err
+			}
+			if from == to {
+				return usagef("both names are %s", from)
+			}
+			closeIt, err := s.open(p, cmd)
+			if err != nil {
+				return err
+			}
+			defer closeIt()
+			return p.renameProvider(cmd.Context(), &s, from, to, yes, why)
+		},
+	}
+	s.add(cmd)
+	cmd.Flags().StringVar(&why, "why", "", "the `REASON`, for the record")
+	cmd.Flags().BoolVar(&yes, "yes", false, "do not ask")
+	return cmd
+}
+
+func (p Program) renameProvider(ctx context.Context, s *providerScene, from, to event.Provider, yes bool, why string) error {
+	for _, name := range []event.Provider{from, to} {
+		if err := s.unconfigured(name); err != nil {
+			return err
+		}
+	}
+	holdings, err := s.client.Holdings(ctx, "")
+	if err != nil {
+		return err
+	}
+	old, next := holdings[from], holdings[to]
+	if old == nil {
+		return fmt.Errorf("the streams have nothing of %s: stackstream provider ls lists those that they know", from)
+	}
+	if next == nil {
+		if holdings, err = s.client.Holdings(ctx, to); err != nil {
+			return err
+		}
+		next = holdings[to]
+	}
+	if err := provider.Renameable(old, next); err != nil {
+		return err
+	}
+	for _, line := range []string{
+		fmt.Sprintf("%s begins where %s ended: nothing is missed, nothing that %s has collected is collected again.", to, from, from),
+		fmt.Sprintf("%d raw and %d canonical events stay under %s until they expire, and so do its dead letters.", old.Events(), old.Canonical, from),
+		fmt.Sprintf("The next event of %s has number %d.", to, next.Normalized.Position+1),
+	} {
+		if err := p.say(line); err != nil {
+			return err
+		}
+	}
+	if err := p.agreed(yes, fmt.Sprintf("Rename %s to %s?", from, to)); err != nil {
+		return err
+	}
+	if err := provider.Rename(ctx, s.client, old, next, p.operator(why)); err != nil {
+		return fmt.Errorf("%w (run it again: it goes on where it ended)", err)
+	}
+	return p.say(fmt.Sprintf("Done: put %s into the configuration now.", to))
+}

@@ -1,0 +1,427 @@
+package provider_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"stackstream/collectors"
+	"stackstream/event"
+	"stackstream/internal/app/provider"
+	"stackstream/jetstream"
+	"stackstream/jetstream/jetstreamtest"
+	"stackstream/normalizer"
+	"stackstream/publisher"
+	"stackstream/subscribe"
+)
+
+// world is a server, and a process that takes leases as all do.
+type world struct {
+	t      *testing.T
+	client *jetstream.Client
+	leases map[event.Role]*jetstream.Leases
+}
+
+func newWorld(t *testing.T) *world {
+	w := &world{t: t, client: jetstreamtest.Server(t).Client(t), leases: map[event.Role]*jetstream.Leases{}}
+	ctx, cancel := context.WithCancel(context.Background())
+	var loops sync.WaitGroup
+	for _, role := range []event.Role{event.RoleCollector, event.RoleNormalizer} {
+		l := jetstream.NewLeases(w.client, role, "host/1")
+		w.leases[role] = l
+		loops.Go(func() { _ = l.Run(ctx) })
+	}
+	t.Cleanup(func() { cancel(); loops.Wait() })
+	return w
+}
+
+// shown is a source that shows events once, in order, and has its place in them for a cursor.
+type shown []string
+
+func (s shown) Available(context.Context) error { return nil }
+
+func (s shown) Run(ctx context.Context, from event.From, emit collectors.Emit) error {
+	for _, id := range s {
+		cursor, _ := json.Marshal(map[string]string{"after": id})
+		e := event.Raw{ID: event.ID(id), Format: "test", Body: []byte(`{}`)}
+		if err := emit(ctx, collectors.Batch{Events: []event.Raw{e}, Cursor: cursor}); err != nil {
+			return nil
+		}
+	}
+	<-ctx.Done()
+	return nil
+}
+
+// work has the source of a provider show events, and returns when they are normalized: position is what the last of them has in
+// RAW. What it is asked from is returned.
+func (w *world) work(p event.Provider, position event.Seq, ids ...string) (stop func()) {
+	w.t.Helper()
+	opts := publisher.Options{Limits: publisher.Limits{MaxBody: int(w.client.Conn().MaxPayload()) - publisher.Reserve}}
+	raw, normalized, bodies := w.client.Raw(), w.client.Normalized(), w.client.Bodies()
+	collector := &collectors.Collector{
+		Provider: p, Want: "test",
+		Candidates: []collectors.Candidate{{Kind: "test", Shards: []collectors.Shard{{
+			Name: "test", Spec: collectors.Spec{Repeats: 100},
+			New: func(collectors.Report) (collectors.Source, error) { return shown(ids), nil },
+		}}}},
+		Deps: collectors.Deps{
+			NewWriter: func(p event.Provider, s event.Source, fence event.Fence) collectors.Writer {
+				return publisher.NewRaw(raw, bodies, p, s, fence, opts)
+			},
+			Memory: w.client.Memory(), Choices: w.client.Choices(), Lease: w.leases[event.RoleCollector],
+		},
+	}
+	service, err := normalizer.New(normalizer.Config{
+		Converters: map[string]normalizer.Converter{"test": converter{}},
+		Committer: func(p event.Provider) normalizer.Committer {
+			return publisher.NewNormalized(normalized, bodies, p, opts)
+		},
+		Feed: feed{w.client.Feed()}, Bodies: bodies, Lease: w.leases[event.RoleNormalizer], Log: zerolog.New(zerolog.NewTestWriter(w.t)),
+	})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	var loops sync.WaitGroup
+	loops.Go(func() { _ = collector.Run(ctx) })
+	loops.Go(func() { _ = service.RunProvider(ctx, p) })
+	stop = sync.OnceFunc(func() { cancel(); loops.Wait() })
+	w.t.Cleanup(stop)
+	jetstreamtest.Eventually(w.t, fmt.Sprintf("for %s to have %d events normalized", p, position), func() bool {
+		h := w.look(p)
+		return h.Sources["test"].Position == position && h.Unnormalized() == 0
+	})
+	return stop
+}
+
+// works is work that has ended.
+func (w *world) works(p event.Provider, position event.Seq, ids ...string) {
+	w.t.Helper()
+	w.work(p, position, ids...)()
+	w.idle(p)
+}
+
+// idle waits until nobody works for a provider.
+func (w *world) idle(p event.Provider) {
+	w.t.Helper()
+	jetstreamtest.Eventually(w.t, "for nobody to work for "+string(p), func() bool { return len(w.look(p).AtWork(time.Now())) == 0 })
+}
+
+func (w *world) look(p event.Provider) *jetstream.Holding {
+	w.t.Helper()
+	all, err := w.client.Holdings(context.Background(), p)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return all[p]
+}
+
+// raw are the identities of the raw events that are stored for a provider.
+func (w *world) raw(p event.Provider) []string {
+	w.t.Helper()
+	ids := []string{}
+	err := w.client.Memory().Identities(w.t.Context(), p, 0, 0, func(e event.Seen) {
+		if e.Seq > 0 { // else it has another name
+			ids = append(ids, string(e.ID))
+		}
+	})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return ids
+}
+
+func (w *world) wantRaw(p event.Provider, want ...string) {
+	w.t.Helper()
+	if got := w.raw(p); !slices.Equal(got, want) {
+		w.t.Errorf("%s has the raw events %v, want %v", p, got, want)
+	}
+}
+
+// subscriber reads everything from now on.
+func (w *world) subscriber() (seen func() []string) {
+	w.t.Helper()
+	s, err := subscribe.New(w.client.Conn(), subscribe.Options{Durable: "reader"})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	var mu sync.Mutex
+	var got []string
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() {
+		ended <- s.Run(ctx, func(_ context.Context, e subscribe.Event) error {
+			mu.Lock()
+			defer mu.Unlock()
+			got = append(got, fmt.Sprintf("%s %s %d", e.Provider, e.MessageID, e.Seq))
+			return nil
+		})
+	}()
+	w.t.Cleanup(func() {
+		cancel()
+		if err := <-ended; err != nil {
+			w.t.Errorf("the subscriber ended with %v", err)
+		}
+	})
+	return func() []string {
+		mu.Lock()
+		defer mu.Unlock()
+		return slices.Clone(got)
+	}
+}
+
+func (w *world) remove(p event.Provider, purge bool) error {
+	return provider.Remove(w.t.Context(), w.client, w.look(p), provider.Removal{Operator: by, Purge: purge})
+}
+
+func (w *world) rename(from, to event.Provider) error {
+	return provider.Rename(w.t.Context(), w.client, w.look(from), w.look(to), by)
+}
+
+var by = provider.Operator{By: "ann@host", Why: "a test"}
+
+type converter struct{}
+
+func (converter) Name() string { return "test/1" }
+
+func (converter) Convert(raw event.Raw) (normalizer.Converted, error) {
+	return normalizer.Converted{Events: []event.Event{{
+		MessageID: string(raw.ID), EventType: "test", Timestamp: event.NewTimestamp(raw.Received), Payload: raw.Body,
+	}}}, nil
+}
+
+type feed struct{ *jetstream.Feed }
+
+func (f feed) Open(ctx context.Context, p event.Provider, from event.NormalizedCursor) (normalizer.Reader, error) {
+	r, err := f.Feed.Open(ctx, p, from)
+	if err != nil {
+		return nil, err
+	}
+	return r, nil
+}
+
+func wantProblem(t *testing.T, err error, what string) {
+	t.Helper()
+	var problem *provider.Problem
+	if !errors.As(err, &problem) || !strings.Contains(err.Error(), what) || problem.WayOut == "" {
+		t.Errorf("got %v, want a problem with %q", err, what)
+	}
+}
+
+// Nothing is touched while somebody works for it.
+func TestRemoveRefusesWhatIsWorkedFor(t *testing.T) {
+	w := newWorld(t)
+	stop := w.work("prod", 2, "a", "b")
+	wantProblem(t, w.remove("prod", true), "host/1 collects through test; host/1 normalizes")
+	wantProblem(t, w.rename("prod", "next"), "is still worked for")
+	stop()
+	w.wantRaw("prod", "a", "b")
+}
+
+// As long as there are events the positions stay: added again it goes on, and nothing comes twice.
+func TestRemovedAndAddedAgainGoesOn(t *testing.T) {
+	w := newWorld(t)
+	seen := w.subscriber()
+	w.works("prod", 3, "a", "b", "c")
+	if err := w.remove("prod", false); err != nil {
+		t.Fatal(err)
+	}
+	if h := w.look("prod"); h.Consumer || len(h.Owners) > 0 || len(h.Sources["test"].Cursor) == 0 || h.Choice.Kind != "test" {
+		t.Errorf("there is %+v", h)
+	}
+	w.works("prod", 4, "b", "c", "d")
+	w.wantRaw("prod", "a", "b", "c", "d")
+	jetstreamtest.Eventually(t, "for the subscriber to have all", func() bool { return len(seen()) == 4 })
+	if got, want := seen(), []string{"prod a 1", "prod b 2", "prod c 3", "prod d 4"}; !slices.Equal(got, want) {
+		t.Errorf("the subscriber has %v, want %v", got, want)
+	}
+}
+
+// Purged, nothing is left but the numbers: it begins anew behind them, and subscribers do not notice.
+func TestPurgedAndAddedAgainBeginsAnewBehindItsNumbers(t *testing.T) {
+	w := newWorld(t)
+	seen := w.subscriber()
+	w.works("prod", 3, "a", "b", "c")
+	w.works("other", 1, "x")
+	jetstreamtest.Eventually(t, "for the subscriber to have all", func() bool { return len(seen()) == 4 })
+	if err := w.remove("prod", true); err != nil {
+		t.Fatal(err)
+	}
+	h := w.look("prod")
+	if !provider.Gone(h) || h.Sources["test"].Position != 3 || h.Normalized.Position != 3 {
+		t.Errorf("there is %+v", h)
+	}
+	w.wantRaw("prod")
+	w.wantRaw("other", "x")
+	if err := w.remove("prod", true); err != nil { // once more does no harm
+		t.Fatal(err)
+	}
+	w.works("prod", 6, "a", "b", "z")
+	w.wantRaw("prod", "a", "b", "z")
+	jetstreamtest.Eventually(t, "for the subscriber to have all", func() bool { return len(seen()) == 7 })
+	if got, want := seen()[4:], []string{"prod a 4", "prod b 5", "prod z 6"}; !slices.Equal(got, want) {
+		t.Errorf("the subscriber has %v, want %v", got, want)
+	}
+}
+
+// What was not normalized is passed over knowingly when it is purged, or the normalizer would wait for it for ever.
+func TestPurgeOfWhatIsNotNormalized(t *testing.T) {
+	w := newWorld(t)
+	w.works("prod", 2, "a", "b")
+	raw := publisher.NewRaw(w.client.Raw(), w.client.Bodies(), "prod", "test", event.Fence{}, publisher.Options{})
+	if _, err := raw.Open(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := raw.Commit(t.Context(), []event.Raw{{ID: "c", Format: "test", Body: []byte(`{}`)}}, event.Progress{}); err != nil {
+		t.Fatal(err)
+	}
+	if n := w.look("prod").Unnormalized(); n != 1 {
+		t.Fatalf("%d are not normalized", n)
+	}
+	wantProblem(t, w.rename("prod", "next"), "1 raw events of prod are not normalized")
+	if err := w.remove("prod", true); err != nil {
+		t.Fatal(err)
+	}
+	w.works("prod", 4, "d")
+	if h := w.look("prod"); h.Canonical != 1 || h.Normalized.Position != 3 {
+		t.Errorf("there is %+v", h)
+	}
+}
+
+// Under its new name it begins where it ended: what the source shows again is known, what it shows next is collected.
+func TestRenamedGoesOnWithoutRepeats(t *testing.T) {
+	w := newWorld(t)
+	seen := w.subscriber()
+	w.works("prod", 3, "a", "b", "c")
+	if err := w.rename("prod", "berlin"); err != nil {
+		t.Fatal(err)
+	}
+	was, is := w.look("prod"), w.look("berlin")
+	if was.Choice.Kind != "" || was.Consumer || len(was.Sources["test"].Cursor) > 0 || was.Events() != 3 {
+		t.Errorf("the old name has %+v", was)
+	}
+	if is.Choice.Kind != "test" || string(is.Sources["test"].Cursor) != `{"after":"c"}` || is.Sources["test"].Position != 0 {
+		t.Errorf("the new name has %+v", is)
+	}
+	w.works("berlin", 2, "b", "c", "d", "e")
+	w.wantRaw("prod", "a", "b", "c")
+	w.wantRaw("berlin", "d", "e")
+	// And once more, with events of both names to be known.
+	if err := w.rename("berlin", "bonn"); err != nil {
+		t.Fatal(err)
+	}
+	w.works("bonn", 1, "c", "e", "f")
+	w.wantRaw("bonn", "f")
+	jetstreamtest.Eventually(t, "for the subscriber to have all", func() bool { return len(seen()) == 6 })
+	want := []string{"prod a 1", "prod b 2", "prod c 3", "berlin d 1", "berlin e 2", "bonn f 1"}
+	if got := seen(); !slices.Equal(got, want) {
+		t.Errorf("the subscriber has %v, want %v", got, want)
+	}
+	// A name that is free again is another provider's: what comes under it is no business of those that went on.
+	w.works("prod", 4, "g")
+	w.works("bonn", 2, "f", "g")
+	w.wantRaw("bonn", "f", "g")
+}
+
+// A rename that was interrupted is run again, wherever that was.
+func TestRenameIsRunAgain(t *testing.T) {
+	w := newWorld(t)
+	w.works("prod", 2, "a", "b")
+	// As if it had ended when the old name was fenced: its own first steps, by hand.
+	for name, choice := range map[event.Provider]event.Choice{
+		"berlin": {Kind: "test", Why: "renamed from prod"}, "prod": {Why: "renamed to berlin"},
+	} {
+		_, err := publisher.Command(t.Context(), w.client.Raw(), event.ChoiceSubject(name), event.RawCommandsSubject(name, ""),
+			publisher.Options{}, func(c *event.Choice, _ bool) (event.Command, error) {
+				*c = choice
+				return event.Command{Verb: "rename"}, nil
+			})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.rename("prod", "berlin"); err != nil {
+		t.Fatal(err)
+	}
+	// As if it had ended before the old position was emptied.
+	is := w.look("berlin").Sources["test"]
+	_, err := publisher.Command(t.Context(), w.client.Raw(), event.RawCursorSubject("prod", "test"), event.RawCommandsSubject("prod", "test"),
+		publisher.Options{}, func(c *event.RawCursor, _ bool) (event.Command, error) {
+			c.Progress, c.Retired = is.Progress, false
+			return event.Command{Verb: "rename"}, nil
+		})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := w.rename("prod", "berlin"); err != nil {
+		t.Fatal(err)
+	}
+	w.works("berlin", 1, "a", "b", "c")
+	w.wantRaw("berlin", "c")
+	wantProblem(t, w.rename("prod", "berlin"), "stands nowhere")
+}
+
+func TestRenameRefusesANameThatIsTaken(t *testing.T) {
+	w := newWorld(t)
+	w.works("prod", 1, "a")
+	w.works("berlin", 1, "a")
+	wantProblem(t, w.rename("prod", "berlin"), "has 1 raw events of its own")
+	if err := w.remove("berlin", true); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.rename("prod", "berlin"); err != nil {
+		t.Fatal(err)
+	}
+	w.works("berlin", 2, "a", "b") // behind the number that it had
+	w.wantRaw("berlin", "b")
+}
+
+// A source whose place is on its broker can't take it along.
+func TestRenameRefusesAQueue(t *testing.T) {
+	w := newWorld(t)
+	w.works("prod", 1, "a")
+	_, err := publisher.Command(t.Context(), w.client.Raw(), event.RawCursorSubject("prod", "amqp"), event.RawCommandsSubject("prod", "amqp"),
+		publisher.Options{}, func(c *event.RawCursor, _ bool) (event.Command, error) {
+			c.Cursor = event.Cursor(`{"queue":"stackstream.prod.amqp","vhost":"/","keys":["notifications.info"]}`)
+			return event.Command{Verb: "set"}, nil
+		})
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantProblem(t, w.rename("prod", "berlin"), "consumes the queue stackstream.prod.amqp")
+	queues, err := provider.Queues(w.look("prod"))
+	if err != nil || len(queues) != 1 || queues[0].Queue != "stackstream.prod.amqp" {
+		t.Errorf("its queues are %+v, %v", queues, err)
+	}
+}
+
+// Without leases, on the server that a process has in itself, what was written last tells whether anybody is at work.
+func TestAtWorkWithoutLeases(t *testing.T) {
+	client := jetstreamtest.Server(t).Client(t)
+	raw := publisher.NewRaw(client.Raw(), client.Bodies(), "prod", "test", event.Fence{}, publisher.Options{})
+	if _, err := raw.Open(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := raw.Commit(t.Context(), []event.Raw{{ID: "a", Format: "test", Body: []byte(`{}`)}}, event.Progress{}); err != nil {
+		t.Fatal(err)
+	}
+	all, err := client.Holdings(t.Context(), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	now := time.Now()
+	if working := all["prod"].AtWork(now.Add(70 * time.Second)); len(working) != 1 || !strings.Contains(working[0], "1m10s ago") {
+		t.Errorf("at work are %q", working)
+	}
+	if working := all["prod"].AtWork(now.Add(80 * time.Second)); len(working) > 0 {
+		t.Errorf("at work are %q", working)
+	}
+}

@@ -1,0 +1,134 @@
+package provider
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"stackstream/event"
+	"stackstream/jetstream"
+	"stackstream/publisher"
+)
+
+// Rename gives what a provider knows of its event services to another name: where each source stands, which kind was chosen, and
+// which events it has seen, so that the new name begins where the old one ended. Events keep the name that they were stored under.
+//
+// It is refused while anybody works for either name, while the old one has events that are not normalized, and where the new one
+// has events or positions of its own. When it was interrupted it is run again.
+func Rename(ctx context.Context, c *jetstream.Client, from, to *jetstream.Holding, o Operator) error {
+	if err := Renameable(from, to); err != nil {
+		return err
+	}
+	why := renamedTo(to.Provider)
+	if kind := from.Choice.Kind; kind != "" {
+		_, err := replaceChoice(ctx, c, to.Provider, o, verbRename, func(choice *event.Choice) error {
+			*choice = event.Choice{Kind: kind, Why: "renamed from " + string(from.Provider), Paused: from.Choice.Paused}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+	// Whoever would still collect under the old name is fenced from here on: what is copied is all there will be.
+	fence := from.Choice
+	if fence.Why != why {
+		var err error
+		fence, err = replaceChoice(ctx, c, from.Provider, o, verbRename, func(choice *event.Choice) error {
+			*choice = event.Choice{Why: why}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+	from, err := now(ctx, c, from.Provider)
+	if err != nil {
+		return err
+	}
+	for _, s := range sources(from) {
+		was := from.Sources[s]
+		if emptied(was) {
+			continue
+		}
+		err := replaceCursor(ctx, c, to.Provider, s, o, verbRename, func(cursor *event.RawCursor, exists bool) error {
+			if exists && took(*cursor, from.Provider) {
+				return publisher.ErrUnchanged // before it was interrupted
+			}
+			*cursor = event.RawCursor{
+				Progress: was.Progress, Position: cursor.Position, Received: cursor.Received, Paused: was.Paused,
+				Former: append(slices.Clone(was.Former), event.Former{Provider: from.Provider, Until: fence.Sequence}),
+			}
+			return nil
+		})
+		if err = unless(err, publisher.ErrUnchanged); err != nil {
+			return err
+		}
+		err = replaceCursor(ctx, c, from.Provider, s, o, verbRename, func(cursor *event.RawCursor, _ bool) error {
+			*cursor = empty(*cursor)
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+	if err := c.DropConsumer(ctx, from.Provider); err != nil {
+		return err
+	}
+	return c.DropOwners(ctx, from.Owners)
+}
+
+func renamedTo(p event.Provider) string { return "renamed to " + string(p) }
+
+// took tells whether a cursor is one that was taken over from a provider.
+func took(c event.RawCursor, from event.Provider) bool {
+	return len(c.Former) > 0 && c.Former[len(c.Former)-1].Provider == from
+}
+
+// Renameable is nil, or a *Problem that says why a provider can't be renamed now.
+func Renameable(from, to *jetstream.Holding) error {
+	for _, h := range []*jetstream.Holding{from, to} {
+		if err := idle(h); err != nil {
+			return err
+		}
+	}
+	again := from.Choice.Why == renamedTo(to.Provider)
+	if n := from.Unnormalized(); n > 0 {
+		return &Problem{
+			fmt.Sprintf("%d raw events of %s are not normalized, and nobody would do it under the new name", n, from.Provider),
+			"put it back into the normalizer's configuration until `stackstream watermark` shows no lag",
+		}
+	}
+	if !positioned(from) {
+		return &Problem{
+			fmt.Sprintf("%s stands nowhere: there is nothing to take over", from.Provider),
+			"just use the new name",
+		}
+	}
+	queues, err := Queues(from)
+	if err != nil {
+		return err
+	}
+	for _, q := range queues {
+		return &Problem{
+			fmt.Sprintf("%s consumes the queue %s, which has the name in it: what waits there can't be given to another name", from.Provider, q.Queue),
+			fmt.Sprintf("configure %s beside %s, so that both get every notification; once %s is live take %s out, and remove what it left "+
+				"(provider rm --clean). Nothing is missed, and what comes while both are there is collected under both names",
+				to.Provider, from.Provider, to.Provider, from.Provider),
+		}
+	}
+	if to.Events() > 0 {
+		return &Problem{
+			fmt.Sprintf("%s has %d raw events of its own", to.Provider, to.Events()),
+			"take a name that was not used, or remove that one first: stackstream provider rm --clean --purge-events",
+		}
+	}
+	for s, cursor := range to.Sources {
+		if !emptied(cursor) && !(again && took(cursor, from.Provider)) {
+			return &Problem{
+				fmt.Sprintf("%s has a position of its own in %s", to.Provider, s),
+				"take a name that was not used, or remove that one first: stackstream provider rm --clean",
+			}
+		}
+	}
+	return nil
+}
