@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"slices"
 	"time"
 
 	"stackstream/collectors"
@@ -149,10 +150,39 @@ func (p *Pipeline) works(
 							return service.RunProvider(ctx, name)
 						}, nil
 					},
+					finish: func(ctx context.Context) { caughtUp(ctx, name, c.Watermarks) },
 				}
 			}
 		}
 		return wanted, nil
+	}
+}
+
+const (
+	// finishQuiet is for how long nothing must have been left to normalize until a provider that was removed is let go: whoever
+	// collects, maybe in another process, has finished by then.
+	finishQuiet = 10 * time.Second
+	// finishLimit bounds that.
+	finishLimit = 5 * time.Minute
+)
+
+// caughtUp waits until everything that was collected for a provider is normalized, and nothing more comes.
+func caughtUp(
+	ctx context.Context, name event.Provider, watermarks func(context.Context, event.Provider) ([]event.Watermark, error),
+) {
+	ctx, cancel := context.WithTimeout(ctx, finishLimit)
+	defer cancel()
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for since := time.Now(); ctx.Err() == nil && time.Since(since) < finishQuiet; {
+		marks, err := watermarks(ctx, name)
+		if err != nil || slices.ContainsFunc(marks, func(w event.Watermark) bool { return w.LagEvents > 0 }) {
+			since = time.Now()
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+		}
 	}
 }
 

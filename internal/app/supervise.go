@@ -17,6 +17,9 @@ type work struct {
 	settings any
 	// prepare makes the loop. It starts nothing.
 	prepare func() (loop func(context.Context) error, err error)
+	// finish, if set, waits until work that is not wanted any more has done what is left. Only then is it told to end, unless other
+	// work is to take its place.
+	finish func(context.Context)
 }
 
 // same tells whether two works are the same.
@@ -54,6 +57,7 @@ type supervisorHooks struct {
 type task struct {
 	work
 	wanted bool
+	ctx    context.Context
 	cancel context.CancelFunc
 	done   chan struct{}
 	err    error // known when done is closed
@@ -155,32 +159,36 @@ func (s *supervisor) apply(ctx context.Context, loops *sync.WaitGroup, wanted ma
 		if _, stays := wanted[p]; !stays && t.wanted {
 			o.removed = append(o.removed, p)
 			t.wanted = false
-			t.cancel()
+			if t.finish == nil {
+				t.cancel()
+			} else {
+				loops.Go(func() { t.finish(t.ctx); t.cancel() })
+			}
 		} else if next[p] != nil {
 			t.cancel()
 		}
 	}
 	for p, loop := range next {
 		running, cancel := context.WithCancel(ctx)
-		t := &task{work: wanted[p], wanted: true, cancel: cancel, done: make(chan struct{})}
+		t := &task{work: wanted[p], wanted: true, ctx: running, cancel: cancel, done: make(chan struct{})}
 		before := s.tasks[p]
 		s.tasks[p] = t
-		loops.Go(func() { s.follow(running, p, t, before, loop) })
+		loops.Go(func() { s.follow(p, t, before, loop) })
 	}
 	return o
 }
 
 // follow runs a loop when the task before it has ended.
-func (s *supervisor) follow(ctx context.Context, p part, t, before *task, loop func(context.Context) error) {
+func (s *supervisor) follow(p part, t, before *task, loop func(context.Context) error) {
 	defer close(t.done)
 	defer t.cancel()
 	if before != nil {
 		<-before.done
 		t.err = before.err
 	}
-	if t.err == nil && ctx.Err() == nil { // else it is not wanted any more, or nothing is
+	if t.err == nil && t.ctx.Err() == nil { // else it is not wanted any more, or nothing is
 		s.Begins(p)
-		if t.err = loop(ctx); t.err != nil {
+		if t.err = loop(t.ctx); t.err != nil {
 			s.Stuck(p, t.err)
 		}
 	}

@@ -211,6 +211,68 @@ func TestSupervisorDoesNotReplaceWhatIsStuck(t *testing.T) {
 	})
 }
 
+// Work that is not wanted any more finishes first; other work that takes its place does not wait for that.
+func TestSupervisorLetsWorkFinish(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFleet(t)
+		defer f.stop()
+		a := normalizerOf("a")
+		finishing := f.work(a, "1", 0, nil)
+		finishing.finish = func(ctx context.Context) {
+			select {
+			case <-time.After(10 * time.Second):
+			case <-ctx.Done():
+			}
+		}
+		change := func(wanted map[part]work) {
+			t.Helper()
+			if _, err := f.Change(t.Context(), wanted); err != nil {
+				t.Fatal(err)
+			}
+		}
+		change(map[part]work{a: finishing})
+		change(nil)
+		time.Sleep(9 * time.Second)
+		f.wantRunning(map[part]string{a: "1"})
+		time.Sleep(2 * time.Second)
+		f.wantRunning(map[part]string{})
+		change(map[part]work{a: finishing})
+		change(nil)
+		time.Sleep(time.Second)
+		change(map[part]work{a: f.work(a, "2", 0, nil)})
+		f.wantRunning(map[part]string{a: "2"})
+		if gone := f.left(); len(gone) != 1 {
+			t.Errorf("gone are %v", gone)
+		}
+	})
+}
+
+// A provider that was removed is let go when all that was collected is normalized, also what came a little later.
+func TestRemovedProviderIsNormalizedToItsEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		began := time.Now()
+		caughtUp(t.Context(), "prod", func(context.Context, event.Provider) ([]event.Watermark, error) {
+			switch since := time.Since(began); {
+			case since < 3*time.Second:
+				return nil, errors.New("not now")
+			case since < 20*time.Second && since > 10*time.Second:
+				return []event.Watermark{{LagEvents: 1}}, nil
+			}
+			return []event.Watermark{{}, {}}, nil
+		})
+		if took := time.Since(began); took < 29*time.Second || took > 31*time.Second {
+			t.Errorf("it was let go after %v", took)
+		}
+		began = time.Now()
+		caughtUp(t.Context(), "prod", func(context.Context, event.Provider) ([]event.Watermark, error) {
+			return []event.Watermark{{LagEvents: 1}}, nil
+		})
+		if took := time.Since(began); took != finishLimit {
+			t.Errorf("it was waited for %v", took)
+		}
+	})
+}
+
 // What can't be made leaves everything as it is.
 func TestSupervisorChangesAllOrNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

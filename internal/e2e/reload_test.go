@@ -158,6 +158,7 @@ func TestConfigurationChangesUnderLoad(t *testing.T) {
 	undisturbed := map[string]int{}
 	leases := map[string]uint64{}
 	for _, name := range []string{"steady", "http-steady"} {
+		eventually(t, time.Minute, name+" to have begun", func() bool { return len(up.logged(name, "are read back")) > 0 })
 		undisturbed[name] = len(up.logged(name, ""))
 		for _, lease := range []string{
 			"collector.collector." + name + "." + map[string]string{"steady": "panko", "http-steady": "http"}[name],

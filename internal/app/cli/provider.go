@@ -2,6 +2,7 @@ package cli
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"fmt"
 	"maps"
@@ -68,6 +69,19 @@ func (s *providerScene) open(p Program, cmd *cobra.Command) (closeIt func(), err
 		return nil, err
 	}
 	return func() { p.close(cmd.Context(), s.client) }, nil
+}
+
+// look is what there is of a provider.
+func (s *providerScene) look(ctx context.Context, name event.Provider) (*jetstream.Holding, error) {
+	found, err := s.client.Holdings(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	return found[name], nil
+}
+
+func unknownProvider(name event.Provider) error {
+	return fmt.Errorf("the streams have nothing of %s: stackstream provider ls lists those that they know", name)
 }
 
 // unconfigured refuses a provider that the configuration still has.

@@ -29,7 +29,7 @@ for single providers, they need that of OLD's events until then.
 
 How to rename:
 
-  1. take OLD out of the configuration; running programs let go within seconds
+  1. take OLD out of the configuration; running programs let go of it within half a minute
   2. stackstream provider rename OLD NEW
   3. put NEW into the configuration, with the settings that OLD had
 
@@ -75,19 +75,16 @@ func (p Program) renameProvider(ctx context.Context, s *providerScene, from, to 
 			return err
 		}
 	}
-	holdings, err := s.client.Holdings(ctx, "")
+	old, err := s.look(ctx, from)
 	if err != nil {
 		return err
 	}
-	old, next := holdings[from], holdings[to]
-	if old == nil {
-		return fmt.Errorf("the streams have nothing of %s: stackstream provider ls lists those that they know", from)
+	next, err := s.look(ctx, to)
+	if err != nil {
+		return err
 	}
-	if next == nil {
-		if holdings, err = s.client.Holdings(ctx, to); err != nil {
-			return err
-		}
-		next = holdings[to]
+	if provider.Unknown(old) {
+		return unknownProvider(from)
 	}
 	if err := provider.Renameable(old, next); err != nil {
 		return err

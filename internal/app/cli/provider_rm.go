@@ -48,8 +48,8 @@ there stay until they expire, and so do large bodies, which other events may sha
 What always stays are the numbers of the last events, a few hundred bytes: numbers never go back, because
 subscribers take a number that they know for a repeat.
 
-It refuses while anybody works for the provider. Take it out of the configuration first; running programs
-finish what they are committing and let go within seconds. Interrupted, it may be run again.`,
+It refuses while anybody works for the provider. Take it out of the configuration first: running programs
+normalize what was collected and let go of it within half a minute. Interrupted, it may be run again.`,
 		Example: `  stackstream provider rm my-cloud -c stackstream.yaml                     # only look
   stackstream provider rm my-cloud -c stackstream.yaml --clean
   stackstream provider rm my-cloud -c stackstream.yaml --clean --broker-from stackstream.yaml~
@@ -93,19 +93,18 @@ func (p Program) removeProvider(ctx context.Context, s *providerScene, name even
 	if err := s.unconfigured(name); err != nil {
 		return err
 	}
-	holdings, err := s.client.Holdings(ctx, name)
+	h, err := s.look(ctx, name)
 	if err != nil {
 		return err
 	}
-	h := holdings[name]
 	queues, err := provider.Queues(h)
 	if err != nil {
 		return err
 	}
+	if provider.Unknown(h) {
+		return unknownProvider(name)
+	}
 	if provider.Gone(h) {
-		if h.Normalized.Position == 0 && len(h.Sources) == 0 {
-			return fmt.Errorf("the streams have nothing of %s: stackstream provider ls lists those that they know", name)
-		}
 		return p.say(fmt.Sprintf("Nothing is left of %s but the numbers of its last events, which are kept.", name))
 	}
 	broker, err := p.brokerOf(name, f.brokerFrom, queues)

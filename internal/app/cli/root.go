@@ -59,7 +59,7 @@ writes a file to begin with.`,
 const takesChanges = `A changed configuration file is taken within two seconds, or at once on SIGHUP, without a restart; so
 are new contents of the files with passwords, keys and certificates that providers name. Only the
 providers whose settings changed are ended (what is being committed is finished) and begun again,
-added ones begin, removed ones end; all others do not notice. A file with a mistake in it is not used
+added ones begin, removed ones end, once what was collected is normalized; all others do not notice. A file with a mistake in it is not used
 at all: the log and /readyz tell every mistake, and the configuration in use stays in use. What can't
 change while the program runs (nats, streams, admin, log.format) is named there, too.`
 

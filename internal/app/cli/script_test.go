@@ -67,6 +67,9 @@ const patience = 60 * time.Second
 //	start NAME PROGRAM ARG…  runs a program beside the script
 //	await NAME REGEXP [VAR…] waits until its standard output or error matches, and keeps the groups in variables
 //	end NAME [CODE]          interrupts it and checks its exit code, 0 unless given
+//	hangup NAME              sends it SIGHUP
+//	until REGEXP PROGRAM ARG…
+//	                         runs a program until its standard output matches; ! waits until it does not
 //	head N PROGRAM ARG…      runs a program whose output is read for N lines only; it must end well
 //	exits CODE PROGRAM ARG…  runs a program to its end and checks its exit code; stdout and stderr look at its output
 //	get URL STATUS REGEXP    asks until the answer has the status and matches
@@ -86,7 +89,7 @@ func TestScripts(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"cloud": startCloud, "service": startService, "unserve": endService, "fill": fillIn, "broker": useBroker, "notify": notify, "lose": lose, "nats": startNATS, "start": startProgram, "await": await, "end": endProgram,
-			"get": get, "events": countEvents, "exits": exits, "head": head,
+			"get": get, "events": countEvents, "exits": exits, "head": head, "hangup": hangUp, "until": until,
 		},
 	})
 }
@@ -238,6 +241,27 @@ func endProgram(ts *testscript.TestScript, neg bool, args []string) {
 	stderr, _ := p.stderr.read()
 	ts.Check(os.WriteFile(ts.MkAbs(args[0]+".stdout"), []byte(stdout), 0o600))
 	ts.Check(os.WriteFile(ts.MkAbs(args[0]+".stderr"), []byte(stderr), 0o600))
+}
+
+func hangUp(ts *testscript.TestScript, neg bool, args []string) {
+	ts.Check(ts.Value(running{}).(map[string]*process)[args[0]].cmd.Process.Signal(syscall.SIGHUP))
+}
+
+func until(ts *testscript.TestScript, neg bool, args []string) {
+	if len(args) < 2 || programs[args[1]] == nil {
+		ts.Fatalf("usage: until REGEXP PROGRAM ARG…")
+	}
+	pattern, err := regexp.Compile("(?m)" + args[0])
+	ts.Check(err)
+	for deadline := time.Now().Add(patience); ; {
+		out, err := command(ts, args[1:]).Output()
+		if err == nil && pattern.Match(out) != neg {
+			return
+		}
+		if time.Now().After(deadline) {
+			ts.Fatalf("%s printed, %v:\n%s", strings.Join(args[1:], " "), err, out)
+		}
+	}
 }
 
 func exits(ts *testscript.TestScript, neg bool, args []string) {

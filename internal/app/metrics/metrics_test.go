@@ -232,3 +232,75 @@ func TestEveryMetricHasNameAndHelp(t *testing.T) {
 		}
 	}
 }
+
+// What is told of a provider is gone with it, and nothing of others is; a loop that has ended is not taken for stuck.
+func TestForgottenProvidersLeaveNothing(t *testing.T) {
+	board := admin.NewBoard()
+	m := New(board, "v1")
+	for _, p := range []event.Provider{"prod", "lab"} {
+		m.Expect(p)
+		m.Status(event.Status{Provider: p, Source: "amqp", Role: event.RoleCollector, State: event.StateLive})
+		m.Status(event.Status{Provider: p, Role: event.RoleNormalizer, State: event.StateLive})
+		m.Collectors().Committed(p, "amqp", collectors.Commit{Events: 1})
+		m.Normalizer().Normalized(p, 1, 0, time.Second)
+		m.Normalizer().Beat(p)
+		m.Writer(event.RoleNormalizer, p).Result(0, 1, 1, time.Millisecond)
+		m.HTTP(p, "http").Page(1, 1, time.Second)
+		m.AMQP(p, "amqp").Probe(time.Second)
+		m.Watermarks([]event.Watermark{{Provider: p, Source: "amqp", Collected: 1}}, "amqp")
+	}
+	count := func(p string) (n int) {
+		families, err := m.Registry.Gather()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, f := range families {
+			for _, metric := range f.GetMetric() {
+				for _, l := range metric.GetLabel() {
+					if l.GetName() == provider && l.GetValue() == p {
+						n++
+					}
+				}
+			}
+		}
+		return n
+	}
+	before := count("lab")
+	m.ForgetPart(event.RoleNormalizer, "prod")
+	if _, shown := find(t, m, "stackstream_state", "prod", "normalizer", "", "live"); shown {
+		t.Error("the normalizer's state is still told")
+	}
+	if got := value(t, m, "stackstream_normalized_events_total", "prod"); got != 1 {
+		t.Errorf("what it did is forgotten, though it begins again: %v", got)
+	}
+	m.Forget("prod")
+	if n := count("prod"); n > 0 {
+		t.Errorf("%d series are left", n)
+	}
+	if n := count("lab"); n != before || n == 0 {
+		t.Errorf("of another provider there are %d series, there were %d", n, before)
+	}
+	if parts := board.Parts(); len(parts) != 2 {
+		t.Errorf("the board has %v", parts)
+	}
+	m.Status(event.Status{Provider: "prod", Role: event.RoleNormalizer, State: event.StateLive})
+	if got := value(t, m, "stackstream_lease_held", "prod", "normalizer", ""); got != 1 {
+		t.Errorf("added again the lease is %v", got)
+	}
+}
+
+func TestConfigurationIsCounted(t *testing.T) {
+	m := New(admin.NewBoard(), "v1")
+	m.ConfigInUse(time.Unix(1_800_000_000, 0), true)
+	m.ConfigRead(ConfigRefused)
+	for name, want := range map[string]float64{"config_applied_time_seconds": 1_800_000_000, "config_restart_needed": 1} {
+		if got := value(t, m, "stackstream_"+name); got != want {
+			t.Errorf("%s is %v, want %v", name, got, want)
+		}
+	}
+	for result, want := range map[string]float64{ConfigApplied: 0, ConfigUnchanged: 0, ConfigRefused: 1} {
+		if got := value(t, m, "stackstream_config_reloads_total", result); got != want {
+			t.Errorf("%s is counted %v times, want %v", result, got, want)
+		}
+	}
+}

@@ -34,6 +34,11 @@ func Gone(h *jetstream.Holding) bool {
 	return !positioned(h)
 }
 
+// Unknown tells whether the streams have nothing at all of a provider.
+func Unknown(h *jetstream.Holding) bool {
+	return Gone(h) && len(h.Sources) == 0 && h.Normalized.Position == 0
+}
+
 // positioned tells whether any source of the provider stands somewhere: a cursor that was emptied has its number alone.
 func positioned(h *jetstream.Holding) bool {
 	for _, c := range h.Sources {
