@@ -3,7 +3,9 @@ package jetstream_test
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -52,6 +54,48 @@ func TestIdentitiesAreReadFromASequenceOn(t *testing.T) {
 		Seq: 3, Sequence: 7}}
 	if !slices.Equal(seen, want) {
 		t.Errorf("got %+v, want %+v", seen, want)
+	}
+}
+
+// What a provider had under former names is known to it, up to when it had them, without the numbers it had there.
+func TestIdentitiesOfFormerNames(t *testing.T) {
+	client := jetstreamtest.Server(t).Client(t)
+	ctx := testContext(t)
+	of := func(p event.Provider, b event.Batch) event.Batch {
+		for i := range b.Messages {
+			b.Messages[i].Subject = event.RawSubject(p, "panko")
+		}
+		b.Cursor.Subject = event.RawCursorSubject(p, "panko")
+		return b
+	}
+	oldest := mustAppend(t, client.Raw(), of("oldest", rawBatch("panko", 1, 2, 0)))
+	older := mustAppend(t, client.Raw(), of("older", rawBatch("panko", 3, 2, 0)))
+	mustAppend(t, client.Raw(), of("oldest", rawBatch("panko", 90, 1, oldest))) // somebody else has that name now
+	b := of(prov, rawBatch("panko", 5, 1, 0))
+	body, err := json.Marshal(event.RawCursor{Position: 5, Former: []event.Former{
+		{Provider: "oldest", Until: oldest}, {Provider: "older", Until: older},
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.Cursor.Body = body
+	mustAppend(t, client.Raw(), b)
+	for from, want := range map[event.StreamSeq]string{
+		0: "panko-1/0 panko-2/0 panko-3/0 panko-4/0 panko-5/5", 2: "panko-2/0 panko-3/0 panko-4/0 panko-5/5",
+		oldest: "panko-3/0 panko-4/0 panko-5/5", older: "panko-5/5",
+	} {
+		var got []string
+		last := event.StreamSeq(0)
+		err := client.Memory().Identities(ctx, prov, from, 0, func(s event.Seen) {
+			if s.Sequence <= last {
+				t.Errorf("%d comes after %d", s.Sequence, last)
+			}
+			last = s.Sequence
+			got = append(got, fmt.Sprintf("%s/%d", s.ID, s.Seq))
+		})
+		if err != nil || strings.Join(got, " ") != want {
+			t.Errorf("from %d on: %v, %v, want %s", from, got, err, want)
+		}
 	}
 }
 

@@ -214,6 +214,9 @@ func (r *reloader) use(cfg *config.Config, files contents, done outcome, asked, 
 	case news:
 		r.log.Info().Strs("added", names(done.added)).Strs("changed", names(done.changed)).Strs("removed", names(done.removed)).
 			Str("log_level", cfg.Log.Level).Msg("configuration applied")
+		if len(done.removed) > 0 {
+			r.log.Info().Strs("providers", names(done.removed)).Msg("what they leave in the streams: see stackstream provider rm")
+		}
 	case refused:
 		r.log.Info().Msg("configuration mended: it says what is in use")
 	case asked || !first && !changed:

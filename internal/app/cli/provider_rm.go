@@ -139,6 +139,9 @@ func (p Program) removeProvider(ctx context.Context, s *providerScene, name even
 	if err := provider.Remove(ctx, s.client, h, provider.Removal{Operator: p.operator(f.why), Purge: f.purge}); err != nil {
 		return fmt.Errorf("%w (run it again: it goes on where it ended)", err)
 	}
+	if !f.purge && !provider.Empties(h) {
+		return p.say("Done. Its positions stay as long as its events do: run this again when those have expired.")
+	}
 	return p.say("Done.")
 }
 

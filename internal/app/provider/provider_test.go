@@ -218,6 +218,7 @@ func wantProblem(t *testing.T, err error, what string) {
 
 // Nothing is touched while somebody works for it.
 func TestRemoveRefusesWhatIsWorkedFor(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	stop := w.work("prod", 2, "a", "b")
 	wantProblem(t, w.remove("prod", true), "host/1 collects through test; host/1 normalizes")
@@ -228,6 +229,7 @@ func TestRemoveRefusesWhatIsWorkedFor(t *testing.T) {
 
 // As long as there are events the positions stay: added again it goes on, and nothing comes twice.
 func TestRemovedAndAddedAgainGoesOn(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	seen := w.subscriber()
 	w.works("prod", 3, "a", "b", "c")
@@ -247,6 +249,7 @@ func TestRemovedAndAddedAgainGoesOn(t *testing.T) {
 
 // Purged, nothing is left but the numbers: it begins anew behind them, and subscribers do not notice.
 func TestPurgedAndAddedAgainBeginsAnewBehindItsNumbers(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	seen := w.subscriber()
 	w.works("prod", 3, "a", "b", "c")
@@ -274,6 +277,7 @@ func TestPurgedAndAddedAgainBeginsAnewBehindItsNumbers(t *testing.T) {
 
 // What was not normalized is passed over knowingly when it is purged, or the normalizer would wait for it for ever.
 func TestPurgeOfWhatIsNotNormalized(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.works("prod", 2, "a", "b")
 	raw := publisher.NewRaw(w.client.Raw(), w.client.Bodies(), "prod", "test", event.Fence{}, publisher.Options{})
@@ -298,6 +302,7 @@ func TestPurgeOfWhatIsNotNormalized(t *testing.T) {
 
 // Under its new name it begins where it ended: what the source shows again is known, what it shows next is collected.
 func TestRenamedGoesOnWithoutRepeats(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	seen := w.subscriber()
 	w.works("prod", 3, "a", "b", "c")
@@ -333,6 +338,7 @@ func TestRenamedGoesOnWithoutRepeats(t *testing.T) {
 
 // A rename that was interrupted is run again, wherever that was.
 func TestRenameIsRunAgain(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.works("prod", 2, "a", "b")
 	// As if it had ended when the old name was fenced: its own first steps, by hand.
@@ -370,6 +376,7 @@ func TestRenameIsRunAgain(t *testing.T) {
 }
 
 func TestRenameRefusesANameThatIsTaken(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.works("prod", 1, "a")
 	w.works("berlin", 1, "a")
@@ -386,6 +393,7 @@ func TestRenameRefusesANameThatIsTaken(t *testing.T) {
 
 // A source whose place is on its broker can't take it along.
 func TestRenameRefusesAQueue(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.works("prod", 1, "a")
 	_, err := publisher.Command(t.Context(), w.client.Raw(), event.RawCursorSubject("prod", "amqp"), event.RawCommandsSubject("prod", "amqp"),
@@ -403,8 +411,100 @@ func TestRenameRefusesAQueue(t *testing.T) {
 	}
 }
 
+// plant stores events of a provider and normalizes all but the last left of them, without anybody at work.
+func (w *world) plant(p event.Provider, left int, ids ...string) {
+	w.t.Helper()
+	ctx := w.t.Context()
+	if _, err := w.client.Choices().WriteChoice(ctx, p, event.Choice{Kind: "test"}); err != nil {
+		w.t.Fatal(err)
+	}
+	raw := publisher.NewRaw(w.client.Raw(), w.client.Bodies(), p, "test", event.Fence{}, publisher.Options{})
+	normalized := publisher.NewNormalized(w.client.Normalized(), w.client.Bodies(), p, publisher.Options{})
+	if _, err := raw.Open(ctx); err != nil {
+		w.t.Fatal(err)
+	}
+	if _, err := normalized.Open(ctx); err != nil {
+		w.t.Fatal(err)
+	}
+	var events []event.Raw
+	for _, id := range ids {
+		events = append(events, event.Raw{ID: event.ID(id), Format: "test", Body: []byte(`{}`), Received: time.Now()})
+	}
+	cursor, _ := json.Marshal(map[string]string{"after": ids[len(ids)-1]})
+	at, err := raw.Commit(ctx, events, event.Progress{Cursor: cursor})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	var outcomes []event.Outcome
+	for i := range events[:len(events)-left] {
+		made, _ := converter{}.Convert(events[i])
+		made.Events[0].Provider, made.Events[0].Source = p, "test"
+		outcomes = append(outcomes, event.Outcome{
+			Raw:    event.StoredRaw{Raw: events[i], Provider: p, Source: "test", Seq: event.Seq(i + 1), Sequence: at[i]},
+			Events: made.Events, Converter: "test/1",
+		})
+	}
+	if _, err := normalized.Commit(ctx, outcomes, event.RawStream{}); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// interrupted runs a command again and again, each time for a little longer, until it gets to its end.
+func (w *world) interrupted(what string, command func(ctx context.Context) error) {
+	w.t.Helper()
+	broken := 0
+	for limit := 2 * time.Millisecond; ; limit += limit/8 + time.Millisecond {
+		ctx, cancel := context.WithTimeout(w.t.Context(), limit)
+		err := command(ctx)
+		cancel()
+		var problem *provider.Problem
+		switch {
+		case err == nil:
+			w.t.Logf("%s was interrupted %d times", what, broken)
+			return
+		case errors.As(err, &problem):
+			w.t.Fatalf("%s, interrupted %d times, is refused: %v", what, broken, err)
+		}
+		broken++
+	}
+}
+
+// Interrupted wherever that may be, and run again, a command leaves what it leaves otherwise.
+func TestInterruptedCommands(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.plant("prod", 0, "a", "b", "c")
+	w.interrupted("rename", func(ctx context.Context) error {
+		all, err := w.client.Holdings(ctx, "")
+		if err != nil {
+			return err
+		}
+		if all["berlin"] == nil {
+			all["berlin"] = &jetstream.Holding{Provider: "berlin"}
+		}
+		return provider.Rename(ctx, w.client, all["prod"], all["berlin"], by)
+	})
+	w.works("berlin", 1, "b", "c", "d")
+	w.wantRaw("berlin", "d")
+	w.wantRaw("prod", "a", "b", "c")
+
+	w.plant("stage", 2, "x", "y", "z")
+	w.interrupted("removal", func(ctx context.Context) error {
+		all, err := w.client.Holdings(ctx, "stage")
+		if err != nil {
+			return err
+		}
+		return provider.Remove(ctx, w.client, all["stage"], provider.Removal{Operator: by, Purge: true})
+	})
+	if h := w.look("stage"); !provider.Gone(h) || h.Sources["test"].Position != 3 || h.Normalized.Sources["test"].Position != 3 {
+		t.Errorf("there is %+v", h)
+	}
+	w.works("stage", 4, "x")
+}
+
 // Without leases, on the server that a process has in itself, what was written last tells whether anybody is at work.
 func TestAtWorkWithoutLeases(t *testing.T) {
+	t.Parallel()
 	client := jetstreamtest.Server(t).Client(t)
 	raw := publisher.NewRaw(client.Raw(), client.Bodies(), "prod", "test", event.Fence{}, publisher.Options{})
 	if _, err := raw.Open(t.Context()); err != nil {
