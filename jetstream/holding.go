@@ -31,7 +31,8 @@ type Holding struct {
 	// Owners are the leases of the provider, by whom.
 	Owners []Owner
 
-	unleased bool // whoever works takes no leases, as far as can be told
+	unleased bool          // whoever works takes no leases, as far as can be told
+	unsure   time.Duration // see Unsure
 }
 
 // Owner is a lease and who holds it. One that is not alive left it behind.
@@ -75,14 +76,14 @@ func (c *Client) Holdings(ctx context.Context, p event.Provider) (map[event.Prov
 	if err := c.consumers(ctx, of); err != nil {
 		return nil, err
 	}
-	leased, err := c.owners(ctx, of)
+	leased, unsure, err := c.owners(ctx, of)
 	if err != nil {
 		return nil, err
 	}
 	raw, normalized := c.Raw(), c.Normalized()
 	for name, h := range all {
 		// A process on the server that it has in itself shares with nobody, and takes no leases.
-		h.unleased = !leased && c.Server() == embeddedName
+		h.unleased, h.unsure = !leased && c.Server() == embeddedName, unsure
 		if h.Choice, err = (&Choices{raw: raw}).ReadChoice(ctx, name); err != nil {
 			return nil, err
 		}
@@ -140,19 +141,25 @@ func (c *Client) consumers(ctx context.Context, of func(event.Provider) *Holding
 	return nil
 }
 
-// owners reads who holds which lease, and who is alive. leased tells whether anybody is, who would take leases.
-func (c *Client) owners(ctx context.Context, of func(event.Provider) *Holding) (leased bool, err error) {
+// owners reads who holds which lease, and who is alive. leased tells whether anybody is, who would take leases; unsure is
+// Holding.Unsure.
+func (c *Client) owners(ctx context.Context, of func(event.Provider) *Holding) (leased bool, unsure time.Duration, err error) {
 	alive := map[string]bool{}
-	err = c.entries(ctx, BucketLeases, func(entry natsjs.KeyValueEntry) {
+	waiting := 0
+	ttl, err := c.entries(ctx, BucketLeases, func(entry natsjs.KeyValueEntry) {
 		var p process
 		if json.Unmarshal(entry.Value(), &p) == nil && !p.Dead {
 			alive[p.ID] = true
+			waiting += p.Waiting
 		}
 	})
 	if err != nil {
-		return false, err
+		return false, 0, err
 	}
-	err = c.entries(ctx, BucketOwners, func(entry natsjs.KeyValueEntry) {
+	if waiting > 0 {
+		unsure = ttl
+	}
+	_, err = c.entries(ctx, BucketOwners, func(entry natsjs.KeyValueEntry) {
 		role, lease, _ := strings.Cut(entry.Key(), ".")
 		_, rest, _ := strings.Cut(lease, ".") // the role once more
 		name, source, _ := strings.Cut(rest, ".")
@@ -165,11 +172,11 @@ func (c *Client) owners(ctx context.Context, of func(event.Provider) *Holding) (
 			Role: event.Role(role), Lease: source, Name: o.Name, Alive: alive[o.ID], key: entry.Key(), rev: entry.Revision(),
 		})
 	})
-	return len(alive) > 0, err
+	return len(alive) > 0, unsure, err
 }
 
-// entries calls each for what a bucket has.
-func (c *Client) entries(ctx context.Context, name string, each func(natsjs.KeyValueEntry)) error {
+// entries calls each for what a bucket has, and returns how long an entry lives there.
+func (c *Client) entries(ctx context.Context, name string, each func(natsjs.KeyValueEntry)) (ttl time.Duration, err error) {
 	op := "read bucket " + name
 	ctx, release := c.failOnRefusal(ctx, func(refused string) bool { return strings.Contains(refused+".", ".KV_"+name+".") })
 	defer release()
@@ -177,25 +184,29 @@ func (c *Client) entries(ctx context.Context, name string, each func(natsjs.KeyV
 	defer cancel()
 	bucket, err := c.js.KeyValue(brief, name)
 	if err != nil {
-		return readError(ctx, op, err)
+		return 0, readError(ctx, op, err)
+	}
+	status, err := bucket.Status(brief)
+	if err != nil {
+		return 0, readError(ctx, op, err)
 	}
 	watcher, err := bucket.WatchAll(brief, natsjs.IgnoreDeletes())
 	if err != nil {
-		return readError(ctx, op, err)
+		return 0, readError(ctx, op, err)
 	}
 	defer func() { _ = watcher.Stop() }() // it ends with the connection at the latest
 	for {
 		select {
 		case entry, ok := <-watcher.Updates():
 			if !ok {
-				return unavailable(op, errWatchEnded)
+				return 0, unavailable(op, errWatchEnded)
 			}
 			if entry == nil {
-				return nil
+				return status.TTL(), nil
 			}
 			each(entry)
 		case <-brief.Done():
-			return unavailable(op, context.Cause(brief))
+			return 0, unavailable(op, context.Cause(brief))
 		}
 	}
 }
@@ -247,6 +258,10 @@ func (h *Holding) AtWork(now time.Time) []string {
 	slices.Sort(found)
 	return slices.Compact(found)
 }
+
+// Unsure is for how long to look again before nobody is taken to be at work. Somebody waits for a lease, and it may be one of this
+// provider that is changing hands: who waits for what can't be seen.
+func (h *Holding) Unsure() time.Duration { return h.unsure }
 
 // DropConsumer removes the normalizer's durable consumer of a provider. It holds nothing that the cursor does not.
 func (c *Client) DropConsumer(ctx context.Context, p event.Provider) error {

@@ -75,6 +75,12 @@ func newReloader(
 // Run looks at the files until ctx ends. What has changed since the configuration was first read is taken, too.
 func (r *reloader) Run(ctx context.Context) error {
 	r.metrics.ConfigInUse(r.since, false)
+	if info, err := os.Stat(r.File); err == nil && !info.Mode().IsRegular() {
+		// What comes through a pipe comes once.
+		r.status(event.StateLive, r.File+" is no file: a change needs a restart")
+		<-ctx.Done()
+		return nil
+	}
 	r.status(event.StateLive, "")
 	tick := time.NewTicker(lookEvery)
 	defer tick.Stop()
@@ -111,7 +117,7 @@ func (r *reloader) read(ctx context.Context, asked bool) {
 	first := r.watch.taken == nil
 	before := lookAt([]string{r.File})
 	paths := r.paths(r.inUse)
-	cfg, err := r.Load()
+	cfg, err := r.load()
 	if err == nil {
 		paths = r.paths(r.inUse, cfg)
 	}
@@ -139,9 +145,38 @@ func (r *reloader) read(ctx context.Context, asked bool) {
 		// A file that it names and that is missing may come.
 		r.watch.take(paths, taken)
 		r.refuse(err, asked)
+		r.rotate(ctx)
 	default:
 		r.watch.take(r.paths(cfg), taken)
 		r.use(cfg, files, done, asked, first)
+	}
+}
+
+// load reads the file, if it is still one.
+func (r *reloader) load() (*config.Config, error) {
+	if info, err := os.Stat(r.File); err == nil && !info.Mode().IsRegular() {
+		return nil, errors.New("it is no file any more")
+	}
+	return r.Load()
+}
+
+// rotate takes new contents of the files that the configuration in use names, though the one in the file is refused.
+func (r *reloader) rotate(ctx context.Context) {
+	files := readContents(r.inUse)
+	for name, of := range files {
+		for path, content := range of {
+			if content == "" {
+				of[path] = r.files[name][path]
+			}
+		}
+	}
+	wanted, err := r.works(r.inUse, files)
+	if err != nil {
+		return // it was made before, and nothing changes
+	}
+	if done, err := r.providers.Change(ctx, wanted); err == nil && len(done.changed) > 0 {
+		r.files = files
+		r.log.Info().Strs("changed", names(done.changed)).Msg("new contents of the files that the configuration in use names are used")
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -293,6 +294,17 @@ func TestReloadFollowsSecrets(t *testing.T) {
 		s.pass(5 * settled)
 		s.begun(1)
 		s.says("live")
+		// A mistake elsewhere does not keep it from being taken.
+		s.configure(sceneFile + "logs: {}\n")
+		s.pass(5 * settled)
+		s.begun(0)
+		s.write("secret", "hunter7\n")
+		s.pass(5 * settled)
+		s.begun(1)
+		s.says("degraded refused")
+		s.configure(sceneFile)
+		s.pass(5 * settled)
+		s.begun(0)
 		// A file that is named before it is there: taken once it is.
 		s.configure(strings.Replace(sceneFile, "/secret", "/other", 1))
 		s.pass(5 * settled)
@@ -320,6 +332,26 @@ func TestReloadNamesWhatNeedsARestart(t *testing.T) {
 		}
 		s.configure(sceneFile)
 		s.pass(5 * settled)
+		s.says("live")
+	})
+}
+
+// What comes through a pipe is not read again: that would wait for ever.
+func TestReloadLeavesPipesAlone(t *testing.T) {
+	reload(t, func(s *scene) {
+		if err := errors.Join(os.Remove(s.file), syscall.Mkfifo(s.file, 0o600)); err != nil {
+			t.Fatal(err)
+		}
+		s.pass(5 * settled)
+		s.begun(0)
+		s.says("degraded refused")
+		s.says("it is no file any more")
+		if err := errors.Join(os.Remove(filepath.Join(s.dir, "secret")), syscall.Mkfifo(filepath.Join(s.dir, "secret"), 0o600), os.Remove(s.file)); err != nil {
+			t.Fatal(err)
+		}
+		s.configure(sceneFile)
+		s.pass(5 * settled)
+		s.begun(1) // whose secret is another now
 		s.says("live")
 	})
 }

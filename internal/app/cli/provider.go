@@ -118,6 +118,13 @@ func (p Program) agreed(yes bool, question string) error {
 	return nil
 }
 
+// sayPatience says why nothing seems to happen: where somebody waits for a lease, it is looked for a while.
+func (p Program) sayPatience(h *jetstream.Holding) {
+	if d := h.Unsure(); d > 0 {
+		fmt.Fprintf(p.Stderr, "Looking for up to %s whether anybody works for %s after all, since some process waits for a lease.\n", d, h.Provider)
+	}
+}
+
 // operator is who gives a command, for the record of it.
 func (p Program) operator(why string) provider.Operator {
 	name, _ := p.Env("USER")
@@ -230,7 +237,9 @@ It reads how the streams and their consumers stand, which needs the rights of an
 
 // providerRows has one line for each source, with what is true of the provider in its first.
 func providerRows(list []heldProvider) [][]string {
-	rows := [][]string{{"PROVIDER", "CONFIGURED", "CHOSEN", "RAW", "NORMALIZED", "DEAD", "SOURCE", "POSITION", "TO NORMALIZE", "WORKED FOR BY"}}
+	rows := [][]string{{
+		"PROVIDER", "CONFIGURED", "CHOSEN", "RAW", "NORMALIZED", "DEAD", "SOURCE", "POSITION", "TO NORMALIZE", "WORKED FOR BY",
+	}}
 	number := func(n uint64) string { return strconv.FormatUint(n, 10) }
 	for _, h := range list {
 		configured, chosen, working := "-", h.Chosen, "nobody"
@@ -243,10 +252,12 @@ func providerRows(list []heldProvider) [][]string {
 		if len(h.Working) > 0 {
 			working = show.Clean(strings.Join(h.Working, "; "))
 		}
-		row := []string{string(h.Provider), configured, chosen, number(h.Raw), number(h.Canonical), number(h.Dead), "-", "-", number(h.Pending), working}
+		row := []string{
+			string(h.Provider), configured, chosen, number(h.Raw), number(h.Canonical), number(h.Dead), "-", "-", number(h.Pending), working,
+		}
 		for i, s := range h.Sources {
 			if i > 0 {
-				row = []string{"", "", "", "", "", "", "", "", "", ""}
+				row = make([]string, len(row))
 			}
 			row[6], row[7] = string(s.Source), number(uint64(s.Position))
 			if s.Retired {

@@ -23,9 +23,11 @@ again.
 
 What is stored does not move, because the name is part of the subjects and of the identity of every event:
 events of OLD stay on events.normalized.OLD and events.raw.OLD until they expire, its dead letters stay its
-own, and NEW has numbers of its own. Subscribers have to subscribe to NEW. Collectors of NEW read the
-identities of OLD's last events for as long as the service may show those again: where collectors have rights
-for single providers, they need that of OLD's events until then.
+own, and NEW has numbers of its own. Subscribers have to subscribe to NEW. OLD is paused, so that who still
+has it configured collects nothing under it; provider rm OLD --clean makes the name free again.
+
+Collectors of NEW read the identities of OLD's last events for as long as the service may show those again:
+where collectors have rights for single providers, they need that of OLD's events until then.
 
 How to rename:
 
@@ -91,7 +93,8 @@ func (p Program) renameProvider(ctx context.Context, s *providerScene, from, to 
 	}
 	for _, line := range []string{
 		fmt.Sprintf("%s begins where %s ended: nothing is missed, nothing that %s has collected is collected again.", to, from, from),
-		fmt.Sprintf("%d raw and %d canonical events stay under %s until they expire, and so do its dead letters.", old.Events(), old.Canonical, from),
+		fmt.Sprintf("%d raw and %d canonical events stay under %s until they expire, and so do its dead letters.",
+			old.Events(), old.Canonical, from),
 		fmt.Sprintf("The next event of %s has number %d.", to, next.Normalized.Position+1),
 	} {
 		if err := p.say(line); err != nil {
@@ -101,8 +104,9 @@ func (p Program) renameProvider(ctx context.Context, s *providerScene, from, to 
 	if err := p.agreed(yes, fmt.Sprintf("Rename %s to %s?", from, to)); err != nil {
 		return err
 	}
-	if err := provider.Rename(ctx, s.client, old, next, p.operator(why)); err != nil {
-		return fmt.Errorf("%w (run it again: it goes on where it ended)", err)
+	p.sayPatience(old)
+	if err := provider.Rename(ctx, s.client, from, to, p.operator(why)); err != nil {
+		return rerun(err)
 	}
 	return p.say(fmt.Sprintf("Done: put %s into the configuration now.", to))
 }

@@ -42,7 +42,8 @@ that the service still shows and nothing comes twice. Once all events have expir
 that is added under the same name begins as its settings say.
 
 --purge-events also removes the provider's events in EVENTS_RAW and EVENTS_NORMALIZED. Subscribers that have
-not read them never will; what is not normalized is lost. EVENTS_DEAD refuses to be purged: dead letters
+not read them never will; what is not normalized is lost. It is refused while another provider, which had
+this name before a rename, may be shown those events again. EVENTS_DEAD refuses to be purged: dead letters
 there stay until they expire, and so do large bodies, which other events may share.
 
 What always stays are the numbers of the last events, a few hundred bytes: numbers never go back, because
@@ -136,13 +137,22 @@ func (p Program) removeProvider(ctx context.Context, s *providerScene, name even
 			}
 		}
 	}
-	if err := provider.Remove(ctx, s.client, h, provider.Removal{Operator: p.operator(f.why), Purge: f.purge}); err != nil {
-		return fmt.Errorf("%w (run it again: it goes on where it ended)", err)
+	p.sayPatience(h)
+	if err := provider.Remove(ctx, s.client, name, provider.Removal{Operator: p.operator(f.why), Purge: f.purge}); err != nil {
+		return rerun(err)
 	}
 	if !f.purge && !provider.Empties(h) {
 		return p.say("Done. Its positions stay as long as its events do: run this again when those have expired.")
 	}
 	return p.say("Done.")
+}
+
+// rerun says what to do about a command that was interrupted; one that was refused says that by itself.
+func rerun(err error) error {
+	if problem := (*provider.Problem)(nil); errors.As(err, &problem) {
+		return err
+	}
+	return fmt.Errorf("%w (run it again: it goes on where it ended)", err)
 }
 
 // brokerOf is the settings of a provider in the file that says how to reach its broker; nil without one.
@@ -212,8 +222,8 @@ func (p Program) sayLeft(ctx context.Context, c *jetstream.Client, h *jetstream.
 		lines = append(lines, show.Clean(fmt.Sprintf("  a lease as %s of %s, who %s", o.Role, o.Name, of)))
 	}
 	for _, q := range queues {
-		lines = append(lines, show.Clean(fmt.Sprintf("  RabbitMQ queue %s in vhost %s, which fills up until it is deleted (%s.dropped with it)",
-			q.Queue, q.VHost, q.Queue)))
+		lines = append(lines, show.Clean(fmt.Sprintf(
+			"  RabbitMQ queue %s in vhost %s, which fills up until it is deleted (%s.dropped with it)", q.Queue, q.VHost, q.Queue)))
 	}
 	for _, line := range lines {
 		if err := p.say(line); err != nil {
@@ -235,8 +245,8 @@ func (p Program) plan(h *jetstream.Holding, f removalFlags, broker bool, queues 
 	text := fmt.Sprintf("Remove the durable consumer and the leases that %s left", h.Provider)
 	switch {
 	case f.purge:
-		text = fmt.Sprintf("Remove %d raw and %d canonical events of %s for good, its positions, its durable consumer and the leases it left",
-			h.Events(), h.Canonical, h.Provider)
+		text = fmt.Sprintf("Remove %d raw and %d canonical events of %s for good, its positions, its durable consumer and the leases "+
+			"it left", h.Events(), h.Canonical, h.Provider)
 		if n := h.Unnormalized(); n > 0 {
 			text += fmt.Sprintf("; %d of the raw events were never normalized", n)
 		}

@@ -2,7 +2,9 @@ package config
 
 import (
 	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
+	"io"
 	"maps"
 	"os"
 	"reflect"
@@ -34,21 +36,40 @@ func Files(settings any) []NamedFile {
 }
 
 // Contents are what files had in them when they were looked at: a hash by path, "" for one that could not be read or has
-// nothing in it. Two are equal where nothing has changed for those who read the files.
+// nothing in it. Two are equal where nothing has changed for those who read the files. What is no file, but a pipe for instance,
+// is left to those who read it: it would be gone for them.
 type Contents map[string]string
+
+// maxContents is how much of a file is looked at. No secret and no certificate has more.
+const maxContents = 1 << 20
 
 // ContentsOf reads the files that settings name.
 func ContentsOf(settings any) Contents {
 	found := Contents{}
 	for _, f := range Files(settings) {
-		data, err := os.ReadFile(f.Path)
-		if err != nil || len(data) == 0 {
-			found[f.Path] = ""
-			continue
-		}
-		found[f.Path] = fmt.Sprintf("%x", sha256.Sum256(data))
+		found[f.Path] = contentOf(f.Path)
 	}
 	return found
+}
+
+func contentOf(path string) string {
+	info, err := os.Stat(path)
+	switch {
+	case err != nil:
+		return ""
+	case !info.Mode().IsRegular():
+		return info.Mode().Type().String()
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return ""
+	}
+	defer f.Close()
+	hash := sha256.New()
+	if n, err := io.Copy(hash, io.LimitReader(f, maxContents)); err != nil || n == 0 {
+		return ""
+	}
+	return hex.EncodeToString(hash.Sum(nil))
 }
 
 // Differences returns the paths of the settings that two values of the same type do not have in common.

@@ -28,7 +28,8 @@ const (
 
 // Gone tells whether nothing is left of a provider but its numbers.
 func Gone(h *jetstream.Holding) bool {
-	if h.Events() > 0 || h.Canonical > 0 || h.Dead > 0 || h.Consumer || len(h.Owners) > 0 || h.Choice.Kind != "" {
+	if h.Events() > 0 || h.Canonical > 0 || h.Dead > 0 || h.Consumer || len(h.Owners) > 0 || h.Choice.Kind != "" ||
+		h.Choice.Paused != nil {
 		return false
 	}
 	return !positioned(h)
@@ -61,8 +62,29 @@ type Problem struct{ What, WayOut string }
 
 func (p *Problem) Error() string { return p.What + ": " + p.WayOut }
 
-// idle refuses to touch a provider that somebody works for.
-func idle(h *jetstream.Holding) error {
+// lookAgain is how often it is looked whether somebody works after all.
+const lookAgain = 300 * time.Millisecond
+
+// idle is nil when nobody works for a provider. It looks for a while where a lease may be changing hands.
+func idle(ctx context.Context, c *jetstream.Client, h *jetstream.Holding) error {
+	for until := time.Now().Add(h.Unsure()); ; {
+		if err := working(h); err != nil || h.Unsure() == 0 || time.Now().After(until) {
+			return err
+		}
+		select {
+		case <-time.After(lookAgain):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		var err error
+		if h, err = now(ctx, c, h.Provider); err != nil {
+			return err
+		}
+	}
+}
+
+// working is a *Problem while somebody works for a provider, as far as can be told now.
+func working(h *jetstream.Holding) error {
 	if working := h.AtWork(time.Now()); len(working) > 0 {
 		return &Problem{
 			fmt.Sprintf("%s is still worked for (%s)", h.Provider, strings.Join(working, "; ")),
@@ -94,7 +116,9 @@ func replaceChoice(
 	}
 	choice, err := c.Choices().ReadChoice(ctx, p)
 	if err == nil && choice.Batch != wrote.Batch {
-		err = &Problem{fmt.Sprintf("%q has chosen %s for %s meanwhile", choice.By, choice.Kind, p), "take it out of the configuration there"}
+		err = &Problem{
+			fmt.Sprintf("%q has chosen %s for %s meanwhile", choice.By, choice.Kind, p), "take it out of the configuration there",
+		}
 	}
 	return choice, err
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 
 	"stackstream/event"
 	"stackstream/jetstream"
@@ -23,14 +25,25 @@ type Removal struct {
 // missed that the service still shows, and nothing comes twice. When there are none, because they were purged or have expired, the
 // cursors are emptied but for their numbers. What a service then shows to a provider of that name is collected, whether it was
 // before or not: nothing remembers it.
-func Remove(ctx context.Context, c *jetstream.Client, h *jetstream.Holding, r Removal) error {
-	if err := Removable(h); err != nil {
+func Remove(ctx context.Context, c *jetstream.Client, p event.Provider, r Removal) error {
+	h, err := now(ctx, c, p)
+	if err != nil {
 		return err
 	}
-	if r.Purge || Empties(h) {
-		if err := forget(ctx, c, h, r); err != nil {
-			return err
-		}
+	if err := idle(ctx, c, h); err != nil {
+		return err
+	}
+	if err := forgettable(ctx, c, h); r.Purge && err != nil {
+		return err
+	}
+	switch {
+	case r.Purge || Empties(h):
+		err = forget(ctx, c, h, r)
+	case h.Choice.Kind == "" && h.Choice.Paused != nil:
+		err = release(ctx, c, p, r.Operator) // it was renamed, and its name is to be free
+	}
+	if err != nil {
+		return err
 	}
 	if err := c.DropConsumer(ctx, h.Provider); err != nil {
 		return err
@@ -38,8 +51,32 @@ func Remove(ctx context.Context, c *jetstream.Client, h *jetstream.Holding, r Re
 	return c.DropOwners(ctx, h.Owners)
 }
 
+// forgettable refuses to purge events that another provider remembers: one that had this name.
+func forgettable(ctx context.Context, c *jetstream.Client, h *jetstream.Holding) error {
+	if h.Events() == 0 {
+		return nil
+	}
+	all, err := c.Holdings(ctx, "")
+	if err != nil {
+		return err
+	}
+	for _, name := range slices.Sorted(maps.Keys(all)) {
+		for s, cursor := range all[name].Sources {
+			for _, f := range event.StillFormer(cursor.Former, cursor.DedupeFrom) {
+				if f.Provider == h.Provider {
+					return &Problem{
+						fmt.Sprintf("%s had the name %s, and its source %s may still show events again that are stored under it", name, f.Provider, s),
+						"wait until it has collected more of its own, or until those events have expired",
+					}
+				}
+			}
+		}
+	}
+	return nil
+}
+
 // Removable is nil, or a *Problem: somebody works for the provider.
-func Removable(h *jetstream.Holding) error { return idle(h) }
+func Removable(h *jetstream.Holding) error { return working(h) }
 
 // Empties tells whether the cursors of a provider are emptied though nothing is purged: the streams have no events of it.
 func Empties(h *jetstream.Holding) bool { return h.Events() == 0 && h.Canonical == 0 }
@@ -49,10 +86,7 @@ func Empties(h *jetstream.Holding) bool { return h.Events() == 0 && h.Canonical 
 // for; then the sources forget where they stood; and last the events go that the records no longer speak of.
 func forget(ctx context.Context, c *jetstream.Client, h *jetstream.Holding, r Removal) error {
 	p := h.Provider
-	choice, err := replaceChoice(ctx, c, p, r.Operator, verbRemove, func(choice *event.Choice) error {
-		*choice = event.Choice{Why: "removed"}
-		return nil
-	})
+	choice, err := unchoose(ctx, c, p, r.Operator)
 	if err != nil {
 		return err
 	}
@@ -90,6 +124,19 @@ func forget(ctx context.Context, c *jetstream.Client, h *jetstream.Holding, r Re
 		return err
 	}
 	return c.PurgeEvents(ctx, p, choice.Sequence, h.Normalized.Sequence)
+}
+
+// unchoose fences whoever collects for a provider. Who begins then chooses anew.
+func unchoose(ctx context.Context, c *jetstream.Client, p event.Provider, o Operator) (event.Choice, error) {
+	return replaceChoice(ctx, c, p, o, verbRemove, func(choice *event.Choice) error {
+		*choice = event.Choice{Why: "removed"}
+		return nil
+	})
+}
+
+func release(ctx context.Context, c *jetstream.Client, p event.Provider, o Operator) error {
+	_, err := unchoose(ctx, c, p, o)
+	return err
 }
 
 // pass moves the normalizer's cursor behind all that the sources have collected, and returns how many events that are. upTo is a

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"time"
 
 	"stackstream/event"
 	"stackstream/jetstream"
@@ -12,37 +13,50 @@ import (
 
 // Rename gives what a provider knows of its event services to another name: where each source stands, which kind was chosen, and
 // which events it has seen, so that the new name begins where the old one ended. Events keep the name that they were stored under.
+// The old name is paused until it is removed.
 //
 // It is refused while anybody works for either name, while the old one has events that are not normalized, and where the new one
 // has events or positions of its own. When it was interrupted it is run again.
-func Rename(ctx context.Context, c *jetstream.Client, from, to *jetstream.Holding, o Operator) error {
+func Rename(ctx context.Context, c *jetstream.Client, oldName, newName event.Provider, o Operator) error {
+	from, err := now(ctx, c, oldName)
+	if err != nil {
+		return err
+	}
+	to, err := now(ctx, c, newName)
+	if err != nil {
+		return err
+	}
 	if err := Renameable(from, to); err != nil {
 		return err
 	}
-	why := renamedTo(to.Provider)
+	for _, h := range []*jetstream.Holding{from, to} {
+		if err := idle(ctx, c, h); err != nil {
+			return err
+		}
+	}
+	why := renamedTo(newName)
 	if kind := from.Choice.Kind; kind != "" {
-		_, err := replaceChoice(ctx, c, to.Provider, o, verbRename, func(choice *event.Choice) error {
-			*choice = event.Choice{Kind: kind, Why: "renamed from " + string(from.Provider), Paused: from.Choice.Paused}
+		_, err := replaceChoice(ctx, c, newName, o, verbRename, func(choice *event.Choice) error {
+			*choice = event.Choice{Kind: kind, Why: "renamed from " + string(oldName), Paused: from.Choice.Paused}
 			return nil
 		})
 		if err != nil {
 			return err
 		}
 	}
-	// Whoever would still collect under the old name is fenced from here on: what is copied is all there will be.
+	// Whoever would still collect under the old name is fenced from here on: what is copied is all there will be. And whoever has
+	// it in his configuration by mistake collects nothing, or every event would come under both names.
 	fence := from.Choice
 	if fence.Why != why {
-		var err error
-		fence, err = replaceChoice(ctx, c, from.Provider, o, verbRename, func(choice *event.Choice) error {
-			*choice = event.Choice{Why: why}
+		fence, err = replaceChoice(ctx, c, oldName, o, verbRename, func(choice *event.Choice) error {
+			*choice = event.Choice{Why: why, Paused: &event.Pause{By: o.By, Why: why, At: time.Now().UTC()}}
 			return nil
 		})
 		if err != nil {
 			return err
 		}
 	}
-	from, err := now(ctx, c, from.Provider)
-	if err != nil {
+	if from, err = now(ctx, c, oldName); err != nil {
 		return err
 	}
 	for _, s := range sources(from) {
@@ -50,20 +64,20 @@ func Rename(ctx context.Context, c *jetstream.Client, from, to *jetstream.Holdin
 		if emptied(was) {
 			continue
 		}
-		err := replaceCursor(ctx, c, to.Provider, s, o, verbRename, func(cursor *event.RawCursor, exists bool) error {
-			if exists && took(*cursor, from.Provider) {
+		err := replaceCursor(ctx, c, newName, s, o, verbRename, func(cursor *event.RawCursor, exists bool) error {
+			if exists && took(*cursor, oldName) {
 				return publisher.ErrUnchanged // before it was interrupted
 			}
 			*cursor = event.RawCursor{
 				Progress: was.Progress, Position: cursor.Position, Received: cursor.Received, Paused: was.Paused,
-				Former: append(slices.Clone(was.Former), event.Former{Provider: from.Provider, Until: fence.Sequence}),
+				Former: append(slices.Clone(was.Former), event.Former{Provider: oldName, Until: fence.Sequence}),
 			}
 			return nil
 		})
 		if err = unless(err, publisher.ErrUnchanged); err != nil {
 			return err
 		}
-		err = replaceCursor(ctx, c, from.Provider, s, o, verbRename, func(cursor *event.RawCursor, _ bool) error {
+		err = replaceCursor(ctx, c, oldName, s, o, verbRename, func(cursor *event.RawCursor, _ bool) error {
 			*cursor = empty(*cursor)
 			return nil
 		})
@@ -71,7 +85,7 @@ func Rename(ctx context.Context, c *jetstream.Client, from, to *jetstream.Holdin
 			return err
 		}
 	}
-	if err := c.DropConsumer(ctx, from.Provider); err != nil {
+	if err := c.DropConsumer(ctx, oldName); err != nil {
 		return err
 	}
 	return c.DropOwners(ctx, from.Owners)
@@ -87,7 +101,7 @@ func took(c event.RawCursor, from event.Provider) bool {
 // Renameable is nil, or a *Problem that says why a provider can't be renamed now.
 func Renameable(from, to *jetstream.Holding) error {
 	for _, h := range []*jetstream.Holding{from, to} {
-		if err := idle(h); err != nil {
+		if err := working(h); err != nil {
 			return err
 		}
 	}
@@ -110,9 +124,10 @@ func Renameable(from, to *jetstream.Holding) error {
 	}
 	for _, q := range queues {
 		return &Problem{
-			fmt.Sprintf("%s consumes the queue %s, which has the name in it: what waits there can't be given to another name", from.Provider, q.Queue),
-			fmt.Sprintf("configure %s beside %s, so that both get every notification; once %s is live take %s out, and remove what it left "+
-				"(provider rm --clean). Nothing is missed, and what comes while both are there is collected under both names",
+			fmt.Sprintf("%s consumes the queue %s, which has the name in it: what waits there can't be given to another name",
+				from.Provider, q.Queue),
+			fmt.Sprintf("configure %s beside %s, so that both get every notification; once %s is live take %s out, and remove what it "+
+				"left (provider rm --clean). Nothing is missed, and what comes while both are there is collected under both names",
 				to.Provider, from.Provider, to.Provider, from.Provider),
 		}
 	}
@@ -123,7 +138,7 @@ func Renameable(from, to *jetstream.Holding) error {
 		}
 	}
 	for s, cursor := range to.Sources {
-		if !emptied(cursor) && !(again && took(cursor, from.Provider)) {
+		if !emptied(cursor) && (!again || !took(cursor, from.Provider)) {
 			return &Problem{
 				fmt.Sprintf("%s has a position of its own in %s", to.Provider, s),
 				"take a name that was not used, or remove that one first: stackstream provider rm --clean",
