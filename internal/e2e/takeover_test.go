@@ -93,6 +93,13 @@ func takeover(t *testing.T, s server, source event.Source, emit func(ctx context
 // leaseOf tells whether a lease is the process's.
 func leaseOf(t *testing.T, nc *nats.Conn, lease string, p *process) bool {
 	t.Helper()
+	entry := leaseEntry(t, nc, lease)
+	return entry != nil && strings.Contains(string(entry.Value()), fmt.Sprintf("/%d\"", p.cmd.Process.Pid))
+}
+
+// leaseEntry is what OWNERS has of a lease, nil if that is nothing.
+func leaseEntry(t *testing.T, nc *nats.Conn, lease string) natsjs.KeyValueEntry {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 	defer cancel()
 	js, err := natsjs.New(nc)
@@ -101,8 +108,11 @@ func leaseOf(t *testing.T, nc *nats.Conn, lease string, p *process) bool {
 	}
 	owners, err := js.KeyValue(ctx, "OWNERS")
 	if err != nil {
-		return false
+		return nil
 	}
 	entry, err := owners.Get(ctx, lease)
-	return err == nil && strings.Contains(string(entry.Value()), fmt.Sprintf("/%d\"", p.cmd.Process.Pid))
+	if err != nil {
+		return nil
+	}
+	return entry
 }

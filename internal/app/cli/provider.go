@@ -121,7 +121,8 @@ func (p Program) agreed(yes bool, question string) error {
 // sayPatience says why nothing seems to happen: where somebody waits for a lease, it is looked for a while.
 func (p Program) sayPatience(h *jetstream.Holding) {
 	if d := h.Unsure(); d > 0 {
-		fmt.Fprintf(p.Stderr, "Looking for up to %s whether anybody works for %s after all, since some process waits for a lease.\n", d, h.Provider)
+		fmt.Fprintf(p.Stderr, "Looking for up to %s whether anybody works for %s after all, since some process waits for a lease.\n",
+			d, h.Provider)
 	}
 }
 
@@ -253,7 +254,8 @@ func providerRows(list []heldProvider) [][]string {
 			working = show.Clean(strings.Join(h.Working, "; "))
 		}
 		row := []string{
-			string(h.Provider), configured, chosen, number(h.Raw), number(h.Canonical), number(h.Dead), "-", "-", number(h.Pending), working,
+			string(h.Provider), configured, chosen, number(h.Raw), number(h.Canonical), number(h.Dead), "-", "-",
+			number(h.Pending), working,
 		}
 		for i, s := range h.Sources {
 			if i > 0 {

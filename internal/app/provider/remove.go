@@ -65,7 +65,8 @@ func forgettable(ctx context.Context, c *jetstream.Client, h *jetstream.Holding)
 			for _, f := range event.StillFormer(cursor.Former, cursor.DedupeFrom) {
 				if f.Provider == h.Provider {
 					return &Problem{
-						fmt.Sprintf("%s had the name %s, and its source %s may still show events again that are stored under it", name, f.Provider, s),
+						fmt.Sprintf("%s had the name %s, and its source %s may still show events again that are stored under it",
+							name, f.Provider, s),
 						"wait until it has collected more of its own, or until those events have expired",
 					}
 				}
