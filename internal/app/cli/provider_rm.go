@@ -50,7 +50,9 @@ What always stays are the numbers of the last events, a few hundred bytes: numbe
 subscribers take a number that they know for a repeat.
 
 It refuses while anybody works for the provider. Take it out of the configuration first: running programs
-normalize what was collected and let go of it within half a minute. Interrupted, it may be run again.`,
+normalize what was collected and let go of it within half a minute. (With the streams inside "up" nothing
+tells who works but what was written: there it takes a minute and a quarter.) Interrupted, it may be run
+again.`,
 		Example: `  stackstream provider rm my-cloud -c stackstream.yaml                     # only look
   stackstream provider rm my-cloud -c stackstream.yaml --clean
   stackstream provider rm my-cloud -c stackstream.yaml --clean --broker-from stackstream.yaml~
