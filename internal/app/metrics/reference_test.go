@@ -43,6 +43,7 @@ func everything(m *Metrics, p event.Provider, chosen ...string) {
 	m.Expect(p)
 	now := time.Now()
 	m.Status(event.Status{Role: admin.RoleNATS, State: event.StateLive})
+	m.ConfigInUse(now, false)
 	m.NATS().Connected(nil)
 	m.Store().Free(1, 2)
 	m.Stream(jetstream.StreamState{Name: event.StreamRaw, Messages: 1, Bytes: 1, MaxBytes: 2, MaxAge: time.Hour, Oldest: now, Replicas: 1, Current: 1})
