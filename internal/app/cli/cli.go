@@ -125,10 +125,8 @@ func (p Program) colour(w io.Writer) bool {
 
 func isTerminal(w io.Writer) bool {
 	f, ok := w.(interface{ Fd() uintptr })
-	return ok && isTerminalAt(f.Fd())
+	return ok && term.IsTerminal(int(f.Fd()))
 }
-
-func isTerminalAt(fd uintptr) bool { return term.IsTerminal(int(fd)) }
 
 // logger writes to standard error: lines for people on a terminal, JSON otherwise, unless the format says which.
 func (p Program) logger(level, format string) (zerolog.Logger, error) {

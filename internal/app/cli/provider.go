@@ -1,9 +1,7 @@
 package cli
 
 import (
-	"bufio"
 	"context"
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -14,7 +12,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"stackstream/event"
-	"stackstream/internal/app"
 	"stackstream/internal/app/config"
 	"stackstream/internal/app/provider"
 	"stackstream/internal/app/show"
@@ -101,21 +98,12 @@ func providerArgument(name string) (event.Provider, error) {
 	return found, nil
 }
 
-// agreed asks on a terminal whether to go on, unless it was said that the answer is yes.
-func (p Program) agreed(yes bool, question string) error {
-	if yes {
-		return nil
-	}
-	in, ok := p.Stdin.(interface{ Fd() uintptr })
-	if !ok || !isTerminalAt(in.Fd()) {
+// agreed is agree for what has no --dry-run: without --clean rm only looks.
+func (p Program) agreed(ctx context.Context, yes bool, question string) error {
+	if !yes && !readsTerminal(p.Stdin) {
 		return usagef("it asks before it does that, and there is no terminal to ask at: give --yes")
 	}
-	fmt.Fprintf(p.Stderr, "%s [y/N] ", question)
-	answer, _ := bufio.NewReader(p.Stdin).ReadString('\n')
-	if a := strings.ToLower(strings.TrimSpace(answer)); a != "y" && a != "yes" {
-		return errors.New("nothing was changed")
-	}
-	return nil
+	return p.agree(ctx, question, yes)
 }
 
 // sayPatience says why nothing seems to happen: where somebody waits for a lease, it is looked for a while.
@@ -126,14 +114,9 @@ func (p Program) sayPatience(h *jetstream.Holding) {
 	}
 }
 
-// operator is who gives a command, for the record of it.
-func (p Program) operator(why string) provider.Operator {
-	name, _ := p.Env("USER")
-	if name == "" {
-		name = "unknown"
-	}
-	host, _, _ := strings.Cut(app.ClientName(), "/")
-	return provider.Operator{By: name + "@" + host, Why: why}
+// because is who gives a command and why, for the record of it.
+func (p Program) because(why string) provider.Operator {
+	return provider.Operator{By: p.operator(), Why: why}
 }
 
 // heldProvider is a provider as `provider ls --json` shows it.

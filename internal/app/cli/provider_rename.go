@@ -101,11 +101,11 @@ func (p Program) renameProvider(ctx context.Context, s *providerScene, from, to 
 			return err
 		}
 	}
-	if err := p.agreed(yes, fmt.Sprintf("Rename %s to %s?", from, to)); err != nil {
+	if err := p.agreed(ctx, yes, fmt.Sprintf("Rename %s to %s?", from, to)); err != nil {
 		return err
 	}
 	p.sayPatience(old)
-	if err := provider.Rename(ctx, s.client, from, to, p.operator(why)); err != nil {
+	if err := provider.Rename(ctx, s.client, from, to, p.because(why)); err != nil {
 		return rerun(err)
 	}
 	return p.say(fmt.Sprintf("Done: put %s into the configuration now.", to))

@@ -121,7 +121,7 @@ func (p Program) removeProvider(ctx context.Context, s *providerScene, name even
 		return errors.Join(err, p.sayMore(!f.clean && err == nil, "Nothing was changed; --clean removes what can be removed."))
 	}
 	what := p.plan(h, f, broker != nil, queues)
-	if err := p.agreed(f.yes, what); err != nil {
+	if err := p.agreed(ctx, f.yes, what); err != nil {
 		return err
 	}
 	if broker != nil {
@@ -140,7 +140,7 @@ func (p Program) removeProvider(ctx context.Context, s *providerScene, name even
 		}
 	}
 	p.sayPatience(h)
-	if err := provider.Remove(ctx, s.client, name, provider.Removal{Operator: p.operator(f.why), Purge: f.purge}); err != nil {
+	if err := provider.Remove(ctx, s.client, name, provider.Removal{Operator: p.because(f.why), Purge: f.purge}); err != nil {
 		return rerun(err)
 	}
 	if !f.purge && !provider.Empties(h) {
