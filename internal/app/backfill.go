@@ -59,7 +59,7 @@ func NewBackfill(ctx context.Context, cfg *config.Config, c *jetstream.Client, r
 ) {
 	settings, ok := cfg.Providers[req.Provider]
 	if !ok {
-		return nil, mistaken("--provider", "%s is not configured: %s", req.Provider, names(cfg.Providers.Names()))
+		return nil, mistaken("--provider", "%s is not configured: %s", req.Provider, listed(cfg.Providers.Names()))
 	}
 	memory, choices := c.Memory(), c.Choices()
 	cursors, err := memory.Cursors(ctx, req.Provider)
@@ -232,7 +232,7 @@ func mistaken(field, format string, args ...any) error {
 	return check.Findings{{Severity: check.Mistake, Subject: field, Message: fmt.Sprintf(format, args...)}}
 }
 
-func names(providers []event.Provider) string {
+func listed(providers []event.Provider) string {
 	var all []string
 	for _, p := range providers {
 		all = append(all, string(p))

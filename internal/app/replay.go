@@ -31,7 +31,7 @@ type Replays struct {
 
 // NewReplays takes who to name as the one at work.
 func NewReplays(c *jetstream.Client, cfg *config.Config, by string) (*Replays, error) {
-	all, err := converters(cfg)
+	all, err := Converters(cfg)
 	if err != nil {
 		return nil, err
 	}
