@@ -134,7 +134,7 @@ func (p Program) removeProvider(ctx context.Context, s *providerScene, name even
 			if err != nil {
 				return err
 			}
-			if err := p.say(fmt.Sprintf("Removed queue %s; %s in it.", q.Queue, were(lost, "notification"))); err != nil {
+			if err := p.say(fmt.Sprintf("Removed queue %s; %s in it.", q.Queue, wereOf(lost, "notification"))); err != nil {
 				return err
 			}
 		}
@@ -265,8 +265,8 @@ func (p Program) plan(h *jetstream.Holding, f removalFlags, broker bool, queues 
 	return text + "?"
 }
 
-// were is "1 notification was" or "3 notifications were".
-func were(n int, what string) string {
+// wereOf is "1 notification was" or "3 notifications were".
+func wereOf(n int, what string) string {
 	if n == 1 {
 		return "1 " + what + " was"
 	}
