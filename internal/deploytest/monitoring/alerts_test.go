@@ -1,6 +1,7 @@
 package monitoring
 
 import (
+	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -38,15 +39,23 @@ func alerts(t *testing.T) []rule {
 	return all
 }
 
-// runbooks are the headings of docs/operating.md that alerts lead to.
-var runbooks = []string{
-	"events-stopped", "the-normalizer-stopped", "dead-letters", "a-cloud-was-down", "a-stream-is-full", "a-disk-is-full",
-	"a-nats-server-is-missing", "retention", "subscribers-fall-behind",
+// runbooks are the headings of docs/operating.md, as links name them.
+func runbooks(t *testing.T) []string {
+	t.Helper()
+	page, err := os.ReadFile(filepath.Join(deploy, "..", "docs", "operating.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var found []string
+	for _, m := range regexp.MustCompile(`(?m)^## (.+)$`).FindAllStringSubmatch(string(page), -1) {
+		found = append(found, strings.ReplaceAll(strings.ToLower(m[1]), " ", "-"))
+	}
+	return found
 }
 
 func TestAlerts(t *testing.T) {
 	known, seen := exposed(), map[string]bool{}
-	lead := map[string]bool{}
+	headings := runbooks(t)
 	for _, r := range alerts(t) {
 		if !strings.HasPrefix(r.Alert, "Stackstream") || seen[r.Alert] {
 			t.Errorf("alert %q has no name that is ours, or one that is taken", r.Alert)
@@ -71,14 +80,8 @@ func TestAlerts(t *testing.T) {
 			t.Errorf("%s does not say what is wrong, or what to do", r.Alert)
 		}
 		heading, ok := strings.CutPrefix(r.Annotations["runbook"], "docs/operating.md#")
-		if !ok || !slices.Contains(runbooks, heading) {
+		if !ok || !slices.Contains(headings, heading) {
 			t.Errorf("%s leads to %q", r.Alert, r.Annotations["runbook"])
-		}
-		lead[heading] = true
-	}
-	for _, heading := range runbooks {
-		if !lead[heading] {
-			t.Errorf("no alert leads to %s", heading)
 		}
 	}
 }
