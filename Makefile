@@ -37,7 +37,7 @@ vuln: $(VULN) ## known vulnerabilities in what we call
 
 # What takes longest comes first, so that the rest runs beside it.
 unit: compiler rabbitmq promtool ## all tests with the race detector
-	$(GO) test -race -timeout 20m ./internal/e2e ./...
+	$(GO) test -race -timeout 45m ./internal/e2e ./...
 
 # The race detector needs a C compiler.
 compiler:
