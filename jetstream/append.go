@@ -53,6 +53,7 @@ type Log struct {
 	c      *Client
 	stream string
 	open   chan struct{}
+	turn   chan struct{} // held by the batch that goes through a cluster
 
 	mu sync.Mutex
 	// unanswered is how many batches were taken in a row and not answered.
@@ -67,7 +68,7 @@ func (c *Client) Raw() *Log { return c.newLog(event.StreamRaw) }
 func (c *Client) Normalized() *Log { return c.newLog(event.StreamNormalized) }
 
 func (c *Client) newLog(stream string) *Log {
-	return &Log{c: c, stream: stream, open: make(chan struct{}, maxOpenBatches)}
+	return &Log{c: c, stream: stream, open: make(chan struct{}, maxOpenBatches), turn: make(chan struct{}, 1)}
 }
 
 // Append stores the batch: all of it, durable when it returns, or nothing. It returns the stream sequence of the cursor;
@@ -78,7 +79,8 @@ func (c *Client) newLog(stream string) *Log {
 // and nothing will be. Unknown is not: the batch may be stored now, or become so later when a server comes back, until
 // another batch with the same cursor was stored. Append never sends again what may have been stored.
 //
-// It waits at most for ctx and for ten seconds per answer of the server; a right that the server refuses is told at once.
+// It waits at most for ctx, for ten seconds per answer of the server, and in a cluster for its turn, half a minute; a right that
+// the server refuses is told at once.
 func (l *Log) Append(ctx context.Context, b event.Batch) (event.StreamSeq, error) {
 	op := "append to " + l.stream
 	if err := checkBatch(b); err != nil {
@@ -89,6 +91,16 @@ func (l *Log) Append(ctx context.Context, b event.Batch) (event.StreamSeq, error
 		return 0, err
 	}
 	messages := buildMessages(l.stream, b)
+	open := l.open
+	if len(messages) > 1 && clustered(handle) {
+		// The batches of this process take turns among themselves, in the order in which they come, so that only those of
+		// other processes are met at the server.
+		open = l.turn
+		messages, err = takeTurn(messages, func() (event.Message, error) { return l.replaced(ctx, b) })
+		if err != nil {
+			return 0, err
+		}
+	}
 	if err := checkSizes(messages, l.c.nc.MaxPayload(), handle.CachedInfo().Config.MaxMsgSize); err != nil {
 		var known *event.Error
 		if errors.As(err, &known) {
@@ -97,31 +109,32 @@ func (l *Log) Append(ctx context.Context, b event.Batch) (event.StreamSeq, error
 		return 0, err
 	}
 	select {
-	case l.open <- struct{}{}:
-		defer func() { <-l.open }()
+	case open <- struct{}{}:
+		defer func() { <-open }()
 	case <-ctx.Done():
 		return 0, unavailable(op, context.Cause(ctx))
 	}
 	ctx, release := l.c.failFast(ctx, messages)
 	defer release()
 
-	// Another batch that expects something of the same subject (the fence is shared by a provider's sources) may be on
-	// its way through the cluster. The server then refuses without having looked, and says so with an error of its own;
+	// Another batch that expects something of the same subject (the fence is shared by a provider's sources, the turn by all) may
+	// be on its way through the cluster. The server then refuses without having looked, and says so with an error of its own;
 	// asking again once that batch is through is what it means.
 	pause := backoff.NewExponentialBackOff(backoff.WithInitialInterval(2*time.Millisecond),
-		backoff.WithMaxInterval(200*time.Millisecond), backoff.WithMaxElapsedTime(0))
-	for try := 0; ; try++ {
+		backoff.WithMaxInterval(refusedPause), backoff.WithMaxElapsedTime(turnPatience))
+	for refused := false; ; refused = true {
 		var ack pubAck
-		if ack, err = l.send(ctx, messages); err == nil {
+		if ack, err = l.send(ctx, messages, refused); err == nil {
 			l.count(false)
-			l.c.known.wrote(b.Cursor.Subject, event.StreamSeq(ack.Sequence))
+			l.c.known.wrote(event.Stored{Message: b.Cursor, Sequence: event.StreamSeq(ack.Sequence)})
 			return event.StreamSeq(ack.Sequence), nil
 		}
-		if !errors.Is(err, errInProcess) || try == 12 {
+		wait := pause.NextBackOff()
+		if !errors.Is(err, errInProcess) || wait == backoff.Stop {
 			break
 		}
 		select {
-		case <-time.After(pause.NextBackOff()):
+		case <-time.After(wait):
 		case <-ctx.Done():
 			return 0, unavailable(op, context.Cause(ctx))
 		}
@@ -138,8 +151,8 @@ func (l *Log) Append(ctx context.Context, b event.Batch) (event.StreamSeq, error
 }
 
 // send publishes one attempt. A batch of more than one message gets its batch headers here, with an id of its own for
-// each attempt. Errors have a kind and no Op.
-func (l *Log) send(ctx context.Context, messages []*nats.Msg) (pubAck, error) {
+// each attempt, and commits when nothing is on its way, if it was refused for that before. Errors have a kind and no Op.
+func (l *Log) send(ctx context.Context, messages []*nats.Msg, refused bool) (pubAck, error) {
 	last := len(messages) - 1
 	if last == 0 {
 		// One message is atomic by itself.
@@ -163,6 +176,12 @@ func (l *Log) send(ctx context.Context, messages []*nats.Msg) (pubAck, error) {
 	for _, m := range messages[1:last] {
 		if err := l.c.nc.PublishMsg(m); err != nil {
 			return pubAck{}, sendError(err, phaseOpen)
+		}
+	}
+	if refused {
+		l.awaitTurn(ctx, messages[last])
+		if ctx.Err() != nil {
+			return pubAck{}, sendError(context.Cause(ctx), phaseOpen)
 		}
 	}
 	ack, err := l.c.request(ctx, messages[last])

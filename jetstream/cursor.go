@@ -34,7 +34,7 @@ func (l *Log) ReadCursor(ctx context.Context, subject string, atLeast event.Stre
 		m, ok, err = l.readCursor(ctx, subject, atLeast)
 	}
 	if err == nil {
-		l.c.known.read(subject, known, m.Sequence)
+		l.c.known.read(subject, known, m)
 	}
 	return m, ok, err
 }
@@ -87,23 +87,34 @@ func (l *Log) readCursor(ctx context.Context, subject string, atLeast event.Stre
 }
 
 // knownCursors remembers the last message that was read or written on each cursor's subject. The zero value is empty.
-type knownCursors struct{ seqs sync.Map } // of event.StreamSeq, by subject
+type knownCursors struct{ messages sync.Map } // of *event.Stored, by subject
 
 func (k *knownCursors) at(subject string) event.StreamSeq {
-	seq, _ := k.seqs.Load(subject)
-	known, _ := seq.(event.StreamSeq)
-	return known
+	m, _ := k.message(subject)
+	return m.Sequence
 }
 
-// wrote takes the sequence of a message that was stored.
-func (k *knownCursors) wrote(subject string, seq event.StreamSeq) { k.seqs.Store(subject, seq) }
+func (k *knownCursors) message(subject string) (event.Stored, bool) {
+	known, ok := k.messages.Load(subject)
+	if !ok {
+		return event.Stored{}, false
+	}
+	return *known.(*event.Stored), true
+}
 
-// read takes the sequence of a message that was read. known is what was known before; if that has changed meanwhile,
-// only a larger sequence counts.
-func (k *knownCursors) read(subject string, known, seq event.StreamSeq) {
+// wrote takes a message that was stored.
+func (k *knownCursors) wrote(m event.Stored) { k.messages.Store(m.Subject, &m) }
+
+// read takes a message that was read, the zero one if there was none. known is what was known before; if that has changed
+// meanwhile, only a larger sequence counts.
+func (k *knownCursors) read(subject string, known event.StreamSeq, m event.Stored) {
 	for {
-		was, loaded := k.seqs.LoadOrStore(subject, seq)
-		if at := was.(event.StreamSeq); !loaded || at == seq || at != known && at > seq || k.seqs.CompareAndSwap(subject, at, seq) {
+		was, loaded := k.messages.LoadOrStore(subject, &m)
+		if !loaded {
+			return
+		}
+		at := was.(*event.Stored).Sequence
+		if at == m.Sequence || at != known && at > m.Sequence || k.messages.CompareAndSwap(subject, was, &m) {
 			return
 		}
 	}
