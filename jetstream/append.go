@@ -126,6 +126,7 @@ func (l *Log) Append(ctx context.Context, b event.Batch) (event.StreamSeq, error
 		var ack pubAck
 		if ack, err = l.send(ctx, messages, refused); err == nil {
 			l.count(false)
+			l.c.seen.see(l.stream, b.Cursor.Subject, ack.Batch, event.StreamSeq(ack.Sequence), time.Now())
 			l.c.known.wrote(event.Stored{Message: b.Cursor, Sequence: event.StreamSeq(ack.Sequence)})
 			return event.StreamSeq(ack.Sequence), nil
 		}

@@ -24,6 +24,7 @@ type Client struct {
 
 	refusals refusals
 	known    knownCursors
+	seen     sightings
 	first    chan error    // what there is to say about the first server
 	closed   chan struct{} // closed when the connection is
 

@@ -34,12 +34,14 @@ type replicas struct {
 }
 
 // watch looks at the replicas until ctx ends. What can't be asked now is asked the next time.
-func (r *replicas) watch(ctx context.Context, behind func(context.Context) ([]jetstream.Behind, error)) error {
+func (r *replicas) watch(
+	ctx context.Context, behind func(context.Context) ([]jetstream.Behind, error), differing func() []jetstream.Differing,
+) error {
 	tick := time.NewTicker(replicasEvery)
 	defer tick.Stop()
 	for {
 		if found, err := behind(ctx); err == nil {
-			r.look(found, time.Now())
+			r.look(found, differing(), time.Now())
 		}
 		select {
 		case <-tick.C:
@@ -49,7 +51,7 @@ func (r *replicas) watch(ctx context.Context, behind func(context.Context) ([]je
 	}
 }
 
-func (r *replicas) look(found []jetstream.Behind, now time.Time) {
+func (r *replicas) look(found []jetstream.Behind, differing []jetstream.Differing, now time.Time) {
 	streams := map[string][]string{}
 	for _, b := range found {
 		streams[b.Server] = append(streams[b.Server], b.Stream)
@@ -64,18 +66,27 @@ func (r *replicas) look(found []jetstream.Behind, now time.Time) {
 			late = append(late, fmt.Sprintf("NATS server %s does not keep up with %s", server, strings.Join(streams[server], " and ")))
 		}
 	}
-	status := event.Status{Role: admin.RoleReplicas, State: event.StateLive}
+	var reasons []string
+	for _, d := range differing {
+		reasons = append(reasons, fmt.Sprintf("a NATS server's copy of %s differs from the others': one and the same message on %s is at %d "+
+			"and at %d; find the server whose last_seq of the stream stays another than on the others (its /jsz?accounts=1&streams=1), "+
+			"stop it, move its jetstream directory away and start it, so that it copies all streams anew",
+			d.Stream, d.Subject, d.Sequences[0], d.Sequences[1]))
+	}
 	if len(late) > 0 {
-		status.State = event.StateDegraded
-		status.Reason = strings.Join(late, "; ") + ": it is down, or has disabled JetStream because its disk was full; restart it " +
-			"once there is space"
+		reasons = append(reasons, strings.Join(late, "; ")+": it is down, or has disabled JetStream because its disk was full; restart it "+
+			"once there is space")
+	}
+	status := event.Status{Role: admin.RoleReplicas, State: event.StateLive}
+	if len(reasons) > 0 {
+		status.State, status.Reason = event.StateDegraded, strings.Join(reasons, "; ")
 	}
 	r.report(status)
 	if status.Reason == r.said {
 		return
 	}
 	if r.said = status.Reason; status.Reason != "" {
-		r.log.Warn().Str("reason", status.Reason).Msg("the streams have fewer copies than they should")
+		r.log.Warn().Str("reason", status.Reason).Msg("the streams have fewer copies that are whole than they should")
 	} else {
 		r.log.Info().Msg("the streams have all their copies again")
 	}

@@ -59,7 +59,7 @@ func (p *Pipeline) start(
 	}
 	if !p.Config.NATS.UseEmbedded() {
 		r := replicas{since: map[string]time.Time{}, log: p.Log, report: m.Status}
-		run("replicas", func(ctx context.Context) error { return r.watch(ctx, c.Behind) })
+		run("replicas", func(ctx context.Context) error { return r.watch(ctx, c.Behind, c.Differing) })
 	}
 	run("streams", newStreamLooks(p, c, m).watch)
 	run("watermarks", func(ctx context.Context) error { return p.watchWatermarks(ctx, c, m, providers) })
