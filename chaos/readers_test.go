@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"hash"
 	"hash/fnv"
 	"maps"
@@ -57,6 +58,10 @@ func (d *digest) add(m checker.Message) {
 	_, _ = d.hash.Write(m.Body)
 }
 
+func (d digest) equal(other digest) bool {
+	return d.n == other.n && d.hash.Sum64() == other.hash.Sum64()
+}
+
 func (w *world) read(ctx context.Context) *readers {
 	ctx, end := context.WithCancel(ctx)
 	rs := &readers{end: end}
@@ -100,19 +105,42 @@ func (rs *readers) finish(w *world) {
 }
 
 // reread reads a stream again until each of its replicas was read. The servers choose which one is read, so that there is a
-// limit to the tries.
+// limit to the tries. Each has to hold what was read while the stream grew; one that holds something else is named.
 func (w *world) reread(r *reader) {
-	read := map[string]bool{}
+	read := map[string]digest{}
 	for range w.opt.rereads {
-		server, ok := w.readAgain(r)
-		if !ok {
+		server, events, err := w.readAgain(r)
+		if err != nil {
+			w.t.Errorf("read %s once more from %s: %v", r.Stream, server, err)
 			return
 		}
-		if read[server] = true; len(read) == nodes {
-			return
+		if before, known := read[server]; known && !events.equal(before) {
+			w.t.Errorf("%s has changed on %s: %d events were in it, and read once more there are %d, or others", r.Stream, server,
+				before.n, events.n)
+		}
+		if read[server] = events; len(read) == nodes {
+			break
 		}
 	}
-	w.say("%s was read again from %d of its %d replicas", r.Stream, len(read), nodes)
+	var same, other []string
+	for server, events := range read {
+		if events.equal(r.events) {
+			same = append(same, server)
+		} else {
+			other = append(other, fmt.Sprintf("%s with %d", server, events.n))
+		}
+	}
+	slices.Sort(same)
+	slices.Sort(other)
+	switch {
+	case len(other) > 0 && len(same) > 0:
+		w.t.Errorf("replica differs: %s has %d events on %v, and other events on %v", r.Stream, r.events.n, same, other)
+	case len(other) > 0:
+		w.t.Errorf("%s has changed: %d events were in it, and read once more there are others on %v", r.Stream, r.events.n, other)
+	}
+	if len(read) < nodes {
+		w.say("%s was read again from %d of its %d replicas", r.Stream, len(read), nodes)
+	}
 }
 
 // checkObjects shows the checker the bodies that were too large for a message.
@@ -132,17 +160,9 @@ func (w *world) checkObjects() {
 	}
 }
 
-func (w *world) readAgain(r *reader) (server string, ok bool) {
+func (w *world) readAgain(r *reader) (server string, events digest, err error) {
 	again := &checker.Reader{JS: w.js, Stream: r.Stream, Stall: 2 * time.Minute}
-	events := newDigest()
-	if err := again.ToEnd(w.t.Context(), events.add); err != nil {
-		w.t.Errorf("read %s once more from %s: %v", r.Stream, again.Server(), err)
-		return "", false
-	}
-	if events.n != r.events.n || events.hash.Sum64() != r.events.hash.Sum64() {
-		w.t.Errorf("%s has changed: %d events were in it, and read once more from %s there are %d, or others", r.Stream, r.events.n,
-			again.Server(), events.n)
-		return "", false
-	}
-	return again.Server(), true
+	events = newDigest()
+	err = again.ToEnd(w.t.Context(), events.add)
+	return again.Server(), events, err
 }
