@@ -91,11 +91,8 @@ func (l *Log) Append(ctx context.Context, b event.Batch) (event.StreamSeq, error
 		return 0, err
 	}
 	messages := buildMessages(l.stream, b)
-	open := l.open
-	if len(messages) > 1 && clustered(handle) {
-		// The batches of this process take turns among themselves, in the order in which they come, so that only those of
-		// other processes are met at the server.
-		open = l.turn
+	turns := len(messages) > 1 && clustered(handle)
+	if turns {
 		messages, err = takeTurn(messages, func() (event.Message, error) { return l.replaced(ctx, b) })
 		if err != nil {
 			return 0, err
@@ -109,8 +106,8 @@ func (l *Log) Append(ctx context.Context, b event.Batch) (event.StreamSeq, error
 		return 0, err
 	}
 	select {
-	case open <- struct{}{}:
-		defer func() { <-open }()
+	case l.open <- struct{}{}:
+		defer func() { <-l.open }()
 	case <-ctx.Done():
 		return 0, unavailable(op, context.Cause(ctx))
 	}
@@ -124,7 +121,7 @@ func (l *Log) Append(ctx context.Context, b event.Batch) (event.StreamSeq, error
 		backoff.WithMaxInterval(refusedPause), backoff.WithMaxElapsedTime(turnPatience))
 	for refused := false; ; refused = true {
 		var ack pubAck
-		if ack, err = l.send(ctx, messages, refused); err == nil {
+		if ack, err = l.send(ctx, messages, turns, refused); err == nil {
 			l.count(false)
 			l.c.seen.see(l.stream, b.Cursor.Subject, ack.Batch, event.StreamSeq(ack.Sequence), time.Now())
 			l.c.known.wrote(event.Stored{Message: b.Cursor, Sequence: event.StreamSeq(ack.Sequence)})
@@ -152,8 +149,9 @@ func (l *Log) Append(ctx context.Context, b event.Batch) (event.StreamSeq, error
 }
 
 // send publishes one attempt. A batch of more than one message gets its batch headers here, with an id of its own for
-// each attempt, and commits when nothing is on its way, if it was refused for that before. Errors have a kind and no Op.
-func (l *Log) send(ctx context.Context, messages []*nats.Msg, refused bool) (pubAck, error) {
+// each attempt. turns: it commits when it is its turn; refused: it was refused before because it was not. Errors have a kind and
+// no Op.
+func (l *Log) send(ctx context.Context, messages []*nats.Msg, turns, refused bool) (pubAck, error) {
 	last := len(messages) - 1
 	if last == 0 {
 		// One message is atomic by itself.
@@ -179,11 +177,12 @@ func (l *Log) send(ctx context.Context, messages []*nats.Msg, refused bool) (pub
 			return pubAck{}, sendError(err, phaseOpen)
 		}
 	}
-	if refused {
-		l.awaitTurn(ctx, messages[last])
-		if ctx.Err() != nil {
-			return pubAck{}, sendError(context.Cause(ctx), phaseOpen)
+	if turns {
+		end, err := l.awaitTurn(ctx, messages[last], refused)
+		if err != nil {
+			return pubAck{}, sendError(err, phaseOpen)
 		}
+		defer end()
 	}
 	ack, err := l.c.request(ctx, messages[last])
 	if err != nil {

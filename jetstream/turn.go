@@ -104,24 +104,46 @@ func (l *Log) replaced(ctx context.Context, b event.Batch) (event.Message, error
 	return again, nil
 }
 
-// awaitTurn asks until no batch is on its way any more, so that all of the next one but the message that commits is at the
-// server by then and is seldom sent in vain. What it asks with is a message that the server refuses in any case, since it
-// expects something where there is nothing. It returns also when it has waited for long or can't ask: the commit tells then.
-func (l *Log) awaitTurn(ctx context.Context, cursor *nats.Msg) {
+// awaitTurn returns when the batch, of which all but the message that commits is at the server, may be committed; end ends its
+// turn. The batches of one process take turns among themselves, in the order in which they come here, so that only those of other
+// processes are met at the server. Where one of those was in the way before, the server is asked until none is: with a message
+// that it refuses in any case, since it expects something where there is nothing. If that takes long, or the server can't be
+// asked, the commit tells.
+func (l *Log) awaitTurn(ctx context.Context, cursor *nats.Msg, refused bool) (end func(), err error) {
+	long := time.NewTimer(turnOpen)
+	defer long.Stop()
+	select {
+	case l.turn <- struct{}{}:
+	case <-long.C:
+		return nil, errInProcess // the server would give it up: it is sent again
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+	end = func() { <-l.turn }
+	if !refused {
+		return end, nil
+	}
 	question := &nats.Msg{Subject: cursor.Subject, Header: nats.Header{
 		headerExpectStream: {l.stream}, headerExpectSubject: {turnSubject}, headerExpectLast: {formatSeq(1)},
 	}}
 	pause := backoff.NewExponentialBackOff(backoff.WithInitialInterval(time.Millisecond), backoff.WithMaxInterval(turnPause),
-		backoff.WithMaxElapsedTime(turnOpen))
-	for wait := time.Duration(0); wait != backoff.Stop; wait = pause.NextBackOff() {
-		select {
-		case <-time.After(wait):
-		case <-ctx.Done():
-			return
-		}
+		backoff.WithMaxElapsedTime(0))
+	for {
 		var api *natsjs.APIError
 		if _, err := l.c.request(ctx, question); !errors.As(err, &api) || api.ErrorCode != codeWrongLastConstant {
-			return
+			break
 		}
+		select {
+		case <-time.After(pause.NextBackOff()):
+			continue
+		case <-long.C:
+		case <-ctx.Done():
+		}
+		break
 	}
+	if ctx.Err() != nil {
+		end()
+		return nil, context.Cause(ctx)
+	}
+	return end, nil
 }
