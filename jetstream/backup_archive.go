@@ -235,7 +235,7 @@ func (s *scan) message(m *message) error {
 		row := cursorOf(m.subject)
 		switch {
 		case isCursor(m.subject):
-			if s.behind[m.subject] != m.seq {
+			if m.seq > s.behind[m.subject] { // one before it may be there still, see takeTurn
 				s.held.Through = min(s.held.Through, m.seq-1)
 			}
 			return nil // as it was read before, or newer

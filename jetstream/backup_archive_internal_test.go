@@ -113,6 +113,15 @@ func TestCursorsCutASnapshot(t *testing.T) {
 	}
 }
 
+// A lone event of a cluster has the cursor before it once more in front of it.
+func TestTheCursorBeforeDoesNotCutASnapshot(t *testing.T) {
+	scan := newScan(event.StreamRaw, []record{cursorAt(4, cursorA, 1)})
+	err := scan.read(bytes.NewReader(snapshotOf(t, 4, storedAt{2, cursorA, 0}, storedAt{3, rowA, 1}, storedAt{4, cursorA, 0})))
+	if err != nil || scan.held.Through != 4 || scan.held.Messages != 2 {
+		t.Errorf("%d messages count, through %d (%v)", scan.held.Messages, scan.held.Through, err)
+	}
+}
+
 func TestASnapshotTellsWhatIsMissing(t *testing.T) {
 	scan := newScan(event.StreamRaw, []record{cursorAt(3, cursorA, 5)})
 	if err := scan.read(bytes.NewReader(snapshotOf(t, 3, storedAt{1, rowA, 1}, storedAt{2, rowA, 3}))); err != nil {

@@ -54,7 +54,7 @@ func TestCursorsDoNotGoBack(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				c := &Client{}
 				log := &Log{c: c, stream: event.StreamRaw, handle: &test.stream}
-				c.known.wrote(cursorAt(subject, test.known))
+				c.known.wrote(cursorOn(subject, test.known))
 				start := time.Now()
 				m, _, err := log.ReadCursor(t.Context(), subject, 0)
 				if err != nil || m.Sequence != test.want {
@@ -73,14 +73,14 @@ func TestCursorsDoNotGoBack(t *testing.T) {
 
 func TestALateReadDoesNotHideAWrite(t *testing.T) {
 	var k knownCursors
-	k.wrote(cursorAt("s", 10))
-	k.wrote(cursorAt("s", 20))
-	k.read("s", 10, cursorAt("s", 10))
+	k.wrote(cursorOn("s", 10))
+	k.wrote(cursorOn("s", 20))
+	k.read("s", 10, cursorOn("s", 10))
 	if at := k.at("s"); at != 20 {
 		t.Errorf("%d is known, want 20", at)
 	}
 }
 
-func cursorAt(subject string, at event.StreamSeq) event.Stored {
+func cursorOn(subject string, at event.StreamSeq) event.Stored {
 	return event.Stored{Message: event.Message{Subject: subject}, Sequence: at}
 }
