@@ -21,7 +21,7 @@ func Converters(cfg *config.Config) (map[string]normalizer.Converter, error) {
 	if err != nil {
 		return nil, fmt.Errorf("prepare the rules of the normalizer: %w", err)
 	}
-	all := map[string]normalizer.Converter{}
+	all := common(shared) // also of providers that the configuration has no more
 	for name, p := range cfg.Providers {
 		own, err := converters(name, p, shared)
 		if err != nil {
@@ -32,13 +32,18 @@ func Converters(cfg *config.Config) (map[string]normalizer.Converter, error) {
 	return all, nil
 }
 
-// converters is the one place where converters are listed: by the format that a source gives its raw events. That
-// of HTTP event services has a mapping of each provider's own. All share the rules for what is the same in every event.
-func converters(name event.Provider, p *config.Provider, shared *rules.Rules) (map[string]normalizer.Converter, error) {
-	all := map[string]normalizer.Converter{
+// common are the converters of formats that every provider may have.
+func common(shared *rules.Rules) map[string]normalizer.Converter {
+	return map[string]normalizer.Converter{
 		ceilometer.Format: ceilometer.New(shared),
 		oslo.Format:       oslo.New(shared),
 	}
+}
+
+// converters is the one place where converters are listed: by the format that a source gives its raw events. That
+// of HTTP event services has a mapping of each provider's own. All share the rules for what is the same in every event.
+func converters(name event.Provider, p *config.Provider, shared *rules.Rules) (map[string]normalizer.Converter, error) {
+	all := common(shared)
 	if settings, ok := p.Sources[httppoll.Kind].(*httppoll.Config); ok {
 		m, mistakes := mapping.Compile(settings.Event)
 		if len(mistakes) > 0 {

@@ -28,8 +28,8 @@ func TestDeployment(t *testing.T) {
 	t.Run("streams have three replicas", func(t *testing.T) { replicas(t, c) })
 	t.Run("the pipeline works with its rights", func(t *testing.T) { pipeline(t, c) })
 	t.Run("writers with their rights", func(t *testing.T) { writers(t, c) })
-	t.Run("an operator with the rights of one", func(t *testing.T) { operator(t, c) })
 	t.Run("backups", func(t *testing.T) { backups(t, c) })
+	t.Run("an operator with the rights of one", func(t *testing.T) { operator(t, c) })
 	t.Run("an operator with the administrator's", func(t *testing.T) { operates(t, c) })
 	t.Run("replays with their rights", func(t *testing.T) { replays(t, c) })
 	// All that was done so far is what the programs do.
