@@ -69,7 +69,7 @@ func (r *replicas) look(found []jetstream.Behind, differing []jetstream.Differin
 	var reasons []string
 	for _, d := range differing {
 		reasons = append(reasons, fmt.Sprintf("a NATS server's copy of %s differs from the others': one and the same message on %s is "+
-			"at %d and at %d; find the server whose last_seq of the stream stays another than on the others (its /jsz?accounts=1&streams=1), "+
+			"at %d and at %d; find the server whose last_seq of the stream stays another than on the others (/jsz?accounts=1&streams=1), "+
 			"stop it, move its jetstream directory away and start it, so that it copies all streams anew",
 			d.Stream, d.Subject, d.Sequences[0], d.Sequences[1]))
 	}
