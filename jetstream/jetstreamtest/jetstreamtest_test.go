@@ -26,7 +26,7 @@ func streamNames(t *testing.T, nc *nats.Conn) []string {
 }
 
 var wantStreams = []string{
-	event.StreamDead, event.StreamNormalized, event.StreamRaw, "KV_LEASES", "KV_OWNERS", "OBJ_" + event.BucketBodies,
+	event.StreamDead, event.StreamNormalized, event.StreamRaw, event.StreamReplay, "KV_LEASES", "KV_OWNERS", "OBJ_" + event.BucketBodies,
 }
 
 func TestServerHasTheStreamsAndKeepsItsAddress(t *testing.T) {
