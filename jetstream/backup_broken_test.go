@@ -130,6 +130,10 @@ func TestAnInterruptedRestore(t *testing.T) {
 	if _, err := client.Raw().Append(testContext(t), rawBatch("panko", 1, 1, 0)); err == nil {
 		t.Error("something can be collected into it")
 	}
+	_, err = client.Backup(testContext(t), jetstream.BackupOptions{Dir: filepath.Join(t.TempDir(), "half"), Version: "test"})
+	if event.KindOf(err) != event.Invalid || !strings.Contains(err.Error(), "restored by half") {
+		t.Errorf("a backup of it: %v", err)
+	}
 	restore(t, client, b, jetstream.RestoreOptions{})
 	server.Restart(t)
 	client = server.Client(t)
