@@ -105,18 +105,9 @@ Interrupted, it has either happened or not.`,
 
 // connected calls f with a connection, and the provider that was named, if one was.
 func (p Program) connected(ctx context.Context, nats *natsFlags, provider string, f func(*jetstream.Client, event.Provider) error) error {
-	settings, err := nats.settings(p)
-	if err != nil {
-		return err
-	}
 	name, err := providerFlag(provider)
 	if err != nil {
 		return err
 	}
-	client, err := p.connect(ctx, settings)
-	if err != nil {
-		return err
-	}
-	defer p.close(ctx, client)
-	return f(client, name)
+	return p.withNATS(ctx, nats, func(_ context.Context, client *jetstream.Client) error { return f(client, name) })
 }

@@ -140,17 +140,23 @@ func (p Program) withLetters(
 	if err != nil {
 		return err
 	}
+	return p.withDead(cmd.Context(), nats, name, func(ctx context.Context, dead *deadLetters) error { return run(ctx, dead, filter) })
+}
+
+// withDead runs what needs the dead letters of a provider, or of all.
+func (p Program) withDead(
+	ctx context.Context, nats *natsFlags, name event.Provider, run func(context.Context, *deadLetters) error,
+) error {
 	settings, err := nats.settings(p)
 	if err != nil {
 		return err
 	}
-	ctx := cmd.Context()
 	dead, err := p.openLetters(ctx, settings, name)
 	if err != nil {
 		return err
 	}
 	defer p.close(ctx, dead.client)
-	return run(ctx, dead, filter)
+	return run(ctx, dead)
 }
 
 func (d *deadLetters) provider(name event.Provider) *letters.Provider {

@@ -55,30 +55,22 @@ changes nothing.
 			if err != nil {
 				return err
 			}
-			settings, err := nats.settings(p)
-			if err != nil {
-				return err
-			}
-			ctx := cmd.Context()
-			dead, err := p.openLetters(ctx, settings, name)
-			if err != nil {
-				return err
-			}
-			defer p.close(ctx, dead.client)
-			record, err := dead.find(ctx, numbers)
-			if err != nil {
-				return err
-			}
-			switch {
-			case body && record.Body.Lost != nil:
-				return fmt.Errorf("the body of letter %d is gone: %w", record.Number, record.Body.Lost)
-			case body:
-				_, err := p.Stdout.Write(record.Body.Bytes)
-				return err
-			case asJSON:
-				return p.recordJSON(p.Stdout, record)
-			}
-			return showRecord(p.Stdout, record)
+			return p.withDead(cmd.Context(), &nats, name, func(ctx context.Context, dead *deadLetters) error {
+				record, err := dead.find(ctx, numbers)
+				if err != nil {
+					return err
+				}
+				switch {
+				case body && record.Body.Lost != nil:
+					return fmt.Errorf("the body of letter %d is gone: %w", record.Number, record.Body.Lost)
+				case body:
+					_, err := p.Stdout.Write(record.Body.Bytes)
+					return err
+				case asJSON:
+					return p.recordJSON(p.Stdout, record)
+				}
+				return showRecord(p.Stdout, record)
+			})
 		},
 	}
 	nats.add(cmd)

@@ -100,10 +100,7 @@ func providerArgument(name string) (event.Provider, error) {
 
 // agreed is agree for what has no --dry-run: without --clean rm only looks.
 func (p Program) agreed(ctx context.Context, yes bool, question string) error {
-	if !yes && !readsTerminal(p.Stdin) {
-		return usagef("it asks before it does that, and there is no terminal to ask at: give --yes")
-	}
-	return p.agree(ctx, question, yes)
+	return p.ask(ctx, question, yes, "it asks before it does that, and there is no terminal to ask at: give --yes")
 }
 
 // sayPatience says why nothing seems to happen: where somebody waits for a lease, it is looked for a while.

@@ -159,20 +159,6 @@ and how to read it.`,
 	return cmd
 }
 
-// withNATS connects for the time of a call.
-func (p Program) withNATS(ctx context.Context, nats *natsFlags, call func(context.Context, *jetstream.Client) error) error {
-	settings, err := nats.settings(p)
-	if err != nil {
-		return err
-	}
-	client, err := p.connect(ctx, settings)
-	if err != nil {
-		return err
-	}
-	defer p.close(ctx, client)
-	return call(ctx, client)
-}
-
 func (p Program) replayPauseCommand() *cobra.Command {
 	return p.replayHaltCommand("pause", event.ReplayPaused, &cobra.Command{
 		Use:   "pause NAME",

@@ -98,7 +98,7 @@ func (p Program) restore(ctx context.Context, nats *natsFlags, dir string, o res
 	if err != nil {
 		return err
 	}
-	if err := p.mayReplace(b, exist, r.where, o); err != nil {
+	if err := p.mayReplace(ctx, b, exist, r.where, o); err != nil {
 		return err
 	}
 	progress := p.newProgress()
@@ -118,7 +118,7 @@ func (p Program) restore(ctx context.Context, nats *natsFlags, dir string, o res
 }
 
 // mayReplace says what would be lost, and asks.
-func (p Program) mayReplace(b *jetstream.Backup, exist []jetstream.StreamNow, where string, o restoreOptions) error {
+func (p Program) mayReplace(ctx context.Context, b *jetstream.Backup, exist []jetstream.StreamNow, where string, o restoreOptions) error {
 	whole := slices.DeleteFunc(slices.Clone(exist), func(s jetstream.StreamNow) bool { return b.Left(s, exist) })
 	if len(whole) == 0 {
 		return nil
@@ -137,7 +137,7 @@ func (p Program) mayReplace(b *jetstream.Backup, exist []jetstream.StreamNow, wh
 	}
 	fmt.Fprintf(p.Stderr, "These streams at %s are deleted:\n  %s\nWhat came into them after the backup of %s is lost, unless its "+
 		"service shows it again.\n", where, strings.Join(lines, "\n  "), timeOrDash(b.Began))
-	return p.sure(o.yes, "Delete and restore them?")
+	return p.sure(ctx, o.yes, "Delete and restore them?")
 }
 
 func (p Program) showRestored(b *jetstream.Backup, done []jetstream.RestoredStream) error {

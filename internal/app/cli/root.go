@@ -192,6 +192,20 @@ func (p Program) connect(ctx context.Context, settings jetstream.Config) (*jetst
 	return client, nil
 }
 
+// withNATS connects for the time of a call.
+func (p Program) withNATS(ctx context.Context, nats *natsFlags, call func(context.Context, *jetstream.Client) error) error {
+	settings, err := nats.settings(p)
+	if err != nil {
+		return err
+	}
+	client, err := p.connect(ctx, settings)
+	if err != nil {
+		return err
+	}
+	defer p.close(ctx, client)
+	return call(ctx, client)
+}
+
 // close ends a command's connection. What it has to say no longer matters to the command's result.
 func (p Program) close(ctx context.Context, client *jetstream.Client) {
 	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)

@@ -1,15 +1,12 @@
 package cli
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"strings"
-
-	"golang.org/x/term"
 
 	"stackstream/jetstream"
 )
@@ -86,25 +83,7 @@ func (p Program) reachServer(ctx context.Context, settings jetstream.Config) (re
 	return reached{client: client, where: strings.Join(settings.URLs, ", "), close: func() { p.close(ctx, client) }}, nil
 }
 
-// errDeclined ends a command that asked and was not told yes.
-var errDeclined = errors.New("nothing was done")
-
-// sure asks whether to go on, unless yes says so. Without a terminal there is nobody to ask.
-func (p Program) sure(yes bool, question string) error {
-	if yes {
-		return nil
-	}
-	if f, ok := p.Stdin.(interface{ Fd() uintptr }); !ok || !term.IsTerminal(int(f.Fd())) {
-		return usagef("there is no terminal to ask on: --yes does it without asking")
-	}
-	fmt.Fprintf(p.Stderr, "%s [y/N] ", question)
-	answer, err := bufio.NewReader(p.Stdin).ReadString('\n')
-	if err != nil && answer == "" {
-		return errDeclined
-	}
-	switch strings.ToLower(strings.TrimSpace(answer)) {
-	case "y", "yes":
-		return nil
-	}
-	return errDeclined
+// sure is agree for what deletes.
+func (p Program) sure(ctx context.Context, yes bool, question string) error {
+	return p.ask(ctx, question, yes, "there is no terminal to ask on: --yes does it without asking")
 }

@@ -10,6 +10,7 @@ import (
 	"stackstream/event"
 	"stackstream/internal/app/show"
 	"stackstream/internal/setting"
+	"stackstream/jetstream"
 	"stackstream/subscribe"
 )
 
@@ -219,7 +220,7 @@ func (p Program) resetSubscriber(ctx context.Context, m *subscribe.Manager, name
 	if next > one.Position+1 {
 		question = fmt.Sprintf("%s is at sequence %d. Set to %d, it never sees what lies between.", name, one.Position, next)
 	}
-	if err := p.sure(yes, question+" Set it?"); err != nil {
+	if err := p.sure(ctx, yes, question+" Set it?"); err != nil {
 		return err
 	}
 	if _, err = m.Reset(ctx, name, subscribe.Position{Seq: next}); err != nil {
@@ -254,7 +255,7 @@ are not touched. It refuses while somebody reads through the durable: stop the p
 				if err != nil {
 					return err
 				}
-				if err := p.sure(yes, fmt.Sprintf("The position of %s, sequence %d, will be lost, with %s to read. Remove it?",
+				if err := p.sure(ctx, yes, fmt.Sprintf("The position of %s, sequence %d, will be lost, with %s to read. Remove it?",
 					name, one.Position, count(int(one.Behind), "message"))); err != nil {
 					return err
 				}
@@ -272,18 +273,11 @@ are not touched. It refuses while somebody reads through the durable: stop the p
 
 // managed runs a command about durables.
 func (p Program) managed(ctx context.Context, nats *natsFlags, do func(*subscribe.Manager) error) error {
-	settings, err := nats.settings(p)
-	if err != nil {
-		return err
-	}
-	client, err := p.connect(ctx, settings)
-	if err != nil {
-		return err
-	}
-	defer p.close(ctx, client)
-	m, err := subscribe.NewManager(client.Conn())
-	if err != nil {
-		return err
-	}
-	return do(m)
+	return p.withNATS(ctx, nats, func(_ context.Context, client *jetstream.Client) error {
+		m, err := subscribe.NewManager(client.Conn())
+		if err != nil {
+			return err
+		}
+		return do(m)
+	})
 }
