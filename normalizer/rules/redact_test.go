@@ -155,10 +155,14 @@ func TestSecretKeysAreASetting(t *testing.T) {
 // A name that is not looked at closer is none.
 func TestNamesThatAreLeftOut(t *testing.T) {
 	name := rapid.StringMatching(`(_context_|_obj_)?[a-cA-C_-]{0,5}`)
+	key := rapid.StringMatching(`\*?[a-cA-C_-]{0,2}[a-cA-C][a-cA-C_-]?`).Filter(func(key string) bool {
+		_, err := NewRedactor([]string{key})
+		return err == nil
+	})
 	rapid.Check(t, func(t *rapid.T) {
-		r, err := NewRedactor(rapid.SliceOfN(rapid.StringMatching(`\*?[a-cA-C_-]{0,2}[a-cA-C][a-cA-C_-]?`), 0, 3).Draw(t, "keys"))
+		r, err := NewRedactor(rapid.SliceOfN(key, 0, 3).Draw(t, "keys"))
 		if err != nil {
-			t.Skip(err)
+			t.Fatal(err)
 		}
 		n := name.Draw(t, "name")
 		plain := string(fold(nil, []byte(n)))
