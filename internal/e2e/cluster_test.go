@@ -18,7 +18,7 @@ import (
 // Two collectors and two normalizers of the same provider at once on a cluster of three servers, each a process of its
 // own. First the programs are killed in turn, and the two at work are stopped for so long that others take over, and
 // then go on as if nothing had been. Then the servers are killed and stopped as well. The streams hold each event
-// once and in order, and subscribers saw committed events only: the plain one each while the servers lived.
+// once and in order, and subscribers saw committed events only: the plain one each once while the servers lived.
 func TestClusterSurvivesKillingInTurn(t *testing.T) {
 	random := rand.New(rand.NewPCG(seed, 4))
 	sky := newCloud(t, seed+1)
@@ -102,7 +102,7 @@ func TestClusterSurvivesKillingInTurn(t *testing.T) {
 	want = sky.ids()
 	waitForAll(t, 2*time.Minute, nc, durable, len(want), running...)
 	expectReady(t, running...)
-	verify(t, sky, want, nc, plain, durable)
+	verifyAfterServersDied(t, sky, want, nc, plain, durable)
 	for i := range running {
 		if code := running[i].stop(t); code != 0 {
 			t.Errorf("%s exits with %d on SIGTERM", programs[i][0], code)
@@ -113,6 +113,16 @@ func TestClusterSurvivesKillingInTurn(t *testing.T) {
 // verify finds fault unless the streams and the durable subscriber have each event once and in order, and the plain
 // subscriber saw committed events only, in order and none twice.
 func verify(t *testing.T, sky *cloud, want map[string]bool, nc *nats.Conn, plain *subscriber, durable *durable) {
+	t.Helper()
+	verifyAfterServersDied(t, sky, want, nc, plain, durable)
+	expect(t, "plain subscriber", checkSameOrder(dump(t, nc, event.StreamNormalized, "events.normalized.*", "events.dead.*"), plain.seen()))
+}
+
+// verifyAfterServersDied is verify where servers of a cluster died: what one has shown to plain subscribers and the next to lead
+// had not yet applied, that one shows again.
+func verifyAfterServersDied(
+	t *testing.T, sky *cloud, want map[string]bool, nc *nats.Conn, plain *subscriber, durable *durable,
+) {
 	t.Helper()
 	raw := dump(t, nc, event.StreamRaw, "events.raw.>")
 	normalized := dump(t, nc, event.StreamNormalized, "events.normalized.*", "events.dead.*")
@@ -125,7 +135,7 @@ func verify(t *testing.T, sky *cloud, want map[string]bool, nc *nats.Conn, plain
 	expect(t, "NORMALIZED", checkCanonical(normalized))
 	expect(t, "durable subscriber", checkOnce(want, durable.seen()))
 	expect(t, "durable subscriber", checkSameOrder(normalized, durable.seen()))
-	expect(t, "plain subscriber", checkSameOrder(normalized, plain.seen()))
+	expect(t, "plain subscriber", checkCommitted(normalized, plain.seen()))
 	expect(t, "plain subscriber", checkGapsTold(normalized, plain.seen()))
 }
 

@@ -75,5 +75,5 @@ func TestAFullDiskOfOneServerOfThree(t *testing.T) {
 	w := &works{t: t, cluster: cluster, nc: nc, observer: observe(t, nc, "panko")}
 	w.expectReplicas()
 	expectReady(t, collector, normalizer)
-	verify(t, sky, want, nc, plain, durable)
+	verifyAfterServersDied(t, sky, want, nc, plain, durable)
 }

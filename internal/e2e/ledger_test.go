@@ -163,6 +163,21 @@ func checkContiguous(got []entry) error {
 	return summary(problems)
 }
 
+// checkCommitted finds fault unless each of got is among those that were committed, whatever their order.
+func checkCommitted(committed, got []entry) error {
+	known := make(map[string]bool, len(committed))
+	for _, e := range committed {
+		known[e.id] = true
+	}
+	var problems []error
+	for _, e := range got {
+		if !known[e.id] {
+			problems = append(problems, fmt.Errorf("%s was never committed", e.id))
+		}
+	}
+	return summary(problems)
+}
+
 // checkSameOrder finds fault unless got has the ids of want in the order of want; a subscriber may have missed some.
 func checkSameOrder(want, got []entry) error {
 	place := make(map[string]int, len(want))
