@@ -8,26 +8,18 @@ import (
 )
 
 // RetryAfter is the error of a service that said when it will serve again. Neither the Poller nor the Collector asks
-// it earlier.
+// it earlier. After may be less than it said: the most that the settings let it have.
 type RetryAfter struct {
 	After time.Duration
 	Err   error
 }
 
 func (e *RetryAfter) Error() string {
-	return e.Err.Error() + " (asked to wait " + e.After.Round(time.Second).String() + ")"
+	return e.Err.Error() + " (asked again in " + e.After.Round(time.Second).String() + ")"
 }
 
 // Unwrap returns the cause.
 func (e *RetryAfter) Unwrap() error { return e.Err }
-
-// AskedToWait is err, as a *RetryAfter where value, that of an HTTP Retry-After header, says for how long.
-func AskedToWait(err error, value string, most time.Duration) error {
-	if wait, ok := ParseRetryAfter(value, time.Now(), most); ok {
-		return &RetryAfter{After: wait, Err: err}
-	}
-	return err
-}
 
 // ParseRetryAfter reads the value of an HTTP Retry-After header, a number of seconds or a date, as the time to wait
 // from now on: never negative, and most at most. ok is false if the value is neither.

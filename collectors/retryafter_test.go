@@ -43,7 +43,7 @@ func TestRetryAfterKeepsTheCause(t *testing.T) {
 	if !errors.Is(err, event.Unavailable) {
 		t.Error("the kind is lost")
 	}
-	if got, want := err.Error(), "list events: unavailable: 429 (asked to wait 1m30s)"; got != want {
+	if got, want := err.Error(), "list events: unavailable: 429 (asked again in 1m30s)"; got != want {
 		t.Errorf("it reads %q; want %q", got, want)
 	}
 }
