@@ -28,7 +28,8 @@ type Batch struct {
 	// batch is refused with Fenced.
 	Expect StreamSeq
 	// Fence, if its Subject is set, refuses the batch likewise when another subject's last message is not the given
-	// one. It needs at least one message before the cursor and is ignored otherwise.
+	// one. It needs at least one message before the cursor and is ignored otherwise. The first message may be on that very
+	// subject: it replaces the one that is there, as the cursor does on its own.
 	Fence Fence
 }
 

@@ -125,6 +125,9 @@ func (l *Log) Append(ctx context.Context, b event.Batch) (event.StreamSeq, error
 			l.count(false)
 			l.c.seen.see(l.stream, b.Cursor.Subject, ack.Batch, event.StreamSeq(ack.Sequence), time.Now())
 			l.c.known.wrote(event.Stored{Message: b.Cursor, Sequence: event.StreamSeq(ack.Sequence)})
+			if replaces(&b) {
+				l.c.known.wrote(event.Stored{Message: b.Messages[0], Sequence: event.StreamSeq(ack.Sequence) - event.StreamSeq(len(b.Messages))})
+			}
 			return event.StreamSeq(ack.Sequence), nil
 		}
 		wait := pause.NextBackOff()
@@ -206,17 +209,31 @@ func buildMessages(stream string, b event.Batch) []*nats.Msg {
 		}
 		messages = append(messages, message)
 	}
-	if len(messages) > 0 && b.Fence.Subject != "" {
+	switch {
+	case len(messages) == 0 || b.Fence.Subject == "":
+	case replaces(&b):
+		replace(messages[0], b.Fence.Sequence)
+	default:
 		// The subject to look at is named as it is stored: the server compares it with what it has.
 		messages[0].Header[headerExpectSubject] = []string{b.Fence.Subject}
 		messages[0].Header[headerExpectLast] = []string{formatSeq(b.Fence.Sequence)}
 	}
 	cursor := buildMessage(b.Cursor, 7)
 	cursor.Header[headerExpectStream] = []string{stream}
-	cursor.Header[headerExpectLast] = []string{formatSeq(b.Expect)}
-	cursor.Header[headerRollup] = []string{"sub"}
-	cursor.Header[headerTTL] = []string{"never"}
+	replace(cursor, b.Expect)
 	return append(messages, cursor)
+}
+
+// replace makes a message one that replaces another on its subject, and stays.
+func replace(m *nats.Msg, expect event.StreamSeq) {
+	m.Header[headerExpectLast] = []string{formatSeq(expect)}
+	m.Header[headerRollup] = []string{"sub"}
+	m.Header[headerTTL] = []string{"never"}
+}
+
+// replaces tells whether the first message of a batch replaces the fence.
+func replaces(b *event.Batch) bool {
+	return len(b.Messages) > 0 && b.Messages[0].Subject == b.Fence.Subject
 }
 
 func buildMessage(m event.Message, more int) *nats.Msg {

@@ -22,10 +22,10 @@ func checkBatch(b event.Batch) error {
 		if err := checkMessage(m); err != nil {
 			return fmt.Errorf("message %d of %d: %w", i+1, len(b.Messages), err)
 		}
-		switch m.Subject {
-		case b.Cursor.Subject:
+		switch {
+		case m.Subject == b.Cursor.Subject:
 			return fmt.Errorf("message %d of %d is on the cursor's subject %s", i+1, len(b.Messages), m.Subject)
-		case b.Fence.Subject:
+		case m.Subject == b.Fence.Subject && i > 0:
 			return fmt.Errorf("message %d of %d is on the fence's subject %s", i+1, len(b.Messages), m.Subject)
 		}
 	}

@@ -37,44 +37,117 @@ func Command[R any, P interface {
 	defer w.calm()
 	for {
 		var record R
-		m, ok, err := w.log.ReadCursor(ctx, subject, 0)
+		m, ok, err := w.read(ctx, subject, &record)
 		if err != nil {
-			return record, fmt.Errorf("read %s: %w", subject, err)
+			return record, err
 		}
-		w.expect = 0
-		if ok {
-			if err := event.DecodeRecord(m, &record); err != nil {
-				return record, err
-			}
-			w.expect = m.Sequence
-		}
+		w.expect = m.Sequence
 		done, err := change(&record, ok)
 		if err != nil {
 			return record, err
 		}
 		P(&record).Stamp("", opts.Owner, time.Now().UTC())
-		after, err := json.Marshal(&record)
+		trace, err := w.trace(&done, m.Body, &record)
 		if err != nil {
-			return record, w.invalid(err)
-		}
-		done.Before, done.After = bytes.Clone(m.Body), after
-		done.By, done.At = opts.Owner, time.Now().UTC()
-		trace, err := json.Marshal(done)
-		if err != nil {
-			return record, w.invalid(err)
+			return record, err
 		}
 		p := piece{messages: []event.Message{{Subject: commands, Header: event.Header{}, Body: trace}}}
 		_, err = w.write(ctx, p, func(int) piece { return p }, func(batch string) any {
 			P(&record).Stamp(batch, opts.Owner, done.At)
 			return record
 		})
-		if event.KindOf(err) != event.Fenced {
+		if err := w.outpaced(ctx, err); !errors.Is(err, errAgain) {
 			return record, err
 		}
-		// Somebody at work wrote before us; soon there is a moment in which he does not.
-		if err := w.wait(ctx, err); err != nil {
-			return record, err
-		}
-		w.pause.Reset()
 	}
+}
+
+// SetBack changes the cursor of a source so that the source may collect once more what others reckon it has passed. It is a
+// Command that writes, in the same atomic batch and behind the cursor, the provider's choice of source as it is. So it fences all
+// who have read the cursor as it was and write under that choice, whatever they write and whenever: whatever they have stored comes
+// before the choice in the stream, where the source finds it when it begins anew.
+func SetBack(
+	ctx context.Context, log Log, p event.Provider, s event.Source, opts Options,
+	change func(cursor *event.RawCursor, exists bool) (event.Command, error),
+) (event.RawCursor, error) {
+	subject := event.RawCursorSubject(p, s)
+	w := newWriter(log, nil, event.ChoiceSubject(p), event.Fence{Subject: subject}, opts)
+	defer w.calm()
+	for {
+		var choice event.Choice
+		var cursor event.RawCursor
+		chosen, ok, err := w.read(ctx, w.subject, &choice)
+		if err != nil {
+			return cursor, err
+		}
+		if !ok {
+			choice.Why = "nobody has chosen yet"
+		}
+		m, ok, err := w.read(ctx, subject, &cursor)
+		if err != nil {
+			return cursor, err
+		}
+		w.expect, w.fence.Sequence = chosen.Sequence, m.Sequence
+		done, err := change(&cursor, ok)
+		if err != nil {
+			return cursor, err
+		}
+		cursor.Stamp(w.ids.Next(), opts.Owner, time.Now().UTC())
+		trace, err := w.trace(&done, m.Body, &cursor)
+		if err != nil {
+			return cursor, err
+		}
+		content := piece{messages: []event.Message{
+			{Subject: subject, Header: event.Header{}, Body: done.After},
+			{Subject: event.RawCommandsSubject(p, s), Header: event.Header{}, Body: trace},
+		}}
+		_, err = w.write(ctx, content, func(int) piece { return content }, func(batch string) any {
+			choice.Stamp(batch, opts.Owner, done.At)
+			return choice
+		})
+		if err := w.outpaced(ctx, err); !errors.Is(err, errAgain) {
+			return cursor, err
+		}
+	}
+}
+
+// read reads a record; ok is false, and m is zero, where there is none yet.
+func (w *writer) read(ctx context.Context, subject string, record any) (m event.Stored, ok bool, err error) {
+	m, ok, err = w.log.ReadCursor(ctx, subject, 0)
+	switch {
+	case err != nil:
+		return m, ok, fmt.Errorf("read %s: %w", subject, err)
+	case !ok:
+		return event.Stored{}, false, nil
+	}
+	return m, true, event.DecodeRecord(m, record)
+}
+
+// trace completes what was done, and writes it down.
+func (w *writer) trace(done *event.Command, before []byte, record any) ([]byte, error) {
+	after, err := json.Marshal(record)
+	if err != nil {
+		return nil, w.invalid(err)
+	}
+	done.Before, done.After = bytes.Clone(before), after
+	done.By, done.At = w.owner, time.Now().UTC()
+	text, err := json.Marshal(done)
+	if err != nil {
+		return nil, w.invalid(err)
+	}
+	return text, nil
+}
+
+var errAgain = errors.New("again")
+
+// outpaced is errAgain, after a pause, where somebody at work wrote before us: soon there is a moment in which he does not.
+func (w *writer) outpaced(ctx context.Context, err error) error {
+	if event.KindOf(err) != event.Fenced {
+		return err
+	}
+	if err := w.wait(ctx, err); err != nil {
+		return err
+	}
+	w.pause.Reset()
+	return errAgain
 }
