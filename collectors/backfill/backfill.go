@@ -24,11 +24,17 @@
 //
 // A live source that runs meanwhile does not know what the job adds: it must not be shown it, too. So a range may not reach
 // beyond what every live source has promised not to hand over again (Deps.Promised): what comes later it reads itself. The
-// promise is read before the identities, so that all it took before are among them; it is looked at again every few seconds,
-// because an operator may set a source back. And every batch is fenced by the provider's choice of source: another kind of
-// source, which might begin further back, fences the job, and so does pausing the provider. A rewind within those seconds, a
-// live source of several parts that finds a new one meanwhile, and a notification that reaches a queue later after its own
-// time than Deps.Promised reckons with, are what no order of things excludes.
+// promise is read before the identities, so that all it took before are among them.
+//
+// A promise may be taken back by an operator, who sets a source back. Whoever does that writes the provider's choice of source
+// again, in the same atomic batch, and every batch of the job is fenced by the choice. So either a batch comes before the choice
+// that was written, and then the source, which begins behind that, finds it in RAW and knows it again; or it is refused, and
+// then the job looks again, at the promises as they are behind the choice, and goes on only where they allow it. Another kind of
+// source, which might begin further back, and pausing the provider fence the job in the same way.
+//
+// The promises are looked at every few seconds as well, for a source that is new. A live source of several parts that finds a new
+// one meanwhile, and a notification that reaches a queue later after its own time than Deps.Promised reckons with, are what no
+// order of things excludes.
 //
 // # Interruptions
 //
@@ -71,10 +77,17 @@ type Archive interface {
 	Since(ctx context.Context, p event.Provider) (time.Time, error)
 }
 
+// Memory knows what RAW has of a provider's sources.
+type Memory interface {
+	collectors.Memory
+	// CursorsAsOf is Cursors as they were when RAW had come to a sequence, or later: no server that lags is believed.
+	CursorsAsOf(ctx context.Context, p event.Provider, asOf event.StreamSeq) (map[event.Source]event.RawCursor, error)
+}
+
 // Deps is what a Job needs of the outside.
 type Deps struct {
 	NewWriter func(p event.Provider, s event.Source, fence event.Fence) collectors.Writer
-	Memory    collectors.Memory
+	Memory    Memory
 	Choices   interface {
 		ReadChoice(ctx context.Context, p event.Provider) (event.Choice, error)
 	}

@@ -46,7 +46,8 @@ func (j *Job) Look(ctx context.Context) (Outlook, error) {
 	if err := o.choice.Paused.Err(); err != nil {
 		return o, fmt.Errorf("collecting for %s is paused: %w", j.Provider, err)
 	}
-	cursors, err := j.Deps.Memory.Cursors(ctx, j.Provider)
+	// They say what was promised when the choice was made, or what is now: who takes back a promise later fences the job.
+	cursors, err := j.Deps.Memory.CursorsAsOf(ctx, j.Provider, o.choice.Sequence)
 	if err != nil {
 		return o, fmt.Errorf("read cursors: %w", err)
 	}

@@ -39,9 +39,35 @@ type run struct {
 	committed uint64     // and this one
 }
 
+// errLookAgain says that what was seen before the job began need not hold any more.
+var errLookAgain = errors.New("the provider's choice of source was written again: an operator may have set a live source back")
+
 // Run does the job that was looked at, until it is done, and returns how far it came. What may pass makes it pause and go on; nil
 // says that the service has shown all of the range. A job that was looked at is run once.
 func (j *Job) Run(ctx context.Context, o Outlook) (Progress, error) {
+	for {
+		progress, err := j.runOnce(ctx, o)
+		if !errors.Is(err, errLookAgain) {
+			return progress, err
+		}
+		j.waits(err.Error() + "; looking again")
+		for wait := newBackOff(); ; {
+			if o, err = j.Look(ctx); event.KindOf(err) != event.Unavailable {
+				break
+			}
+			if err := j.pause(ctx, err, wait); err != nil {
+				return progress, err
+			}
+		}
+		if err != nil {
+			return progress, err
+		}
+		j.waits("")
+	}
+}
+
+// runOnce is Run under one choice of source.
+func (j *Job) runOnce(ctx context.Context, o Outlook) (Progress, error) {
 	if o.Before != nil && !o.Before.Done.IsZero() {
 		return Progress{State: *o.Before, Added: o.Added}, nil
 	}
@@ -134,9 +160,6 @@ func (r *run) final(ctx context.Context, err error) error {
 func (r *run) overtaken(ctx context.Context, err error) error {
 	brief, cancel := context.WithTimeout(ctx, lookAgain)
 	defer cancel()
-	if choice, cerr := r.Deps.Choices.ReadChoice(brief, r.Provider); cerr == nil && choice.Sequence != r.choice.Sequence {
-		return r.fenced("the provider's choice of source was changed meanwhile (%s: %s); %w", choice.Kind, choice.Why, errReadAgain)
-	}
 	cursors, cerr := r.Deps.Memory.Cursors(brief, r.Provider)
 	if cerr != nil {
 		return err
@@ -148,11 +171,18 @@ func (r *run) overtaken(ctx context.Context, err error) error {
 		}
 		return r.fenced("another process has taken over the job: %s", own.Owner)
 	}
-	return err
+	choice, cerr := r.Deps.Choices.ReadChoice(brief, r.Provider)
+	switch {
+	case cerr != nil, choice.Sequence == r.choice.Sequence:
+		return err
+	case choice.Kind == r.choice.Kind:
+		return errLookAgain
+	}
+	return r.fenced("the provider's choice of source was changed meanwhile (%s: %s); %w", choice.Kind, choice.Why, errReadAgain)
 }
 
-func (r *run) fenced(format string, args ...any) error {
-	return &event.Error{Kind: event.Fenced, Op: "backfill " + r.Name, Err: fmt.Errorf(format, args...)}
+func (j *Job) fenced(format string, args ...any) error {
+	return &event.Error{Kind: event.Fenced, Op: "backfill " + j.Name, Err: fmt.Errorf(format, args...)}
 }
 
 func newBackOff() *backoff.ExponentialBackOff {
@@ -161,27 +191,27 @@ func newBackOff() *backoff.ExponentialBackOff {
 }
 
 // pause waits after an error, for as long as the service wants.
-func (r *run) pause(ctx context.Context, why error, wait backoff.BackOff) error {
+func (j *Job) pause(ctx context.Context, why error, wait backoff.BackOff) error {
 	delay := wait.NextBackOff()
 	var asked *collectors.RetryAfter
 	if errors.As(why, &asked) {
 		delay = max(delay, asked.After)
 	}
-	r.waits(why.Error())
+	j.waits(why.Error())
 	timer := time.NewTimer(delay)
 	defer timer.Stop()
 	select {
 	case <-timer.C:
-		r.waits("")
+		j.waits("")
 		return nil
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
 }
 
-func (r *run) waits(why string) {
-	if r.Deps.Waits != nil {
-		r.Deps.Waits(why)
+func (j *Job) waits(why string) {
+	if j.Deps.Waits != nil {
+		j.Deps.Waits(why)
 	}
 }
 

@@ -63,6 +63,10 @@ func (r *run) claim(ctx context.Context, from event.From, emit collectors.Emit) 
 		return err
 	}
 	own := cursors[r.source]
+	// Of two jobs that claim at once the later one sees the other's claim.
+	if cursors, err = r.Deps.Memory.CursorsAsOf(ctx, r.Provider, own.Sequence); err != nil {
+		return err
+	}
 	r.mu.Lock()
 	r.before = uint64(own.Position - r.state.Base)
 	r.mu.Unlock()
@@ -188,7 +192,7 @@ func (r *run) sift(b collectors.Batch) (next State, missing []event.Raw, undo fu
 	}
 }
 
-// look sees to it now and then that what the live sources have promised still holds: an operator may set one back.
+// look sees to it now and then that no live source is there that has not promised what is needed: one may be new.
 func (r *run) look(ctx context.Context) error {
 	if r.AllowDuplicates || time.Since(r.looked) < lookAgain {
 		return nil

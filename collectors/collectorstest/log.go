@@ -216,10 +216,32 @@ func (l *Log) Cursor(p event.Provider, s event.Source) event.RawCursor {
 	return l.cursors[p][s]
 }
 
+// CursorsAsOf returns the cursors of all sources of a provider: they never lag.
+func (l *Log) CursorsAsOf(ctx context.Context, p event.Provider, _ event.StreamSeq) (map[event.Source]event.RawCursor, error) {
+	return l.Cursors(ctx, p)
+}
+
 // Change changes the cursor of a source as an operator's command does: who writes behind it is fenced.
 func (l *Log) Change(p event.Provider, s event.Source, change func(*event.RawCursor)) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.change(p, s, change)
+}
+
+// SetBack changes the cursor of a source as a command does that has it read again: who writes under the provider's choice of
+// source is fenced as well.
+func (l *Log) SetBack(p event.Provider, s event.Source, change func(*event.RawCursor)) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.change(p, s, change)
+	choice := l.choices[p]
+	l.last++
+	choice.Sequence = l.last
+	l.choices[p] = choice
+}
+
+// change is Change; mu is held.
+func (l *Log) change(p event.Provider, s event.Source, change func(*event.RawCursor)) {
 	cursor := l.cursors[p][s]
 	change(&cursor)
 	l.last++
