@@ -72,7 +72,7 @@ type Rewound struct {
 }
 
 // Rewind has the record say that the source, whose Cursor the caller has moved back, reads again from a time on. identities is
-// the first event in RAW that it may show again, 0 if there is none, and normalized how far its events are normalized.
+// the first event in RAW that it may show again, 0 if that is not known, and normalized how far its events are normalized.
 func (c *RawCursor) Rewind(to time.Time, identities StreamSeq, normalized Seq) {
 	if c.Floor.After(to) {
 		c.Floor = to

@@ -9,7 +9,8 @@ import (
 
 // Recall is what RAW holds of a provider that a source may show again when it reads from a time on.
 type Recall struct {
-	// From is the first event that is not older than the time, or that has none; 0 if there is no such one.
+	// From is the first event that is not older than the time, or that has none. If there is none it is where one would be that
+	// came since.
 	From event.StreamSeq
 	// Events is how many the source itself collected that are not older than the time.
 	Events uint64
@@ -38,7 +39,9 @@ func (c *Client) Recall(ctx context.Context, p event.Provider, s event.Source, t
 		return r, err
 	}
 	r.Keeps = info.Config.MaxAge
+	var upTo event.StreamSeq
 	for source, cursor := range cursors {
+		upTo = max(upTo, cursor.Sequence)
 		if held := info.State.Subjects[event.RawSubject(p, source)]; held < uint64(cursor.Position) {
 			r.Gone += uint64(cursor.Position) - held
 		}
@@ -53,7 +56,7 @@ func (c *Client) Recall(ctx context.Context, p event.Provider, s event.Source, t
 	if ok {
 		r.First = oldest.Time
 	}
-	return r, memory.Identities(ctx, p, 0, 0, func(e event.Seen) {
+	err = memory.Identities(ctx, p, 0, upTo, func(e event.Seen) {
 		if e.Time.IsZero() {
 			r.Timeless++
 		}
@@ -70,6 +73,10 @@ func (c *Client) Recall(ctx context.Context, p event.Provider, s event.Source, t
 			r.Events++
 		}
 	})
+	if r.From == 0 {
+		r.From = upTo + 1
+	}
+	return r, err
 }
 
 // soonGone is how long before RAW drops an event it does not count as held: reading it again takes time.

@@ -36,6 +36,11 @@ type BackfillJob struct {
 	Trouble string `json:"trouble,omitempty"`
 }
 
+// Adds tells whether the job may yet add events of after a time, zero meaning any.
+func (j *BackfillJob) Adds(after time.Time) bool {
+	return j.Done.IsZero() && (j.Trouble != "" || j.To.After(after))
+}
+
 // BackfillJobs are the jobs of a provider, or of all if p is "", but for those that were removed.
 func BackfillJobs(ctx context.Context, c *jetstream.Client, p event.Provider) ([]BackfillJob, error) {
 	providers := []event.Provider{p}

@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"stackstream/event"
+	"stackstream/internal/app"
 	"stackstream/internal/app/config"
 	"stackstream/internal/app/show"
 	"stackstream/jetstream"
@@ -113,6 +114,30 @@ func (o *operator) raw(ctx context.Context, s event.Source, change func(*event.R
 ) {
 	return publisher.Command(ctx, o.client.Raw(), event.RawCursorSubject(o.name, s), event.RawCommandsSubject(o.name, s),
 		o.options(), change)
+}
+
+// setBack changes the cursor of a source that is to read again, for whoever reckons with what it has passed.
+func (o *operator) setBack(ctx context.Context, s event.Source, change func(*event.RawCursor, bool) (event.Command, error)) (
+	event.RawCursor, error,
+) {
+	return publisher.SetBack(ctx, o.client.Raw(), o.name, s, o.options(), change)
+}
+
+// notBeside refuses to set a source back while a backfill is not done that may add what the source would read again: events of
+// after a time, zero meaning any.
+func (o *operator) notBeside(ctx context.Context, after time.Time) error {
+	jobs, err := app.BackfillJobs(ctx, o.client, o.name)
+	if err != nil {
+		return err
+	}
+	for _, j := range jobs {
+		if j.Adds(after) {
+			return fmt.Errorf("nothing was changed: backfill %s, for %s to %s, is not done, and the source would read what it adds: let it "+
+				"end (stackstream backfill -c FILE --provider %s --job %s goes on with it), or remove it (stackstream backfill rm %s "+
+				"--provider %s)", j.Job, stamp(j.From), stamp(j.To), o.name, j.Job, j.Job, o.name)
+		}
+	}
+	return nil
 }
 
 // choice changes the choice of source.

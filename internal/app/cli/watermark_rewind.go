@@ -35,10 +35,12 @@ showed too late, or was missed because a service was wrong for a while.
 
 Before it writes it says from when to when is read again and how many events EVENTS_RAW has of that,
 and asks. It refuses where EVENTS_RAW no longer has all that the service could show again, unless
---allow-duplicates: then these events come twice.
+--allow-duplicates: then these events come twice. It refuses while a backfill of the provider is not
+done that may add what would be read again: let it end, or remove it ("backfill rm").
 
-Collectors need not be stopped: who is at work is fenced, reads the new cursor and begins anew within
-seconds. Until the range is read the watermark stands at the time. The numbers of events, EVENTS_RAW
+Collectors need not be stopped: who is at work for the provider is fenced, and the source reads the new
+cursor and begins anew within seconds. A backfill that begins at the same moment is fenced, too, and looks
+again whether it may go on. Until the range is read the watermark stands at the time. The numbers of events, EVENTS_RAW
 and EVENTS_NORMALIZED are not touched. Interrupted before it says "done" it has done all or nothing.
 
 A source whose cursor is a token or a number can't be rewound to a time: see "watermark set". Nor can
@@ -92,6 +94,9 @@ func (w *rewinding) run(ctx context.Context, byTime bool) error {
 	if _, to, err = shard.Manual.Rewind(cursor.Cursor, to, time.Now()); err != nil {
 		return fmt.Errorf("%s of %s: %w", s, w.name, err)
 	}
+	if err := w.notBeside(ctx, to); err != nil {
+		return err
+	}
 	recall, err := w.client.Recall(ctx, w.name, s, to)
 	if err != nil {
 		return err
@@ -108,7 +113,10 @@ func (w *rewinding) run(ctx context.Context, byTime bool) error {
 	if err := w.p.agree(ctx, fmt.Sprintf("Rewind %s of %s to %s?", s, w.name, stamp(to)), w.yes); err != nil {
 		return err
 	}
-	done, err := w.raw(ctx, s, func(c *event.RawCursor, _ bool) (event.Command, error) {
+	done, err := w.setBack(ctx, s, func(c *event.RawCursor, _ bool) (event.Command, error) {
+		if err := w.notBeside(ctx, to); err != nil {
+			return event.Command{}, err
+		}
 		return w.change(c, to, recall, r.Normalized.Sources[s].Position, shard)
 	})
 	if err != nil {

@@ -33,13 +33,15 @@ token), and is checked by the kind of source; without it must be the whole curso
 What lies between the old cursor and the new one is skipped, or read again. What is read again is known
 again as far as EVENTS_RAW still has it: all its identities of the provider are read back, 40 bytes of
 memory each; a source that remembers a number of events only (remember) still knows no more than twice
-as many new ones pass. Both are for you to judge: the command shows both cursors and asks.
+as many new ones pass. Both are for you to judge: the command shows both cursors and asks. It refuses
+while a backfill of the provider is not done: let it end, or remove it ("backfill rm").
 
 --time sets only the watermark, up to which the source claims to be complete; nothing is read for it.
 
-Collectors need not be stopped: who is at work is fenced and goes on from the new cursor. Interrupted
-before it says "done" it has done all or nothing. Every change is on record, with the old cursor: see
-"watermark log".`,
+Collectors need not be stopped: who is at work for the provider is fenced, and the source goes on from the
+new cursor. A backfill that begins at the same moment is fenced, too, and looks again whether it may go on.
+Interrupted before it says "done" it has done all or nothing. Every change is on record, with the old
+cursor: see "watermark log".`,
 		Example: `  stackstream watermark set -c stackstream.yaml --provider shop --source http --cursor 120345 --reason "lost token"
   stackstream watermark set --provider shop --source http --cursor '{"parts":{"":{"token":"abc","began":true}}}' --reason "as before"
   stackstream watermark set --provider prod --source panko --time 2026-01-31T12:00:00Z --reason "known to lack events since"`,
@@ -73,6 +75,9 @@ func (w *settingCursor) run(ctx context.Context, claim bool) error {
 	if err != nil {
 		return err
 	}
+	if err := w.notBeside(ctx, time.Time{}); err != nil {
+		return err
+	}
 	was := "none"
 	if old := r.Raw[s].Cursor; old != nil {
 		was = string(old)
@@ -88,7 +93,10 @@ func (w *settingCursor) run(ctx context.Context, claim bool) error {
 	if err := w.p.agree(ctx, fmt.Sprintf("Set the cursor of %s of %s?", s, w.name), w.yes); err != nil {
 		return err
 	}
-	done, err := w.raw(ctx, s, func(c *event.RawCursor, _ bool) (event.Command, error) {
+	done, err := w.setBack(ctx, s, func(c *event.RawCursor, _ bool) (event.Command, error) {
+		if err := w.notBeside(ctx, time.Time{}); err != nil {
+			return event.Command{}, err
+		}
 		c.Cursor, c.Retired = cursor, false
 		// Where it reads is not known by time: everything is to be known again, and nothing was promised.
 		c.Floor, c.DedupeFrom = time.Time{}, 0
