@@ -3,11 +3,13 @@ package backfill_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -32,7 +34,7 @@ type late struct {
 // slowService is an HTTP service that shows events some time after what they say, some of them much later, and that now and then
 // answers with an error, breaks off, or has had enough.
 type slowService struct {
-	described  *httppoll.Source
+	described  described
 	mu         sync.Mutex
 	events     []late
 	descending bool
@@ -104,8 +106,13 @@ func (s *slowService) source(t testing.TB, past *httppoll.Past) *httppoll.Source
 	return source
 }
 
-// describe makes the source that all others are made of: expressions are compiled once.
-func describe(t testing.TB, descending bool) *httppoll.Source {
+// described is what all sources of the service are made of: expressions are compiled once.
+type described struct {
+	*httppoll.Source
+	cfg httppoll.Config
+}
+
+func describe(t testing.TB, descending bool) described {
 	cfg := httppoll.Default()
 	cfg.Schedule.Every, cfg.Schedule.Jitter = 4*time.Second, 0
 	cfg.Request.URL = "http://service/events"
@@ -122,19 +129,20 @@ func describe(t testing.TB, descending bool) *httppoll.Source {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return source
+	return described{source, cfg}
 }
 
-// A live source polls a service whose events show late, and is started anew now and then; jobs ask for what it has passed, as close
-// behind it as they may, while it goes on. Nothing comes twice, and in the end nothing is missing.
+// A live source polls a service whose events show late, and is started anew now and then, or set back; jobs ask for what it has
+// passed, as close behind it as they may, while it goes on. Nothing comes twice, and in the end nothing is missing.
 func TestBesideALiveSource(t *testing.T) {
-	described := map[bool]*httppoll.Source{false: describe(t, false), true: describe(t, true)}
+	described := map[bool]described{false: describe(t, false), true: describe(t, true)}
 	added := 0
 	rapid.Check(t, func(rt *rapid.T) {
 		descending := rapid.Bool().Draw(rt, "newest first")
 		delays := rapid.SliceOfN(rapid.SampledFrom([]int{0, 1, 3, 15, 40}), 20, 20).Draw(rt, "delays")
 		jobs := rapid.SliceOfN(rapid.IntRange(1, 30), 1, 3).Draw(rt, "seconds between jobs")
 		restarts := rapid.SliceOfN(rapid.IntRange(5, 60), 0, 3).Draw(rt, "seconds between restarts")
+		rewinds := rapid.SliceOfN(rapid.IntRange(1, 40), 0, 4).Draw(rt, "seconds between rewinds")
 		statuses := rapid.SliceOfN(rapid.SampledFrom([]int{0, 0, 0, 0, 429, 500, 503}), 11, 11).Draw(rt, "statuses")
 		statuses[0] = 0 // sometimes it answers
 		bubble(t, func(t *testing.T) {
@@ -142,7 +150,7 @@ func TestBesideALiveSource(t *testing.T) {
 				described: described[descending], descending: descending,
 				fails: func(asked int) int { return statuses[asked%len(statuses)] },
 			}
-			n, err := besideALiveSource(t, s, delays, jobs, restarts)
+			n, err := besideALiveSource(t, s, delays, jobs, restarts, rewinds)
 			if added += n; err != nil {
 				rt.Error(err)
 			}
@@ -154,7 +162,7 @@ func TestBesideALiveSource(t *testing.T) {
 }
 
 // besideALiveSource returns how many events jobs have added.
-func besideALiveSource(t *testing.T, s *slowService, delays, jobs, restarts []int) (added int, err error) {
+func besideALiveSource(t *testing.T, s *slowService, delays, jobs, restarts, rewinds []int) (added int, err error) {
 	w := newWorld(t, time.Time{})
 	w.choose("http")
 	w.live = []event.Source{"http"}
@@ -176,16 +184,31 @@ func besideALiveSource(t *testing.T, s *slowService, delays, jobs, restarts []in
 			if i < len(restarts) {
 				life, cancel = context.WithTimeout(ctx, time.Duration(restarts[i])*time.Second)
 			}
+			choice, _ := w.ReadChoice(ctx, cloud)
+			fence := event.Fence{Subject: event.ChoiceSubject(cloud), Sequence: choice.Sequence}
 			loop := &collectors.Loop{
 				Provider: cloud, Name: "http", Source: s.source(t, nil), Spec: httppoll.Default().Spec(),
-				Writer: w.NewWriter(cloud, "http", event.Fence{}), Memory: w.Log, Log: zerolog.Nop(),
+				Writer: w.NewWriter(cloud, "http", fence), Memory: w.Log, Log: zerolog.Nop(),
 			}
 			_ = loop.Run(life) // what the service refuses it is asked for again
 			cancel()
 			wait(ctx, time.Second)
 		}
 	})
+	working.Go(func() {
+		for _, pause := range rewinds {
+			wait(ctx, time.Duration(pause)*time.Second)
+			to := later(begin, time.Now().Add(-time.Duration(2*pause)*time.Second))
+			w.setBack("http", to, func(c *event.RawCursor) error {
+				moved, _, err := s.described.cfg.Manual().Rewind(c.Cursor, to, time.Now())
+				c.Cursor = moved
+				return err
+			})
+		}
+	})
+	var refused bool
 	job := func(name string) (to time.Time, err error) {
+		refused = false
 		if to = w.Cursor(cloud, "http").Floor; !to.After(begin) {
 			return to, nil
 		}
@@ -198,6 +221,10 @@ func besideALiveSource(t *testing.T, s *slowService, delays, jobs, restarts []in
 		j := w.job(name, begin, to, &service{})
 		j.Kind, j.Service, j.Settles = "http", s.source(t, &httppoll.Past{From: begin, To: to}), 10*time.Second
 		_, err = run(ctx, j)
+		if refused = errors.Is(err, event.Invalid) && strings.Contains(err.Error(), "will read what is later"); refused && len(rewinds) > 0 {
+			w.Change(cloud, j.Source(), func(c *event.RawCursor) { _, _ = backfill.Remove(c, time.Now()) })
+			return to, nil
+		}
 		return to, err
 	}
 	for i, pause := range jobs {
@@ -209,6 +236,10 @@ func besideALiveSource(t *testing.T, s *slowService, delays, jobs, restarts []in
 	const settled = time.Minute
 	wait(ctx, settled)
 	to, err := job("last")
+	for err == nil && refused {
+		wait(ctx, time.Second)
+		to, err = job("last")
+	}
 	if err != nil {
 		return 0, err
 	}

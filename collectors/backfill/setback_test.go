@@ -52,8 +52,8 @@ func (w *world) goLive(ctx context.Context, r *reader) {
 	_ = c.Run(ctx)
 }
 
-// setBack has the live source read again from a time on, as the command does.
-func (w *world) setBack(to time.Time) {
+// setBack has a live source read again from a time on, as the command does. move moves its cursor.
+func (w *world) setBack(s event.Source, to time.Time, move func(*event.RawCursor) error) {
 	recalled := event.StreamSeq(0)
 	for _, e := range w.Events(cloud) {
 		if recalled == 0 && !e.Time.Before(to) {
@@ -61,10 +61,19 @@ func (w *world) setBack(to time.Time) {
 		}
 	}
 	if recalled == 0 {
-		recalled = w.Cursor(cloud, live).Sequence + 1
+		recalled = w.Cursor(cloud, s).Sequence + 1
 	}
-	w.SetBack(cloud, live, func(c *event.RawCursor) { c.Rewind(to, recalled, 0) })
+	w.SetBack(cloud, s, func(c *event.RawCursor) {
+		if before := *c; move(c) == nil {
+			c.Rewind(to, recalled, 0)
+		} else {
+			*c = before
+		}
+	})
 }
+
+// byFloor is how a source is moved that reads from its floor on.
+func byFloor(*event.RawCursor) error { return nil }
 
 // An operator has the live source read again what a job asks for. Whenever he does, and however fast each of the two is, nothing
 // comes twice, and what the live source is to read is there in the end.
@@ -90,7 +99,7 @@ func checkSetBack(t *testing.T, moment int, lag, every time.Duration) {
 	ctx, stop := context.WithCancel(t.Context())
 	ended := make(chan struct{})
 	setBack := func() {
-		w.setBack(second(30))
+		w.setBack(live, second(30), byFloor)
 		go func() { defer close(ended); w.goLive(ctx, &reader{records: all, every: every}) }()
 		time.Sleep(lag)
 	}
@@ -143,7 +152,7 @@ func TestALiveSourceThatIsSetBackBehindTheRange(t *testing.T) {
 		s := &service{records: all, page: 5}
 		s.behind = func() {
 			if s.pages == 3 || s.pages == 9 {
-				w.setBack(second(95))
+				w.setBack(live, second(95), byFloor)
 			}
 		}
 		done, err := run(t.Context(), w.job("gap", second(0), second(90), s))
