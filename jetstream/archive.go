@@ -18,40 +18,31 @@ type Archive struct{ c *Client }
 // Archive is what the streams remember for longer than EVENTS_RAW.
 func (c *Client) Archive() *Archive { return &Archive{c} }
 
-// errEnough ends a reading that has all it needs.
-var errEnough = errors.New("enough")
-
-// Older calls yield for the identities of the events and dead letters that were made of raw events before a sequence, 0 meaning
-// of any, and that were stored at a time or later. Sequence is that of the raw event; Time is zero where the canonical event may
-// have another one than the raw event had. A canonical event whose identity is not that of its raw event has that, too; those of
-// before there was such a header are known by their own alone.
+// Identities calls yield for the identities of the events and dead letters that were stored at a time or later. Sequence is that
+// of the raw event, in the RAW that was there then: it may have been made anew since, so that a sequence says nothing about whether
+// the raw event is still there, and all of NORMALIZED is read. Time is zero where the canonical event may have another one than the
+// raw event had. A canonical event whose identity is not that of its raw event has that, too; those of before there was such a
+// header are known by their own alone.
 //
-// Bodies are not read, but all headers are of what is older: a million take some seconds.
-func (a *Archive) Older(ctx context.Context, p event.Provider, before event.StreamSeq, stored time.Time, yield func(event.Seen)) error {
+// Bodies are not read, but all headers are: a million take some seconds.
+func (a *Archive) Identities(ctx context.Context, p event.Provider, stored time.Time, yield func(event.Seen)) error {
 	cursor, err := a.c.Normalized().readNormalizedCursor(ctx, p)
 	if err != nil {
 		return err
 	}
-	// NORMALIZED has the order of RAW: behind the first event of a raw one that is still there nothing is missing.
-	err = a.read(ctx, event.StreamNormalized, event.NormalizedSubject(p), cursor.Sequence, func(m event.Stored) error {
-		seen := normalizedIdentity(m)
-		if before > 0 && seen.Sequence >= before {
-			return errEnough
+	since := func(of func(event.Stored) event.Seen) func(event.Stored) error {
+		return func(m event.Stored) error {
+			if !m.Time.Before(stored) {
+				yield(of(m))
+			}
+			return nil
 		}
-		if !m.Time.Before(stored) {
-			yield(seen)
-		}
-		return nil
-	})
+	}
+	err = a.read(ctx, event.StreamNormalized, event.NormalizedSubject(p), cursor.Sequence, since(normalizedIdentity))
 	if err != nil {
 		return err
 	}
-	return a.read(ctx, event.StreamDead, event.DeadSubject(p), 0, func(m event.Stored) error {
-		if !m.Time.Before(stored) {
-			yield(deadIdentity(m))
-		}
-		return nil
-	})
+	return a.read(ctx, event.StreamDead, event.DeadSubject(p), 0, since(deadIdentity))
 }
 
 func (a *Archive) read(ctx context.Context, stream, subject string, upTo event.StreamSeq, yield func(event.Stored) error) error {
@@ -65,7 +56,7 @@ func (a *Archive) read(ctx context.Context, stream, subject string, upTo event.S
 	r := recollection{
 		stream: handle, name: stream, reader: "archive", subject: subject, headersOnly: true, upTo: upTo, next: 1, yield: yield,
 	}
-	if err := r.run(ctx); err != nil && !errors.Is(err, errEnough) {
+	if err := r.run(ctx); err != nil {
 		return readError(ctx, op, err)
 	}
 	return nil
@@ -99,7 +90,8 @@ func origin(h event.Header) event.Seen {
 }
 
 // Since is from when on the streams have everything of a provider that was ever collected, by the time at which it was; zero if
-// they have all there was. What they have is in RAW, or else in NORMALIZED.
+// they have all there was. What they have is in RAW, or else in NORMALIZED. A RAW that has all its numbers has all there was only
+// as long as NORMALIZED does not know of more: there may have been another one before.
 func (a *Archive) Since(ctx context.Context, p event.Provider) (time.Time, error) {
 	cursors, err := a.c.Memory().Cursors(ctx, p)
 	if err != nil {
@@ -109,14 +101,18 @@ func (a *Archive) Since(ctx context.Context, p event.Provider) (time.Time, error
 	if err != nil {
 		return time.Time{}, err
 	}
+	done, err := a.c.NormalizedCursor(ctx, p)
+	if err != nil {
+		return time.Time{}, err
+	}
 	var newest time.Time
 	whole := true
 	for source, c := range cursors {
 		whole = whole && info.State.Subjects[event.RawSubject(p, source)] >= uint64(c.Position)
 		newest = laterTime(newest, c.Received)
 	}
-	if whole {
-		return time.Time{}, nil
+	for _, at := range done.Sources {
+		newest = laterTime(newest, at.Received)
 	}
 	raw, inRaw, err := a.first(ctx, event.StreamRaw, event.RawSubjects(p))
 	if err != nil {
@@ -126,6 +122,8 @@ func (a *Archive) Since(ctx context.Context, p event.Provider) (time.Time, error
 	switch {
 	case err != nil:
 		return time.Time{}, err
+	case whole && done.Position == 0:
+		return time.Time{}, nil
 	case inNormalized && normalized.Header.Get(event.HeaderSeq) == "1":
 		return time.Time{}, nil
 	case inNormalized && inRaw && normalized.Time.Before(raw.Time):

@@ -78,15 +78,15 @@ func TestTheArchiveKnowsWhatRawHasDropped(t *testing.T) {
 	pipelined(t, c, "panko", 1, 40)
 	until(t, "for the dead letters to be copied", func() bool {
 		seen := 0
-		err := c.Archive().Older(ctx, prov, 1, time.Time{}, func(event.Seen) { seen++ })
+		err := c.Archive().Identities(ctx, prov, time.Time{}, func(event.Seen) { seen++ })
 		if err != nil {
 			t.Fatal(err)
 		}
-		return seen == 4
+		return seen == 40
 	})
-	read := func(before event.StreamSeq, stored time.Time) (ids []string) {
+	read := func(stored time.Time) (ids []string) {
 		t.Helper()
-		err := c.Archive().Older(ctx, prov, before, stored, func(e event.Seen) {
+		err := c.Archive().Identities(ctx, prov, stored, func(e event.Seen) {
 			n, _ := strconv.Atoi(string(e.ID[3:]))
 			if at := time.Unix(1_700_000_000+int64(n), 0); e.Source != "panko" || !e.Time.Equal(at) != (n%10 == 5) || n%10 == 5 && !e.Time.IsZero() {
 				t.Errorf("%s is %+v", e.ID, e)
@@ -99,14 +99,28 @@ func TestTheArchiveKnowsWhatRawHasDropped(t *testing.T) {
 		slices.Sort(ids)
 		return slices.Compact(ids)
 	}
-	if got := read(0, time.Time{}); len(got) != 40 {
+	if got := read(time.Time{}); len(got) != 40 {
 		t.Errorf("all are %v", got)
 	}
-	if got := read(4, time.Time{}); !slices.Equal(got, []string{"id-1", "id-10", "id-2", "id-20", "id-3", "id-30", "id-40"}) {
-		t.Errorf("before 4 there are %v", got)
-	}
-	if got := read(0, time.Now().Add(time.Hour)); len(got) != 0 {
+	if got := read(time.Now().Add(time.Hour)); len(got) != 0 {
 		t.Errorf("of what was stored in an hour there are %v", got)
+	}
+	// Another RAW gives the same sequences to other events.
+	another(t, c)
+	pipelined(t, c, "panko", 41, 3)
+	if got := read(time.Time{}); len(got) != 43 {
+		t.Errorf("with those of another RAW all are %v", got)
+	}
+}
+
+// another has RAW made anew.
+func another(t *testing.T, c *jetstream.Client) {
+	t.Helper()
+	if err := jetStream(t, c).DeleteStream(testContext(t), event.StreamRaw); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Provision(testContext(t), jetstream.DefaultLayout(1).Within(1<<30), jetstream.CreateMissing); err != nil {
+		t.Fatal(err)
 	}
 }
 
@@ -146,5 +160,26 @@ func TestSinceWhenTheStreamsKnowEverything(t *testing.T) {
 	purge(t, c, event.StreamRaw, event.RawSubjects(prov), 0)
 	if at, want := since(), time.Unix(1_700_000_040, 0); !at.Equal(want) {
 		t.Errorf("with nothing left it is %s, want %s, when the last came", at, want)
+	}
+	another(t, c)
+	if at, want := since(), time.Unix(1_700_000_040, 0); !at.Equal(want) {
+		t.Errorf("with nothing in another RAW it is %s, want %s, when the last was normalized", at, want)
+	}
+}
+
+// A RAW that was made anew has all that was collected since, and NORMALIZED may have dropped some of what was before.
+func TestSinceWhenTheStreamsKnowEverythingBehindAnotherRaw(t *testing.T) {
+	t.Parallel()
+	c := jetstreamtest.Server(t).Client(t)
+	ctx := testContext(t)
+	pipelined(t, c, "panko", 1, 40)
+	another(t, c)
+	pipelined(t, c, "panko", 41, 5)
+	if at, err := c.Archive().Since(ctx, prov); err != nil || !at.IsZero() {
+		t.Errorf("with all in NORMALIZED it is %s, %v", at, err)
+	}
+	purge(t, c, event.StreamNormalized, event.NormalizedSubject(prov), 10)
+	if at, err := c.Archive().Since(ctx, prov); err != nil || at.IsZero() {
+		t.Errorf("after NORMALIZED has dropped some it is %s, %v", at, err)
 	}
 }

@@ -8,7 +8,7 @@
 // service bears a time (Job.Timeless) the service's word counts that what it shows belongs to the range.
 //
 // Each is added once, and none that the streams have. Before anything is asked for, the identities of what they have are read:
-// all of RAW, of all the provider's sources, and what NORMALIZED and the dead letters have of events that RAW has dropped. Of
+// all of RAW, of all the provider's sources, and all that NORMALIZED and the dead letters have, also of a RAW that is gone. Of
 // those only such are kept as may come again: those with a time within a day of the range, or with none. So a service that
 // gives an event another time than it had by more than a day, under the same identity, makes it come twice. A range that begins
 // before the streams remember everything is refused.
@@ -68,11 +68,11 @@ type Service interface {
 	ReadPast(ctx context.Context, from event.From, emit collectors.Emit) error
 }
 
-// Archive knows what the streams have of events that RAW has dropped.
+// Archive knows what the streams have of events that RAW may have dropped.
 type Archive interface {
-	// Older calls yield for the identities of events and dead letters that were made of raw events before a sequence, 0 meaning
-	// all, and that were stored at a time or later. Time is zero where the one that RAW had is not known.
-	Older(ctx context.Context, p event.Provider, before event.StreamSeq, stored time.Time, yield func(event.Seen)) error
+	// Identities calls yield for the identities of all events and dead letters that were stored at a time or later. Time is zero
+	// where the one that RAW had is not known.
+	Identities(ctx context.Context, p event.Provider, stored time.Time, yield func(event.Seen)) error
 	// Since is from which source time on the streams have everything of a provider that was ever collected; zero: all there was.
 	Since(ctx context.Context, p event.Provider) (time.Time, error)
 }

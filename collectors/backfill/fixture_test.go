@@ -96,11 +96,9 @@ type archive struct {
 	since time.Time
 }
 
-func (a *archive) Older(_ context.Context, _ event.Provider, before event.StreamSeq, _ time.Time, yield func(event.Seen)) error {
+func (a *archive) Identities(_ context.Context, _ event.Provider, _ time.Time, yield func(event.Seen)) error {
 	for _, e := range a.older {
-		if before == 0 || e.Sequence < before {
-			yield(e)
-		}
+		yield(e)
 	}
 	return nil
 }

@@ -63,12 +63,11 @@ func (h *held) take(e event.Seen) bool {
 // hold reads what the streams have. upTo is known to be in RAW.
 func (j *Job) hold(ctx context.Context, base event.Seq, upTo event.StreamSeq) error {
 	h := &held{marks: map[identity]mark{}, source: j.source, base: base, from: j.From, to: j.To}
-	first, err := h.readRaw(ctx, j, 0, upTo)
-	if err != nil {
+	if err := h.readRaw(ctx, j, 0, upTo); err != nil {
 		return err
 	}
 	// RAW first: what it drops meanwhile was read.
-	err = j.Deps.Archive.Older(ctx, j.Provider, first, j.From.Add(-astray), func(e event.Seen) {
+	err := j.Deps.Archive.Identities(ctx, j.Provider, j.From.Add(-astray), func(e event.Seen) {
 		if h.take(e) {
 			h.older++
 		}
@@ -80,12 +79,9 @@ func (j *Job) hold(ctx context.Context, base event.Seq, upTo event.StreamSeq) er
 	return nil
 }
 
-// readRaw reads RAW from a sequence on, and returns the first one that it has of the provider.
-func (h *held) readRaw(ctx context.Context, j *Job, from, upTo event.StreamSeq) (first event.StreamSeq, err error) {
-	err = j.Deps.Memory.Identities(ctx, j.Provider, from, upTo, func(e event.Seen) {
-		if first == 0 {
-			first = e.Sequence
-		}
+// readRaw reads RAW from a sequence on.
+func (h *held) readRaw(ctx context.Context, j *Job, from, upTo event.StreamSeq) error {
+	err := j.Deps.Memory.Identities(ctx, j.Provider, from, upTo, func(e event.Seen) {
 		h.upTo = e.Sequence
 		if e.Source == h.source {
 			h.own = max(h.own, e.Seq)
@@ -95,8 +91,8 @@ func (h *held) readRaw(ctx context.Context, j *Job, from, upTo event.StreamSeq) 
 		}
 	})
 	if err != nil {
-		return 0, fmt.Errorf("read the identities in RAW: %w", err)
+		return fmt.Errorf("read the identities in RAW: %w", err)
 	}
 	h.upTo = max(h.upTo, upTo)
-	return first, nil
+	return nil
 }

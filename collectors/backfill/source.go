@@ -83,7 +83,7 @@ func (r *run) claim(ctx context.Context, from event.From, emit collectors.Emit) 
 	for _, c := range cursors {
 		upTo = max(upTo, c.Sequence)
 	}
-	if _, err := r.held.readRaw(ctx, r.Job, r.held.upTo+1, upTo); err != nil {
+	if err := r.held.readRaw(ctx, r.Job, r.held.upTo+1, upTo); err != nil {
 		return err
 	}
 	r.tell()
