@@ -22,6 +22,8 @@ func (m *Memory) CursorsAsOf(ctx context.Context, p event.Provider, asOf event.S
 	if err != nil {
 		return nil, err
 	}
+	ctx, release := m.raw.c.failOnRefusal(ctx, func(refused string) bool { return refused == "$JS.API.STREAM.MSG.GET."+event.StreamRaw })
+	defer release()
 	pause := backoff.NewExponentialBackOff(backoff.WithInitialInterval(20*time.Millisecond), backoff.WithMaxInterval(time.Second),
 		backoff.WithMaxElapsedTime(0))
 	for began := time.Now(); ; {

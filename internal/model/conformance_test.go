@@ -112,6 +112,16 @@ func (w *twins) choice(expect event.StreamSeq) event.Batch {
 	return event.Batch{ID: "choice", Cursor: event.Message{Subject: event.ChoiceSubject(cloud), Body: []byte("{}")}, Expect: expect}
 }
 
+// setBack is one that replaces a cursor and, behind it, the choice.
+func (w *twins) setBack(s event.Source, expect, choice event.StreamSeq) event.Batch {
+	cursor := w.batch(s, 0, 0, expect).Cursor
+	cursor.Header = event.Header{}
+	b := w.choice(choice)
+	b.Fence = event.Fence{Subject: cursor.Subject, Sequence: expect}
+	b.Messages = []event.Message{cursor, {Subject: event.RawCommandsSubject(cloud, s), Header: event.Header{}, Body: []byte("{}")}}
+	return b
+}
+
 func fencedBy(b event.Batch, seq event.StreamSeq) event.Batch {
 	b.Fence = event.Fence{Subject: event.ChoiceSubject(cloud), Sequence: seq}
 	return b
@@ -135,6 +145,14 @@ func TestModelIsTrue(t *testing.T) {
 	w.append("another choice, and no message to look at it", fencedBy(w.batch("panko", 0, 10, cursor), choice+1))
 	cursor = w.model.last(event.RawCursorSubject(cloud, "panko"), w.model.end())
 	cursor = w.append("the choice that there is", fencedBy(w.batch("panko", 2, 10, cursor), choice)).Sequence
+	w.append("a source that is set back under another choice", w.setBack("panko", cursor, choice+1))
+	w.append("a source that is set back and has written since", w.setBack("panko", cursor-1, choice))
+	before := choice
+	choice = w.append("a source that is set back", w.setBack("panko", cursor, choice)).Sequence
+	w.append("who wrote behind the cursor that was set back", fencedBy(w.batch("panko", 2, 10, cursor), choice))
+	cursor = choice - 2
+	w.append("who wrote under the choice then", fencedBy(w.batch("panko", 2, 10, cursor), before))
+	cursor = w.append("who has read both", fencedBy(w.batch("panko", 2, 10, cursor), choice)).Sequence
 	w.append("a message that is too large", w.batch("panko", 3, tooLarge, cursor))
 	w.append("one that is too large with an older cursor", w.batch("panko", 3, tooLarge, cursor-1))
 	cursor = w.append("much of what there is room for", w.batch("panko", 2, 200_000, cursor)).Sequence
@@ -169,9 +187,12 @@ func TestModelIsTrueOfAnything(t *testing.T) {
 			return right
 		}
 		var b event.Batch
-		if random.IntN(10) == 0 {
+		switch random.IntN(20) {
+		case 0, 1:
 			b = w.choice(guess(event.ChoiceSubject(cloud)))
-		} else {
+		case 2:
+			b = w.setBack(s, guess(event.RawCursorSubject(cloud, s)), guess(event.ChoiceSubject(cloud)))
+		default:
 			b = w.batch(s, random.IntN(4), random.IntN(300), guess(event.RawCursorSubject(cloud, s)))
 			if random.IntN(3) > 0 {
 				b = fencedBy(b, guess(event.ChoiceSubject(cloud)))

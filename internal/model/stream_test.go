@@ -79,8 +79,14 @@ func (s *stream) append(b event.Batch) (event.StreamSeq, error) {
 	if s.maxBytes > 0 && s.bytes()+bytes > s.maxBytes {
 		return refuse(event.Full, 0)
 	}
-	if last := s.last(b.Cursor.Subject, s.end()); last > 0 {
-		s.gone[last-1] = true // Nats-Rollup: sub
+	replaced := []string{b.Cursor.Subject}
+	if len(b.Messages) > 0 && b.Messages[0].Subject == b.Fence.Subject {
+		replaced = append(replaced, b.Fence.Subject)
+	}
+	for _, subject := range replaced {
+		if last := s.last(subject, s.end()); last > 0 {
+			s.gone[last-1] = true // Nats-Rollup: sub
+		}
 	}
 	first := len(s.history)
 	for _, m := range b.Messages {
