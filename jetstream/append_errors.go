@@ -192,13 +192,16 @@ func sendError(err error, at phase) error {
 		return &event.Error{Kind: event.Invalid, Err: err}
 	case errors.Is(err, nats.ErrReconnectBufExceeded), errors.Is(err, nats.ErrConnectionDraining):
 		// The client library refused to send it.
-		return &event.Error{Kind: event.Unavailable, Err: err}
+		return &event.Error{Kind: event.Unavailable, Err: explained(err)}
 	case at == phaseOpen:
 		return &event.Error{Kind: event.Unavailable, Err: err}
 	default:
 		return &event.Error{Kind: event.Unknown, Err: err}
 	}
 }
+
+// ErrNoSuchStream marks the error of a server that answers and has no such stream: it has to be made.
+var ErrNoSuchStream error = natsjs.ErrStreamNotFound
 
 var errNoStream = errors.New("no stream answers: it does not exist, has no leader now, or its server has disabled JetStream, as it " +
 	"does when its disk is full")

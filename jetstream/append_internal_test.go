@@ -3,6 +3,8 @@ package jetstream
 import (
 	"context"
 	"errors"
+	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/nats-io/nats.go"
@@ -76,6 +78,20 @@ func TestFailuresToSendHaveTheRightKind(t *testing.T) {
 				t.Errorf("at the commit it is %v, want %v", got, test.commit)
 			}
 		})
+	}
+}
+
+// What the library says of a connection that is being made again is no text for people.
+func TestALostConnectionIsCalledThat(t *testing.T) {
+	for name, err := range map[string]error{
+		"a batch":   sendError(nats.ErrReconnectBufExceeded, phaseCommit),
+		"a reading": readError(t.Context(), "read x", fmt.Errorf("ask: %w", nats.ErrReconnectBufExceeded)),
+	} {
+		text := err.Error()
+		if event.KindOf(err) != event.Unavailable || !strings.Contains(text, "there is no connection to NATS now") ||
+			strings.Contains(text, "buffer") || !isDown(err) {
+			t.Errorf("%s says %q", name, text)
+		}
 	}
 }
 

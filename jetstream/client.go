@@ -133,8 +133,24 @@ func text(err error) string {
 }
 
 func unavailable(op string, err error) error {
-	return &event.Error{Kind: event.Unavailable, Op: op, Err: err}
+	return &event.Error{Kind: event.Unavailable, Op: op, Err: explained(err)}
 }
+
+// explained puts in place of what the library calls a full buffer, where there is none at all, what it means.
+func explained(err error) error {
+	if errors.Is(err, nats.ErrReconnectBufExceeded) {
+		return &notConnected{err}
+	}
+	return err
+}
+
+// notConnected is an error of a connection that is being made again.
+type notConnected struct{ err error }
+
+func (*notConnected) Error() string {
+	return "there is no connection to NATS now, it is being made again"
+}
+func (e *notConnected) Unwrap() error { return e.err }
 
 func invalid(op string, err error) error {
 	return &event.Error{Kind: event.Invalid, Op: op, Err: err}

@@ -47,7 +47,9 @@ what is later it reads itself. Each refusal names the time from or up to which i
 
 The live source, its cursor and its watermark are not touched, nor is the choice of source. The job has
 a source of its own, backfill-JOB, and its own cursor, which says in the end that it is done. While
-collecting for the provider is paused, or its choice of source changes, nothing is added.
+collecting for the provider is paused, or its choice of source changes, nothing is added. As long as the
+job is not done, "watermark rewind" does not take a source back into its range; where both begin at the
+same moment the job looks again, and ends if the live source reads the range itself from then on.
 
 Services that can be asked: panko, ceilometer, and http with cursor.type: time. amqp can't, a queue
 holds no past; a provider that collects over amqp may have a section panko beside it ("events: amqp"
@@ -55,7 +57,8 @@ keeps it from collecting), which --source panko asks. What the service itself ha
 
 Interrupted or killed, it goes on where it was with the same command: what was added stays, and is not
 added again. If the same job is started twice, the later one takes over and the other ends. Errors of
-the service that may pass are waited out; one that needs a change ends the command, with exit code 1.
+the service that may pass are waited out, and so is a NATS server that is away; one that needs a change
+ends the command, with exit code 1.
 
 It needs the rights to write to EVENTS_RAW and to read all streams, as the administrator of deploy/ has
 them; --nats and --creds connect in another way than the configuration does.`,
@@ -126,15 +129,24 @@ func (p Program) backfill(ctx context.Context, f *backfillFlags) error {
 	if err != nil {
 		return err
 	}
-	b, err := app.NewBackfill(ctx, cfg, client, app.BackfillRequest{
-		Provider: provider, Source: f.source, From: f.from.at, To: f.to.at, Job: f.job, Rate: f.rate.Rate, AllowDuplicates: f.duplicates,
-		Dry: f.dryRun,
-	}, versionShort(), log)
+	server := newAwaiting(p.note)
+	var b *app.Backfill
+	err = server.try(ctx, func() (err error) {
+		b, err = app.NewBackfill(ctx, cfg, client, app.BackfillRequest{
+			Provider: provider, Source: f.source, From: f.from.at, To: f.to.at, Job: f.job, Rate: f.rate.Rate,
+			AllowDuplicates: f.duplicates, Dry: f.dryRun,
+		}, versionShort(), log)
+		return err
+	})
 	if err != nil {
 		return err
 	}
 	fmt.Fprintf(p.Stderr, "reading what the streams have of %s\n", provider)
-	outlook, err := b.Look(ctx)
+	var outlook backfill.Outlook
+	err = server.try(ctx, func() (err error) {
+		outlook, err = b.Look(ctx)
+		return err
+	})
 	if err != nil {
 		return err
 	}

@@ -20,9 +20,10 @@ import (
 type repairing struct {
 	Program
 	*repairOptions
-	dead *deadLetters
-	jobs []*repairJob
-	told string // on standard error, last
+	dead     *deadLetters
+	jobs     []*repairJob
+	told     string // on standard error, last
+	awaiting *awaiting
 }
 
 // repairJob is what is done about the letters of one provider.
@@ -66,6 +67,7 @@ func (p Program) repair(cmd *cobra.Command, o *repairOptions) error {
 	}
 	defer p.close(ctx, dead.client)
 	r := &repairing{Program: p, repairOptions: o, dead: dead}
+	r.awaiting = newAwaiting(r.note)
 	if err := r.pick(ctx, filter); err != nil {
 		return err
 	}
@@ -96,6 +98,7 @@ func (r *repairing) pick(ctx context.Context, filter *letters.Filter) error {
 		j := &repairJob{Job: letters.Job{
 			Provider: r.dead.provider(name), Writer: r.writer(name), Drop: r.drop, By: r.operator(), Why: r.why,
 		}}
+		j.Again = r.awaiting.again
 		if err := j.Open(ctx); err != nil {
 			return fmt.Errorf("%s: %w", name, err)
 		}
@@ -158,7 +161,7 @@ func (r *repairing) describe(out io.Writer, groups []letters.Group, filter *lett
 			return err
 		}
 	} else {
-		fmt.Fprintln(out, none(filter))
+		fmt.Fprintln(out, r.dead.none(filter))
 	}
 	for _, more := range []struct {
 		n    int

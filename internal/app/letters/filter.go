@@ -44,6 +44,12 @@ func (f *Filter) Validate() error {
 	return nil
 }
 
+// Picks tells whether the filter lets only some letters pass, whatever their state.
+func (f *Filter) Picks() bool {
+	return len(f.Reasons)+len(f.Converters)+len(f.Formats)+len(f.Sources)+len(f.Numbers) > 0 || f.Match != "" ||
+		!f.Since.IsZero() || !f.Until.IsZero()
+}
+
 // Wants tells whether a letter is meant, whatever its state.
 func (f *Filter) Wants(l *event.Letter) bool {
 	oneOf := func(list []string, value string) bool { return len(list) == 0 || slices.Contains(list, value) }

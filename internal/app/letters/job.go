@@ -34,12 +34,14 @@ type Picked struct {
 
 // Open reads what was done about the letters, and what is under way. It must be called before all else.
 func (j *Job) Open(ctx context.Context) error {
-	j.book = NewBook()
-	j.sent, j.position = 0, 0
-	if err := j.refresh(ctx); err != nil {
-		return err
-	}
-	return j.states(ctx)
+	return j.patiently(ctx, func() error {
+		j.book = NewBook()
+		j.sent, j.position = 0, 0
+		if err := j.refresh(ctx); err != nil {
+			return err
+		}
+		return j.states(ctx)
+	})
 }
 
 // settles is how long RAW may have more than the cursor speaks of, while somebody else is writing.
@@ -82,7 +84,15 @@ func (j *Job) refresh(ctx context.Context) error {
 }
 
 // Pick selects the letters that the filter wants and about which the job may do something.
-func (j *Job) Pick(ctx context.Context, f *Filter) (Picked, error) {
+func (j *Job) Pick(ctx context.Context, f *Filter) (picked Picked, err error) {
+	err = j.patiently(ctx, func() (err error) {
+		picked, err = j.pick(ctx, f)
+		return err
+	})
+	return picked, err
+}
+
+func (j *Job) pick(ctx context.Context, f *Filter) (Picked, error) {
 	var picked Picked
 	all := *f
 	all.State, all.Limit = "", 0
@@ -151,7 +161,7 @@ func (j *Job) send(ctx context.Context, chunk []Whole) (Sent, error) {
 		}
 		_, err := j.Writer.Commit(ctx, events, event.Progress{})
 		if event.KindOf(err) == event.Fenced {
-			if err := j.refresh(ctx); err != nil {
+			if err := j.patiently(ctx, func() error { return j.refresh(ctx) }); err != nil {
 				return Sent{}, err
 			}
 			continue

@@ -47,8 +47,23 @@ type Provider struct {
 	Name    event.Provider
 	Streams Streams
 	Bodies  Bodies
+	// Again, if set, is asked about an error that may pass, and makes a pause: nil means that it is to be tried again.
+	Again func(ctx context.Context, err error) error
 
 	book *Book
+}
+
+// patiently does f until it works or Again gives up. f may have done a part of it before.
+func (p *Provider) patiently(ctx context.Context, f func() error) error {
+	for {
+		err := f()
+		if err == nil || p.Again == nil || event.KindOf(err) != event.Unavailable {
+			return err
+		}
+		if err = p.Again(ctx, err); err != nil {
+			return err
+		}
+	}
 }
 
 // Read reads what was done about the letters. It must be called before all else.
@@ -124,7 +139,12 @@ type Whole struct {
 // are gone meanwhile are left out. An error of yield ends it.
 func (p *Provider) Whole(ctx context.Context, places []Place, yield func([]Whole) error) error {
 	for len(places) > 0 {
-		chunk, n, err := p.chunk(ctx, places)
+		var chunk []Whole
+		var n int
+		err := p.patiently(ctx, func() (err error) {
+			chunk, n, err = p.chunk(ctx, places)
+			return err
+		})
 		if err != nil {
 			return err
 		}

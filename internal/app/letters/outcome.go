@@ -26,12 +26,16 @@ const pollEvery = 250 * time.Millisecond
 // Await waits until the normalizer has dealt with all that RAW has of the source, as long as ctx lasts, which is no error. told is
 // called now and then with how many raw events are left, and with the normalizer's cursor.
 func (j *Job) Await(ctx context.Context, told func(left event.Seq, cursor event.NormalizedCursor)) (bool, error) {
-	if err := j.refresh(ctx); err != nil {
+	if err := j.patiently(ctx, func() error { return j.refresh(ctx) }); err != nil {
 		return false, unlessEnded(ctx, err)
 	}
 	end := j.position
 	for {
-		at, err := j.Streams.Normalized(ctx, j.Name)
+		var at event.NormalizedCursor
+		err := j.patiently(ctx, func() (err error) {
+			at, err = j.Streams.Normalized(ctx, j.Name)
+			return err
+		})
 		if err != nil {
 			return false, unlessEnded(ctx, err)
 		}
@@ -55,7 +59,15 @@ func unlessEnded(ctx context.Context, err error) error {
 }
 
 // Outcome tells what became of letters so far.
-func (j *Job) Outcome(ctx context.Context, of []event.Seq) (Outcome, error) {
+func (j *Job) Outcome(ctx context.Context, of []event.Seq) (o Outcome, err error) {
+	err = j.patiently(ctx, func() (err error) {
+		o, err = j.outcome(ctx, of)
+		return err
+	})
+	return o, err
+}
+
+func (j *Job) outcome(ctx context.Context, of []event.Seq) (Outcome, error) {
 	var o Outcome
 	if err := j.states(ctx); err != nil {
 		return o, err

@@ -45,13 +45,15 @@ func (c converter) Convert(raw event.Raw) (normalizer.Converted, error) {
 // rig is a server with a normalizer at work.
 type rig struct {
 	*jetstream.Client
+	server *jetstreamtest.Single
 	mended atomic.Bool
 }
 
 const maxBody = 10_000 // larger ones go to objects
 
 func newRig(t *testing.T) *rig {
-	r := &rig{Client: jetstreamtest.Server(t).Client(t)}
+	server := jetstreamtest.Server(t)
+	r := &rig{Client: server.Client(t), server: server}
 	service, err := normalizer.New(normalizer.Config{
 		Converters: map[string]normalizer.Converter{"test": converter{&r.mended}},
 		Committer: func(p event.Provider) normalizer.Committer {
@@ -245,4 +247,57 @@ func (r *rig) events(t *testing.T) map[string]string {
 		found[e.MessageID] = e.EventType + " " + string(e.Payload)
 	}
 	return found
+}
+
+// The server goes away between two batches and comes back: what was begun goes on, each letter once.
+func TestAServerThatIsAwayIsWaitedFor(t *testing.T) {
+	r := newRig(t)
+	const n = 600 // two batches
+	events := make([]event.Raw, n)
+	for i := range events {
+		events[i] = event.Raw{
+			ID: event.ID(fmt.Sprint("id-", i)), Format: "test", Received: time.Unix(5, 0), Header: map[string]string{"Evt-Type": "x"}, Body: []byte("b"),
+		}
+	}
+	r.collect(t, events...)
+	r.await(t, n)
+	r.mended.Store(true)
+	j := r.job(t)
+	away := 0
+	j.Again = func(ctx context.Context, err error) error {
+		if event.KindOf(err) != event.Unavailable {
+			t.Errorf("it is asked about %v", err)
+		}
+		if away++; away == 1 {
+			r.server.Restart(t)
+		}
+		select {
+		case <-time.After(50 * time.Millisecond):
+			return nil
+		case <-ctx.Done():
+			return err
+		}
+	}
+	picked, err := j.Pick(t.Context(), &letters.Filter{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	stopped := false
+	sent, err := j.Send(t.Context(), picked, func(int) {
+		if !stopped {
+			stopped = true
+			r.server.Shutdown()
+		}
+	})
+	if err != nil || len(sent.Letters) != n || sent.Others+sent.Lost+sent.Gone > 0 || away == 0 {
+		t.Fatalf("it sent %d, %d others, %d lost, %d gone, and asked %d times: %v", len(sent.Letters), sent.Others, sent.Lost, sent.Gone, away, err)
+	}
+	limited, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	if done, err := j.Await(limited, func(event.Seq, event.NormalizedCursor) {}); err != nil || !done {
+		t.Fatalf("done %t, %v", done, err)
+	}
+	if outcome, err := j.Outcome(t.Context(), sent.Letters); err != nil || outcome.Redriven != n {
+		t.Errorf("%d of %d are events, %d are dead again, %d wait: %v", outcome.Redriven, n, len(outcome.Dead), outcome.Waiting, err)
+	}
 }

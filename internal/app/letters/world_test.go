@@ -111,7 +111,8 @@ func (w *world) operate() {
 }
 
 func (w *world) run(drop bool, f *Filter) (Sent, error) {
-	j := &Job{Provider: &Provider{Name: cloud, Streams: w, Bodies: w}, Writer: &writer{world: w}, Drop: drop, By: "ada", Why: "test"}
+	again := func(context.Context, error) error { return nil }
+	j := &Job{Provider: &Provider{Name: cloud, Streams: w, Bodies: w, Again: again}, Writer: &writer{world: w}, Drop: drop, By: "ada", Why: "test"}
 	if err := j.Open(w.t.Context()); err != nil {
 		return Sent{}, err
 	}
@@ -120,6 +121,14 @@ func (w *world) run(drop bool, f *Filter) (Sent, error) {
 		return Sent{}, err
 	}
 	return j.Send(w.t.Context(), picked, func(int) { w.step() })
+}
+
+// away is the error of a server that can't be asked now.
+func (w *world) away() error {
+	if !w.calm && rapid.IntRange(0, 9).Draw(w.t, "away") == 9 {
+		return &event.Error{Kind: event.Unavailable, Op: "ask"}
+	}
+	return nil
 }
 
 func (w *world) Each(_ context.Context, _ event.Provider, yield func(event.Letter) error) error {
@@ -131,7 +140,7 @@ func (w *world) Each(_ context.Context, _ event.Provider, yield func(event.Lette
 			return err
 		}
 	}
-	return nil
+	return w.away()
 }
 
 // place is where a letter is read.
@@ -154,7 +163,7 @@ func (w *world) Whole(_ context.Context, _ event.Provider, stream string, from e
 			return nil
 		}
 	}
-	return nil
+	return w.away()
 }
 
 func (w *world) States(_ context.Context, _ event.Provider, yield func(event.LetterState) error) error {
@@ -164,7 +173,7 @@ func (w *world) States(_ context.Context, _ event.Provider, yield func(event.Let
 			return err
 		}
 	}
-	return nil
+	return w.away()
 }
 
 func (w *world) Sent(_ context.Context, _ event.Provider, from, _ event.StreamSeq, yield func(event.StoredRaw) error) error {
@@ -176,7 +185,7 @@ func (w *world) Sent(_ context.Context, _ event.Provider, from, _ event.StreamSe
 			}
 		}
 	}
-	return nil
+	return w.away()
 }
 
 func (w *world) Normalized(context.Context, event.Provider) (event.NormalizedCursor, error) {
@@ -197,7 +206,7 @@ type writer struct {
 func (w *writer) Open(context.Context) (event.RawCursor, error) {
 	w.step()
 	w.cursor = w.world.cursor
-	return w.cursor, nil
+	return w.cursor, w.away()
 }
 
 func (w *writer) Commit(_ context.Context, events []event.Raw, _ event.Progress) ([]event.StreamSeq, error) {
