@@ -113,6 +113,7 @@ type deadLetters struct {
 	client  *jetstream.Client
 	streams *jetstream.Letters
 	names   []event.Provider
+	asked   bool // for one provider
 }
 
 // openLetters connects and finds the providers that have dead letters, or the one that is asked for.
@@ -127,7 +128,7 @@ func (p Program) openLetters(ctx context.Context, settings jetstream.Config, nam
 		return nil, err
 	}
 	if name != "" {
-		d.names = []event.Provider{name}
+		d.names, d.asked = []event.Provider{name}, true
 	}
 	return d, nil
 }
@@ -246,15 +247,22 @@ func (p Program) listLetters(ctx context.Context, dead *deadLetters, filter *let
 	if err := errors.Join(err, flush()); err != nil || listed {
 		return err
 	}
-	return p.say(none(filter))
+	return p.say(dead.none(filter))
 }
 
-// none says that no letter is like that.
-func none(f *letters.Filter) string {
-	if f.State == "" {
-		return "There is no such dead letter."
+// none says that there are no letters, or none that is like that.
+func (d *deadLetters) none(f *letters.Filter) string {
+	text := "There is no dead letter"
+	switch {
+	case len(d.names) == 0, f.State == "" && !f.Picks() && !d.asked:
+		return "There are no dead letters."
+	case f.Picks() || d.asked:
+		text = "There is no such dead letter"
 	}
-	return fmt.Sprintf("There is no such dead letter that is %s.", f.State)
+	if f.State != "" {
+		text += " that is " + f.State
+	}
+	return text + "."
 }
 
 func orDash(text string) string {
@@ -326,7 +334,7 @@ and changes nothing.`,
 				case asJSON:
 					return p.printJSON(groups.List())
 				case len(groups.List()) == 0:
-					return p.say(none(filter))
+					return p.say(dead.none(filter))
 				}
 				return showGroups(p.Stdout, groups.List(), letters.States())
 			})

@@ -40,12 +40,13 @@ What is collected meanwhile goes on as before: only what is new on the stream co
 letters stay where they are, with a record of what became of each.
 
 It may be interrupted, or killed, at any moment, and be run again, and several may run at a time: a letter
-is never converted again twice. Once a letter is in EVENTS_RAW nobody has to wait for it.
+is never converted again twice. Once a letter is in EVENTS_RAW nobody has to wait for it. While the server
+is away it waits, says so, and goes on.
 
-First give the normalizers the mended converter or mapping (a new version, or a new configuration and a
-restart). Try it before, with -c and --dry-run: the letters are then converted by this process, with the
-configuration FILE, and nothing is written. Collectors and normalizers must all be of a version that has
-this command: an older one stops at what it does not know, and says so.
+First give the normalizers the mended converter or mapping: a new version, or a changed configuration,
+which they take within seconds. Try it before, with -c and --dry-run: the letters are then converted by
+this process, with the configuration FILE, and nothing is written. Collectors and normalizers must all be
+of a version that has this command: an older one stops at what it does not know, and says so.
 
 Letters whose bodies are gone are left out, unless --reason body-lost or --number asks for them. Letters
 that were dropped are taken with --state dropped. Exit code 1: some are dead again, or still wait.`,
