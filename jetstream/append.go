@@ -124,11 +124,12 @@ func (l *Log) Append(ctx context.Context, b event.Batch) (event.StreamSeq, error
 		if ack, err = l.send(ctx, messages, turns, refused); err == nil {
 			l.count(false)
 			l.c.seen.see(l.stream, b.Cursor.Subject, ack.Batch, event.StreamSeq(ack.Sequence), time.Now())
-			l.c.known.wrote(event.Stored{Message: b.Cursor, Sequence: event.StreamSeq(ack.Sequence)})
+			at := event.StreamSeq(ack.Sequence)
+			l.c.known.wrote(event.Stored{Message: b.Cursor, Sequence: at})
 			if replaces(&b) {
-				l.c.known.wrote(event.Stored{Message: b.Messages[0], Sequence: event.StreamSeq(ack.Sequence) - event.StreamSeq(len(b.Messages))})
+				l.c.known.wrote(event.Stored{Message: b.Messages[0], Sequence: at - event.StreamSeq(len(b.Messages))})
 			}
-			return event.StreamSeq(ack.Sequence), nil
+			return at, nil
 		}
 		wait := pause.NextBackOff()
 		if !errors.Is(err, errInProcess) || wait == backoff.Stop {

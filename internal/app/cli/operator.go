@@ -132,8 +132,8 @@ func (o *operator) notBeside(ctx context.Context, after time.Time) error {
 	}
 	for _, j := range jobs {
 		if j.Adds(after) {
-			return fmt.Errorf("nothing was changed: backfill %s, for %s to %s, is not done, and the source would read what it adds: let it "+
-				"end (stackstream backfill -c FILE --provider %s --job %s goes on with it), or remove it (stackstream backfill rm %s "+
+			return fmt.Errorf("nothing was changed: backfill %s, for %s to %s, is not done, and the source would read what it adds: let "+
+				"it end (stackstream backfill -c FILE --provider %s --job %s goes on with it), or remove it (stackstream backfill rm %s "+
 				"--provider %s)", j.Job, stamp(j.From), stamp(j.To), o.name, j.Job, j.Job, o.name)
 		}
 	}
