@@ -72,10 +72,8 @@ how to do that. Interrupted, it may be run again.`,
 }
 
 func (p Program) renameProvider(ctx context.Context, s *providerScene, from, to event.Provider, yes bool, why string) error {
-	for _, name := range []event.Provider{from, to} {
-		if err := s.unconfigured(name); err != nil {
-			return err
-		}
+	if err := s.unconfigured(from); err != nil {
+		return err
 	}
 	old, err := s.look(ctx, from)
 	if err != nil {
@@ -87,6 +85,11 @@ func (p Program) renameProvider(ctx context.Context, s *providerScene, from, to 
 	}
 	if provider.Unknown(old) {
 		return unknownProvider(from)
+	}
+	if !provider.Renamed(old, to) {
+		if err := s.unconfigured(to); err != nil {
+			return err
+		}
 	}
 	if err := provider.Renameable(old, next); err != nil {
 		return err

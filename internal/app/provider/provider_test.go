@@ -203,7 +203,7 @@ func TestRenameIsRunAgain(t *testing.T) {
 	}
 	w.works("berlin", 1, "a", "b", "c")
 	w.wantRaw("berlin", "c")
-	wantProblem(t, w.rename("prod", "berlin"), "stands nowhere")
+	wantProblem(t, w.rename("prod", "berlin"), "was renamed to berlin already")
 }
 
 func TestRenameRefusesANameThatIsTaken(t *testing.T) {
@@ -242,26 +242,47 @@ func TestRenameRefusesAQueue(t *testing.T) {
 	}
 }
 
-// Interrupted wherever that may be, and run again, a command leaves what it leaves otherwise.
-func TestInterruptedCommands(t *testing.T) {
+// Killed wherever that may be, and run again, a command leaves what it leaves otherwise.
+func TestKilledRename(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	w.plant("prod", 0, "a", "b", "c")
-	w.interrupted("rename", func(ctx context.Context) error {
-		return provider.Rename(ctx, w.client, "prod", "berlin", by)
-	})
-	w.works("berlin", 1, "b", "c", "d")
-	w.wantRaw("berlin", "d")
-	w.wantRaw("prod", "a", "b", "c")
-
-	w.plant("stage", 2, "x", "y", "z")
-	w.interrupted("removal", func(ctx context.Context) error {
-		return provider.Remove(ctx, w.client, "stage", provider.Removal{Operator: by, Purge: true})
-	})
-	if h := w.look("stage"); !provider.Gone(h) || h.Sources["test"].Position != 3 || h.Normalized.Sources["test"].Position != 3 {
-		t.Errorf("there is %+v", h)
+	next := func(name event.Provider) event.Provider { return name + "-next" }
+	rename := func(ctx context.Context, c *jetstream.Client, name event.Provider) error {
+		return provider.Rename(ctx, c, name, next(name), by)
 	}
-	w.works("stage", 4, "x")
+	w.interrupted(
+		func(name event.Provider) { w.plant(name, 0, "a", "b", "c"); w.leftovers(name) }, rename,
+		func(name event.Provider) {
+			was, is := w.look(name), w.look(next(name))
+			if was.Choice.Kind != "" || was.Choice.Paused == nil || was.Consumer || len(was.Owners) > 0 ||
+				len(was.Sources["test"].Cursor) > 0 || was.Sources["test"].Position != 3 {
+				t.Errorf("left of %s is %+v", name, was)
+			}
+			if string(is.Sources["test"].Cursor) != `{"after":"c"}` || len(is.Sources["test"].Former) != 1 || is.Choice.Kind != "test" {
+				t.Errorf("%s is %+v", next(name), is)
+			}
+			wantProblem(t, rename(t.Context(), w.client, name), "was renamed to "+string(next(name))+" already")
+		})
+	w.works("often-next", 1, "b", "c", "d")
+	w.wantRaw("often-next", "d")
+	w.wantRaw("often", "a", "b", "c")
+}
+
+func TestKilledRemoval(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.interrupted(
+		func(name event.Provider) { w.plant(name, 2, "x", "y", "z"); w.leftovers(name) },
+		func(ctx context.Context, c *jetstream.Client, name event.Provider) error {
+			return provider.Remove(ctx, c, name, provider.Removal{Operator: by, Purge: true})
+		},
+		func(name event.Provider) {
+			h := w.look(name)
+			if !provider.Gone(h) || h.Sources["test"].Position != 3 || h.Normalized.Sources["test"].Position != 3 {
+				t.Errorf("left of %s is %+v", name, h)
+			}
+		})
+	w.works("often", 4, "x")
 }
 
 // Without leases, on the server that a process has in itself, what was written last tells whether anybody is at work.

@@ -29,10 +29,14 @@ func Rename(ctx context.Context, c *jetstream.Client, oldName, newName event.Pro
 	if err := Renameable(from, to); err != nil {
 		return err
 	}
-	for _, h := range []*jetstream.Holding{from, to} {
-		if err := idle(ctx, c, h); err != nil {
-			return err
-		}
+	if err := idle(ctx, c, from); err != nil {
+		return err
+	}
+	if Renamed(from, newName) {
+		return leave(ctx, c, from) // it was interrupted after all had been taken over
+	}
+	if err := idle(ctx, c, to); err != nil {
+		return err
 	}
 	why := renamedTo(newName)
 	if kind := from.Choice.Kind; kind != "" {
@@ -85,13 +89,23 @@ func Rename(ctx context.Context, c *jetstream.Client, oldName, newName event.Pro
 			return err
 		}
 	}
-	if err := c.DropConsumer(ctx, oldName); err != nil {
+	return leave(ctx, c, from)
+}
+
+// leave drops what nobody needs who works under the new name.
+func leave(ctx context.Context, c *jetstream.Client, from *jetstream.Holding) error {
+	if err := c.DropConsumer(ctx, from.Provider); err != nil {
 		return err
 	}
 	return c.DropOwners(ctx, from.Owners)
 }
 
 func renamedTo(p event.Provider) string { return "renamed to " + string(p) }
+
+// Renamed tells whether a name has taken over all that a provider knew.
+func Renamed(from *jetstream.Holding, to event.Provider) bool {
+	return from.Choice.Why == renamedTo(to) && !positioned(from)
+}
 
 // took tells whether a cursor is one that was taken over from a provider.
 func took(c event.RawCursor, from event.Provider) bool {
@@ -100,10 +114,20 @@ func took(c event.RawCursor, from event.Provider) bool {
 
 // Renameable is nil, or a *Problem that says why a provider can't be renamed now.
 func Renameable(from, to *jetstream.Holding) error {
-	for _, h := range []*jetstream.Holding{from, to} {
-		if err := working(h); err != nil {
-			return err
+	if err := working(from); err != nil {
+		return err
+	}
+	if Renamed(from, to.Provider) {
+		if from.Consumer || len(from.Owners) > 0 {
+			return nil
 		}
+		return &Problem{
+			fmt.Sprintf("%s was renamed to %s already, and stands nowhere", from.Provider, to.Provider),
+			"put " + string(to.Provider) + " into the configuration",
+		}
+	}
+	if err := working(to); err != nil {
+		return err
 	}
 	again := from.Choice.Why == renamedTo(to.Provider)
 	if n := from.Unnormalized(); n > 0 {

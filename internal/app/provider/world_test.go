@@ -26,12 +26,14 @@ import (
 // world is a server, and a process that takes leases as all do.
 type world struct {
 	t      *testing.T
+	url    string
 	client *jetstream.Client
 	leases map[event.Role]*jetstream.Leases
 }
 
 func newWorld(t *testing.T) *world {
-	w := &world{t: t, client: jetstreamtest.Server(t).Client(t), leases: map[event.Role]*jetstream.Leases{}}
+	server := jetstreamtest.Server(t)
+	w := &world{t: t, url: server.URL(), client: server.Client(t), leases: map[event.Role]*jetstream.Leases{}}
 	ctx, cancel := context.WithCancel(context.Background())
 	var loops sync.WaitGroup
 	for _, role := range []event.Role{event.RoleCollector, event.RoleNormalizer} {
@@ -251,25 +253,5 @@ func (w *world) plant(p event.Provider, left int, ids ...string) {
 	}
 	if _, err := normalized.Commit(ctx, outcomes, event.RawStream{}); err != nil {
 		w.t.Fatal(err)
-	}
-}
-
-// interrupted runs a command again and again, each time for a little longer, until it gets to its end.
-func (w *world) interrupted(what string, command func(ctx context.Context) error) {
-	w.t.Helper()
-	broken := 0
-	for limit := 2 * time.Millisecond; ; limit += limit/8 + time.Millisecond {
-		ctx, cancel := context.WithTimeout(w.t.Context(), limit)
-		err := command(ctx)
-		cancel()
-		var problem *provider.Problem
-		switch {
-		case err == nil:
-			w.t.Logf("%s was interrupted %d times", what, broken)
-			return
-		case errors.As(err, &problem):
-			w.t.Fatalf("%s, interrupted %d times, is refused: %v", what, broken, err)
-		}
-		broken++
 	}
 }

@@ -1,0 +1,209 @@
+package provider_test
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+
+	natsjs "github.com/nats-io/nats.go/jetstream"
+	"github.com/rs/zerolog"
+
+	"stackstream/event"
+	"stackstream/internal/app/provider"
+	"stackstream/jetstream"
+)
+
+// gate stands before a server, lets so many messages through that change something there, and then nothing any more: who is
+// behind it has died before the next one.
+type gate struct {
+	listener net.Listener
+	server   string
+	shut     func()
+
+	mu    sync.Mutex
+	left  int
+	conns []net.Conn
+	all   sync.WaitGroup
+}
+
+func newGate(t *testing.T, server string, left int, shut func()) *gate {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	g := &gate{listener: l, server: strings.TrimPrefix(server, "nats://"), left: left, shut: shut}
+	g.all.Go(func() {
+		for {
+			client, err := l.Accept()
+			if err != nil {
+				return
+			}
+			g.join(client)
+		}
+	})
+	return g
+}
+
+func (g *gate) url() string { return "nats://" + g.listener.Addr().String() }
+
+func (g *gate) close() {
+	_ = g.listener.Close()
+	g.mu.Lock()
+	for _, c := range g.conns {
+		_ = c.Close()
+	}
+	g.mu.Unlock()
+	g.all.Wait()
+}
+
+func (g *gate) join(client net.Conn) {
+	server, err := net.Dial("tcp", g.server)
+	if err != nil {
+		_ = client.Close()
+		return
+	}
+	g.mu.Lock()
+	g.conns = append(g.conns, client, server)
+	g.mu.Unlock()
+	end := func() { _, _ = client.Close(), server.Close() }
+	g.all.Go(func() { defer end(); _, _ = io.Copy(client, server) })
+	g.all.Go(func() { defer end(); g.pass(bufio.NewReader(client), server) })
+}
+
+// pass hands on what a client says, a line at a time, and a message as a whole.
+func (g *gate) pass(client *bufio.Reader, server io.Writer) {
+	for {
+		line, err := client.ReadString('\n')
+		if err != nil {
+			return
+		}
+		said := []byte(line)
+		if words := strings.Fields(line); len(words) > 2 && (words[0] == "PUB" || words[0] == "HPUB") {
+			size, err := strconv.Atoi(words[len(words)-1])
+			if err != nil {
+				return
+			}
+			if writes(words[1]) && !g.opens() {
+				_, _ = io.Copy(io.Discard, client)
+				return
+			}
+			said = append(said, make([]byte, size+len("\r\n"))...)
+			if _, err := io.ReadFull(client, said[len(line):]); err != nil {
+				return
+			}
+		}
+		if _, err := server.Write(said); err != nil {
+			return
+		}
+	}
+}
+
+// opens counts a message that is to come through.
+func (g *gate) opens() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.left == 0 {
+		g.shut()
+		return false
+	}
+	g.left--
+	return true
+}
+
+func writes(subject string) bool {
+	for _, prefix := range []string{"ingest.", "$KV.", "$O.", "$JS.API.CONSUMER.DELETE." + event.StreamRaw, "$JS.API.STREAM.PURGE."} {
+		if strings.HasPrefix(subject, prefix) {
+			return true
+		}
+	}
+	return false
+}
+
+// killed runs a command that dies after it has sent so many messages that change something, and tells whether it had more to send.
+func (w *world) killed(sent int, command func(context.Context, *jetstream.Client) error) (died bool, err error) {
+	w.t.Helper()
+	errDied := errors.New("killed")
+	ctx, kill := context.WithCancelCause(w.t.Context())
+	defer kill(nil)
+	g := newGate(w.t, w.url, sent, func() { kill(errDied) })
+	defer g.close()
+	c, err := jetstream.Connect(ctx, jetstream.Config{URLs: []string{g.url()}, Name: "gate"}, zerolog.Nop(), jetstream.Hooks{})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	defer c.Conn().Close()
+	err = command(ctx, c)
+	return errors.Is(context.Cause(ctx), errDied), err
+}
+
+// interrupted runs a command that is killed, for all that it sends, before it can send that, and then runs it again: on a provider
+// of its own each time, which ready makes and done looks at. And on one it is killed again and again, each time a little later.
+func (w *world) interrupted(
+	ready func(event.Provider), command func(context.Context, *jetstream.Client, event.Provider) error, done func(event.Provider),
+) {
+	w.t.Helper()
+	run := func(sent int, name event.Provider) (died bool) {
+		w.t.Helper()
+		died, err := w.killed(sent, func(ctx context.Context, c *jetstream.Client) error { return command(ctx, c, name) })
+		if problem := (*provider.Problem)(nil); errors.As(err, &problem) || err != nil && !died {
+			w.t.Fatalf("killed after %d messages: %v", sent, err)
+		}
+		return died
+	}
+	const often = event.Provider("often")
+	ready(often)
+	for sent := 0; ; sent++ {
+		name := event.Provider(fmt.Sprintf("killed%d", sent))
+		ready(name)
+		died := run(sent, name)
+		if died {
+			if err := command(w.t.Context(), w.client, name); err != nil {
+				w.t.Fatalf("killed after %d messages, and run again: %v", sent, err)
+			}
+		}
+		done(name)
+		if !died {
+			w.t.Logf("killed at each of %d messages", sent)
+			break
+		}
+	}
+	for sent := 0; run(sent, often); sent++ {
+	}
+	done(often)
+}
+
+// leftovers are what processes that died have left of a provider: the normalizer's durable consumer, and leases.
+func (w *world) leftovers(p event.Provider) {
+	w.t.Helper()
+	js, err := natsjs.New(w.client.Conn())
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	ctx := w.t.Context()
+	_, err = js.CreateConsumer(ctx, event.StreamRaw, natsjs.ConsumerConfig{
+		Durable: jetstream.ConsumerName(p), AckPolicy: natsjs.AckExplicitPolicy, MemoryStorage: true,
+	})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	owners, err := js.KeyValue(ctx, jetstream.BucketOwners)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	for _, key := range []string{"collector.collector." + string(p) + ".test", "normalizer.normalizer." + string(p)} {
+		if _, err := owners.Put(ctx, key, []byte(`{"id":"gone","name":"host/0"}`)); err != nil {
+			w.t.Fatal(err)
+		}
+	}
+	if h := w.look(p); !h.Consumer || len(h.Owners) != 2 {
+		w.t.Fatalf("there is %+v", h)
+	}
+}
