@@ -43,6 +43,8 @@ const (
 	VerbRewind    = "rewind"     // a source reads again from an earlier time
 	VerbSet       = "set"        // a source goes on from elsewhere, or has another watermark
 	VerbAcceptGap = "accept-gap" // the normalizer goes on behind what is gone
+	VerbRemove    = "remove"     // the provider, or a job, is no more
+	VerbRename    = "rename"     // the provider goes on under another name
 )
 
 // Command is the trace of what an operator did to a record, written in the same atomic batch as the record.

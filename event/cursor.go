@@ -2,6 +2,7 @@ package event
 
 import (
 	"encoding/json"
+	"strings"
 	"time"
 )
 
@@ -152,8 +153,31 @@ type Choice struct {
 	Batch string `json:"batch,omitempty"`
 	// Paused: an operator has stopped every source of the provider.
 	Paused *Pause `json:"paused,omitempty"`
+	// Removed: an operator has removed the provider, for which nobody worked. It counts until somebody does again.
+	Removed *Removed `json:"removed,omitempty"`
 	// Sequence is the stream sequence of this record, 0 if it was never written.
 	Sequence StreamSeq `json:"-"`
+}
+
+// Removed says who has removed a provider, and when.
+type Removed struct {
+	By string    `json:"by,omitempty"`
+	At time.Time `json:"at"`
+}
+
+// RenamedTo is why a provider has no choice any more that was renamed.
+func RenamedTo(p Provider) string { return "renamed to " + string(p) }
+
+// RenamedFrom is why a provider has the choice that another one had, of which it is the new name.
+func RenamedFrom(p Provider) string { return "renamed from " + string(p) }
+
+// Renamed is the name that has taken over, "" for a provider that was not renamed.
+func (c Choice) Renamed() Provider {
+	to, renamed := strings.CutPrefix(c.Why, RenamedTo(""))
+	if !renamed || c.Kind != "" {
+		return ""
+	}
+	return Provider(to)
 }
 
 // Seen is an identity that RAW holds.

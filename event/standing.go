@@ -24,13 +24,14 @@ const (
 	StandingLive       Standing = "live"
 	StandingReplaced   Standing = "replaced" // another kind of source collects since
 	StandingRetired    Standing = "retired"  // nothing will come
+	StandingRemoved    Standing = "removed"  // the provider was removed or renamed, and nobody works for it
 )
 
 // rank orders standings from bad to good.
 func (s Standing) rank() int {
 	return slices.Index([]Standing{
 		StandingRegressed, StandingExpired, StandingStalled, StandingUnattended, StandingPaused, StandingCatchingUp, StandingNever,
-		StandingLive, StandingReplaced, StandingRetired,
+		StandingLive, StandingReplaced, StandingRetired, StandingRemoved,
 	}, s)
 }
 
@@ -106,8 +107,12 @@ func (r *Records) Stand() ProviderStand {
 		Normalizer: cmp.Or(r.Normalizer.Name, r.Normalized.Owner), Stand: Stand{State: StandingNever},
 	}
 	active := 0
+	removed := r.removed()
 	for _, name := range slices.Sorted(maps.Keys(r.Raw)) {
 		s := r.source(name)
+		if removed != nil {
+			s.Stand = *removed
+		}
 		p.Sources = append(p.Sources, s)
 		if name.Job() {
 			continue
@@ -128,10 +133,38 @@ func (r *Records) Stand() ProviderStand {
 		}
 		p.CollectedTime, p.NormalizedTime = earlier(p.CollectedTime, s.CollectedTime), earlier(p.NormalizedTime, s.NormalizedTime)
 	}
-	if active == 0 {
+	switch {
+	case removed != nil:
+		p.Stand = *removed
+	case active == 0:
 		p.Stand = r.idle(p.Stand)
 	}
 	return p
+}
+
+// removed is the stand of a provider that was given up, and for which nobody has worked since; nil for any other.
+func (r *Records) removed() *Stand {
+	to := r.Choice.Renamed()
+	s := Stand{State: StandingRemoved, Since: r.Choice.At, Reason: r.Choice.Why}
+	switch {
+	case r.Normalized.Paused != nil || r.Normalizer.Name != "":
+		return nil
+	case to != "":
+		if r.Choice.Paused == nil || r.Choice.Paused.Why != r.Choice.Why {
+			return nil
+		}
+	case r.Choice.Removed == nil || r.Choice.Paused != nil:
+		return nil
+	default:
+		s.Since, s.Reason = r.Choice.Removed.At, "by "+cmp.Or(r.Choice.Removed.By, "somebody")
+	}
+	for name, c := range r.Raw {
+		left := c.Retired || c.Sequence < r.Choice.Sequence && (to == "" || name.Job())
+		if !left || c.Paused != nil || r.Collectors[name].Name != "" {
+			return nil
+		}
+	}
+	return &s
 }
 
 // idle is the stand of a provider without a source that collects.

@@ -43,6 +43,18 @@ func TestStand(t *testing.T) {
 	nobody := func(r *event.Records) {
 		r.Collectors, r.Normalizer = map[event.Source]event.Holder{}, event.Holder{}
 	}
+	removed := func(r *event.Records) {
+		nobody(r)
+		r.Choice.Sequence, r.Choice.Removed = 20, &event.Removed{By: "ada", At: ago(time.Hour)}
+		raw(r, func(c *event.RawCursor) { c.Sequence, c.WrittenAt = 19, ago(2*time.Hour) })
+	}
+	renamed := func(r *event.Records) {
+		nobody(r)
+		why := event.RenamedTo("berlin")
+		r.Choice = event.Choice{Why: why, At: ago(time.Hour), Sequence: 20, Paused: &event.Pause{By: "ada", Why: why, At: ago(time.Hour)}}
+		raw(r, func(c *event.RawCursor) { c.Sequence, c.Retired = 21, true })
+		r.Raw["backfill-old"] = event.RawCursor{Sequence: 12}
+	}
 	expired := &event.Error{Kind: event.Expired, Op: "read", Err: errors.New("events 3 to 7 are gone")}
 	for _, tt := range []struct {
 		name   string
@@ -120,15 +132,41 @@ func TestStand(t *testing.T) {
 		{"another kind was chosen", func(r *event.Records) { r.Choice.Kind = "amqp" },
 			event.Stand{State: event.StandingReplaced, Since: ago(24 * time.Hour), Reason: "by amqp"},
 			event.Stand{State: event.StandingNever, Since: ago(24 * time.Hour), Reason: "since amqp was chosen"}},
+		{"removed", removed, event.Stand{State: event.StandingRemoved, Since: ago(time.Hour), Reason: "by ada"}, event.Stand{}},
+		{"removed, and something is not normalized", func(r *event.Records) {
+			removed(r)
+			behind(r, 5000, time.Hour)
+		}, event.Stand{State: event.StandingRemoved, Since: ago(time.Hour), Reason: "by ada"}, event.Stand{}},
+		{"removed, and collected from since", func(r *event.Records) {
+			removed(r)
+			raw(r, func(c *event.RawCursor) { c.Sequence, c.WrittenAt = 21, ago(time.Second) })
+		}, event.Stand{State: event.StandingLive}, event.Stand{}},
+		{"removed, and somebody is there again", func(r *event.Records) {
+			removed(r)
+			r.Normalizer.Name = "norm/3"
+			raw(r, func(c *event.RawCursor) { c.WrittenAt = ago(time.Second) })
+		}, event.Stand{State: event.StandingLive}, event.Stand{}},
+		{"removed while it was paused", func(r *event.Records) {
+			removed(r)
+			r.Normalized.Paused = pause
+			raw(r, func(c *event.RawCursor) { c.WrittenAt = ago(time.Second) })
+		}, event.Stand{State: event.StandingPaused, Since: pause.At, Reason: "normalizing, by ada: upgrade"}, event.Stand{}},
+		{"renamed", renamed, event.Stand{State: event.StandingRemoved, Since: ago(time.Hour), Reason: "renamed to berlin"}, event.Stand{}},
+		{"a rename was interrupted", func(r *event.Records) {
+			renamed(r)
+			raw(r, func(c *event.RawCursor) { c.Retired = false })
+		}, event.Stand{State: event.StandingPaused, Since: ago(time.Hour), Reason: "collecting, by ada: renamed to berlin"},
+			event.Stand{}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			r := healthy()
 			tt.change(r)
 			got := r.Stand()
-			if len(got.Sources) != 1 {
-				t.Fatalf("%d sources", len(got.Sources))
+			source := got.Sources[len(got.Sources)-1]
+			if source.Source != "panko" {
+				t.Fatalf("its sources are %+v", got.Sources)
 			}
-			if diff := cmp.Diff(tt.want, got.Sources[0].Stand); diff != "" {
+			if diff := cmp.Diff(tt.want, source.Stand); diff != "" {
 				t.Errorf("source (-want +got):\n%s", diff)
 			}
 			all := tt.all

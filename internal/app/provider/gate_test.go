@@ -207,3 +207,75 @@ func (w *world) leftovers(p event.Provider) {
 		w.t.Fatalf("there is %+v", h)
 	}
 }
+
+// marked has all paused, and has the record of a job that is over.
+func (w *world) marked(p event.Provider) {
+	w.t.Helper()
+	w.pause(p, collecting, normalizing, "test")
+	w.job(p, "old", over)
+}
+
+// Killed wherever that may be, and run again, a command leaves what it leaves otherwise.
+func TestKilledRename(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	next := func(name event.Provider) event.Provider { return name + "-next" }
+	rename := func(ctx context.Context, c *jetstream.Client, name event.Provider) error {
+		return provider.Rename(ctx, c, name, next(name), by)
+	}
+	w.interrupted(
+		func(name event.Provider) { w.plant(name, 0, "a", "b", "c"); w.leftovers(name); w.marked(name) }, rename,
+		func(name event.Provider) {
+			was, is := w.look(name), w.look(next(name))
+			if was.Choice.Kind != "" || len(provider.Pauses(was)) != 1 || was.Choice.Paused == nil || was.Consumer || len(was.Owners) > 0 ||
+				len(was.Sources["test"].Cursor) > 0 || was.Sources["test"].Position != 3 {
+				t.Errorf("left of %s is %+v", name, was)
+			}
+			if string(is.Sources["test"].Cursor) != `{"after":"c"}` || len(is.Sources["test"].Former) != 1 || is.Choice.Kind != "test" {
+				t.Errorf("%s is %+v", next(name), is)
+			}
+			wantPauses(t, is, "collecting: upgrade", "sourcetest: floods", "normalizing: wrong converter")
+			if _, taken := is.Sources["backfill-old"]; taken || was.Sources["backfill-old"].Cursor == nil {
+				t.Errorf("the job is %+v", was.Sources["backfill-old"])
+			}
+			wantProblem(t, rename(t.Context(), w.client, name), "was renamed to "+string(next(name))+" already")
+		})
+	w.resume("often-next")
+	w.works("often-next", 1, "b", "c", "d")
+	w.wantRaw("often-next", "d")
+	w.wantRaw("often", "a", "b", "c")
+}
+
+func TestKilledRemoval(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.interrupted(func(name event.Provider) { w.plant(name, 2, "x", "y", "z"); w.leftovers(name); w.marked(name) },
+		func(ctx context.Context, c *jetstream.Client, name event.Provider) error {
+			return provider.Remove(ctx, c, name, provider.Removal{Operator: by, Purge: true})
+		},
+		func(name event.Provider) {
+			h := w.look(name)
+			if !provider.Gone(h) || h.Sources["test"].Position != 3 || h.Normalized.Sources["test"].Position != 3 {
+				t.Errorf("left of %s is %+v", name, h)
+			}
+		})
+	w.works("often", 4, "x")
+}
+
+func TestKilledClean(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.interrupted(func(name event.Provider) { w.plant(name, 2, "x", "y", "z"); w.leftovers(name) },
+		func(ctx context.Context, c *jetstream.Client, name event.Provider) error {
+			return provider.Remove(ctx, c, name, provider.Removal{Operator: by})
+		},
+		func(name event.Provider) {
+			h := w.look(name)
+			if h.Consumer || len(h.Owners) > 0 || h.Events() != 3 || h.Unnormalized() != 2 || h.Choice.Kind != "test" ||
+				h.Choice.Removed == nil || string(h.Sources["test"].Cursor) != `{"after":"z"}` {
+				t.Errorf("left of %s is %+v", name, h)
+			}
+		})
+	w.works("often", 4, "z", "zz")
+	w.wantRaw("often", "x", "y", "z", "zz")
+}

@@ -15,24 +15,23 @@ import (
 	"strings"
 	"time"
 
+	"stackstream/collectors/backfill"
 	"stackstream/event"
 	"stackstream/jetstream"
 	"stackstream/publisher"
 )
 
-// Verbs of the commands that are recorded.
-const (
-	verbRemove = "remove"
-	verbRename = "rename"
-)
-
 // Gone tells whether nothing is left of a provider but its numbers.
 func Gone(h *jetstream.Holding) bool {
-	if h.Events() > 0 || h.Canonical > 0 || h.Dead > 0 || h.Consumer || len(h.Owners) > 0 || h.Choice.Kind != "" ||
-		h.Choice.Paused != nil {
+	if h.Events() > 0 || h.Canonical > 0 || h.Dead > 0 || h.Consumer || len(h.Owners) > 0 || h.Choice.Kind != "" || len(Pauses(h)) > 0 {
 		return false
 	}
-	return !positioned(h)
+	for s, c := range h.Sources {
+		if !forgotten(s, c) {
+			return false
+		}
+	}
+	return true
 }
 
 // Unknown tells whether the streams have nothing at all of a provider.
@@ -40,21 +39,59 @@ func Unknown(h *jetstream.Holding) bool {
 	return Gone(h) && len(h.Sources) == 0 && h.Normalized.Position == 0
 }
 
-// positioned tells whether any source of the provider stands somewhere: a cursor that was emptied has its number alone.
+// Pause is a pause and what of a provider's work is paused: "collecting", "normalizing", or "source", collecting by one of its
+// sources.
+type Pause struct {
+	What   string
+	Source event.Source
+	*event.Pause
+}
+
+// Pauses are all that a provider's records have.
+func Pauses(h *jetstream.Holding) []Pause {
+	var found []Pause
+	add := func(what string, s event.Source, p *event.Pause) {
+		if p != nil {
+			found = append(found, Pause{what, s, p})
+		}
+	}
+	add("collecting", "", h.Choice.Paused)
+	for _, s := range sources(h) {
+		add("source", s, h.Sources[s].Paused)
+	}
+	add("normalizing", "", h.Normalized.Paused)
+	return found
+}
+
+// positioned tells whether any source of the provider stands somewhere. Jobs of operators are no matter of its services.
 func positioned(h *jetstream.Holding) bool {
-	for _, c := range h.Sources {
-		if !emptied(c) {
+	for s, c := range h.Sources {
+		if !s.Job() && !forgotten(s, c) {
 			return true
 		}
 	}
 	return false
 }
 
-func emptied(c event.RawCursor) bool { return len(c.Cursor) == 0 && c.Retired }
+// forgotten tells whether a cursor has its number alone.
+func forgotten(s event.Source, c event.RawCursor) bool {
+	if len(c.Cursor) == 0 || s.Backfill() == "" {
+		return len(c.Cursor) == 0 && c.Retired
+	}
+	job, err := backfill.ReadState(c.Cursor)
+	return err == nil && !job.Removed.IsZero()
+}
 
-// empty is a cursor of which the number is left. Sources without a cursor begin as their settings say.
-func empty(c event.RawCursor) event.RawCursor {
-	return event.RawCursor{Position: c.Position, Received: c.Received, Progress: event.Progress{Retired: true}}
+// empty is a cursor of which the number is left. Sources without a cursor begin as their settings say, and so do jobs that were
+// removed.
+func empty(s event.Source, c event.RawCursor) event.RawCursor {
+	left := event.RawCursor{Position: c.Position, Received: c.Received, Progress: event.Progress{Retired: true}}
+	if s.Backfill() != "" {
+		if _, err := backfill.Remove(&c, time.Now()); err == nil || forgotten(s, c) {
+			left.Cursor = c.Cursor
+		}
+	}
+	return left
 }
 
 // Problem is why something is not done, with a way out.
@@ -149,4 +186,21 @@ func unless(err, none error) error {
 		return nil
 	}
 	return err
+}
+
+// replaceNormalized writes the normalizer's cursor anew.
+func replaceNormalized(
+	ctx context.Context, c *jetstream.Client, p event.Provider, o Operator,
+	change func(*event.NormalizedCursor, bool) (event.Command, error),
+) error {
+	_, err := publisher.Command(ctx, c.Normalized(), event.NormalizedCursorSubject(p), event.NormalizedCommandsSubject(p), o.options(),
+		func(cursor *event.NormalizedCursor, exists bool) (event.Command, error) {
+			done, err := change(cursor, exists)
+			done.Why = o.Why
+			return done, err
+		})
+	if err = unless(err, publisher.ErrUnchanged); err != nil {
+		return fmt.Errorf("replace the normalizer's cursor: %w", err)
+	}
+	return nil
 }

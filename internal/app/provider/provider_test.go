@@ -36,7 +36,8 @@ func TestRemovedAndAddedAgainGoesOn(t *testing.T) {
 	if err := w.remove("prod", false); err != nil {
 		t.Fatal(err)
 	}
-	if h := w.look("prod"); h.Consumer || len(h.Owners) > 0 || len(h.Sources["test"].Cursor) == 0 || h.Choice.Kind != "test" {
+	if h := w.look("prod"); h.Consumer || len(h.Owners) > 0 || len(h.Sources["test"].Cursor) == 0 || h.Choice.Kind != "test" ||
+		h.Choice.Removed == nil || h.Sources["test"].Sequence > h.Choice.Sequence {
 		t.Errorf("there is %+v", h)
 	}
 	w.works("prod", 4, "b", "c", "d")
@@ -135,6 +136,13 @@ func TestRenamedGoesOnWithoutRepeats(t *testing.T) {
 	w.works("prod", 3, "a", "b", "c")
 	if err := w.rename("prod", "berlin"); err != nil {
 		t.Fatal(err)
+	}
+	// What is under the old name a backfill does not find.
+	if since, err := w.client.Archive().Since(t.Context(), "berlin"); err != nil || time.Since(since) > time.Hour {
+		t.Errorf("the streams have all of it since %s, %v", since, err)
+	}
+	if since, err := w.client.Archive().Since(t.Context(), "prod"); err != nil || !since.IsZero() {
+		t.Errorf("the streams have all of the old name since %s, %v", since, err)
 	}
 	was, is := w.look("prod"), w.look("berlin")
 	if was.Choice.Kind != "" || was.Choice.Paused == nil || was.Consumer || len(was.Sources["test"].Cursor) > 0 || was.Events() != 3 {
@@ -240,49 +248,6 @@ func TestRenameRefusesAQueue(t *testing.T) {
 	if err != nil || len(queues) != 1 || queues[0].Queue != "stackstream.prod.amqp" {
 		t.Errorf("its queues are %+v, %v", queues, err)
 	}
-}
-
-// Killed wherever that may be, and run again, a command leaves what it leaves otherwise.
-func TestKilledRename(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t)
-	next := func(name event.Provider) event.Provider { return name + "-next" }
-	rename := func(ctx context.Context, c *jetstream.Client, name event.Provider) error {
-		return provider.Rename(ctx, c, name, next(name), by)
-	}
-	w.interrupted(
-		func(name event.Provider) { w.plant(name, 0, "a", "b", "c"); w.leftovers(name) }, rename,
-		func(name event.Provider) {
-			was, is := w.look(name), w.look(next(name))
-			if was.Choice.Kind != "" || was.Choice.Paused == nil || was.Consumer || len(was.Owners) > 0 ||
-				len(was.Sources["test"].Cursor) > 0 || was.Sources["test"].Position != 3 {
-				t.Errorf("left of %s is %+v", name, was)
-			}
-			if string(is.Sources["test"].Cursor) != `{"after":"c"}` || len(is.Sources["test"].Former) != 1 || is.Choice.Kind != "test" {
-				t.Errorf("%s is %+v", next(name), is)
-			}
-			wantProblem(t, rename(t.Context(), w.client, name), "was renamed to "+string(next(name))+" already")
-		})
-	w.works("often-next", 1, "b", "c", "d")
-	w.wantRaw("often-next", "d")
-	w.wantRaw("often", "a", "b", "c")
-}
-
-func TestKilledRemoval(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t)
-	w.interrupted(
-		func(name event.Provider) { w.plant(name, 2, "x", "y", "z"); w.leftovers(name) },
-		func(ctx context.Context, c *jetstream.Client, name event.Provider) error {
-			return provider.Remove(ctx, c, name, provider.Removal{Operator: by, Purge: true})
-		},
-		func(name event.Provider) {
-			h := w.look(name)
-			if !provider.Gone(h) || h.Sources["test"].Position != 3 || h.Normalized.Sources["test"].Position != 3 {
-				t.Errorf("left of %s is %+v", name, h)
-			}
-		})
-	w.works("often", 4, "x")
 }
 
 // Without leases, on the server that a process has in itself, what was written last tells whether anybody is at work.

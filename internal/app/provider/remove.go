@@ -2,10 +2,10 @@ package provider
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
+	"time"
 
 	"stackstream/event"
 	"stackstream/jetstream"
@@ -21,13 +21,16 @@ type Removal struct {
 
 // Remove removes what a provider left. It is refused while anybody works for it; when it was interrupted, it is run again.
 //
-// As long as the streams hold events of the provider, its cursors stay: added again it goes on from them, so that nothing is
-// missed that the service still shows, and nothing comes twice. When there are none, because they were purged or have expired, the
-// cursors are emptied but for their numbers. What a service then shows to a provider of that name is collected, whether it was
-// before or not: nothing remembers it.
+// As long as the streams hold events of the provider, its cursors stay, with the pauses that they have: added again it goes on from
+// them, so that nothing is missed that the service still shows, and nothing comes twice. When there are none, because they were
+// purged or have expired, the cursors are emptied but for their numbers. What a service then shows to a provider of that name is
+// collected, whether it was before or not: nothing remembers it.
 func Remove(ctx context.Context, c *jetstream.Client, p event.Provider, r Removal) error {
 	h, err := now(ctx, c, p)
 	if err != nil {
+		return err
+	}
+	if err := Removable(h); err != nil {
 		return err
 	}
 	if err := idle(ctx, c, h); err != nil {
@@ -39,16 +42,15 @@ func Remove(ctx context.Context, c *jetstream.Client, p event.Provider, r Remova
 	switch {
 	case r.Purge || Empties(h):
 		err = forget(ctx, c, h, r)
-	case h.Choice.Kind == "" && h.Choice.Paused != nil:
-		err = release(ctx, c, p, r.Operator) // it was renamed, and its name is to be free
+	case Keeps(h):
+		err = giveUp(ctx, c, p, r.Operator)
+	default:
+		err = release(ctx, c, h, r.Operator)
 	}
 	if err != nil {
 		return err
 	}
-	if err := c.DropConsumer(ctx, h.Provider); err != nil {
-		return err
-	}
-	return c.DropOwners(ctx, h.Owners)
+	return leave(ctx, c, h)
 }
 
 // forgettable refuses to purge events that another provider remembers: one that had this name.
@@ -76,8 +78,20 @@ func forgettable(ctx context.Context, c *jetstream.Client, h *jetstream.Holding)
 	return nil
 }
 
-// Removable is nil, or a *Problem: somebody works for the provider.
-func Removable(h *jetstream.Holding) error { return working(h) }
+// Removable is nil, or a *Problem: somebody works for the provider, or another name has begun to take over what it knows.
+func Removable(h *jetstream.Holding) error {
+	if to := renaming(h); to != "" {
+		return &Problem{
+			fmt.Sprintf("the rename of %s to %s was interrupted", h.Provider, to),
+			fmt.Sprintf("end it first: stackstream provider rename %s %s", h.Provider, to),
+		}
+	}
+	return working(h)
+}
+
+// Keeps tells whether positions and pauses stay as long as there are events: one that was renamed has none to keep, and its name
+// is to be free.
+func Keeps(h *jetstream.Holding) bool { return h.Choice.Kind != "" || positioned(h) }
 
 // Empties tells whether the cursors of a provider are emptied though nothing is purged: the streams have no events of it.
 func Empties(h *jetstream.Holding) bool { return h.Events() == 0 && h.Canonical == 0 }
@@ -94,24 +108,23 @@ func forget(ctx context.Context, c *jetstream.Client, h *jetstream.Holding, r Re
 	if h, err = now(ctx, c, p); err != nil {
 		return err
 	}
-	_, err = publisher.Command(ctx, c.Normalized(), event.NormalizedCursorSubject(p), event.NormalizedCommandsSubject(p), r.options(),
-		func(cursor *event.NormalizedCursor, exists bool) (event.Command, error) {
-			if !exists && len(h.Sources) == 0 {
-				return event.Command{}, publisher.ErrUnchanged
-			}
-			lost := pass(cursor, h, choice.Sequence)
-			note := ""
-			if lost > 0 {
-				note = fmt.Sprintf("%d raw events are lost: they were not normalized", lost)
-			}
-			return event.Command{Verb: verbRemove, Why: r.Why, Note: note}, nil
-		})
-	if err != nil && !errors.Is(err, publisher.ErrUnchanged) {
-		return fmt.Errorf("move the normalizer's cursor: %w", err)
+	err = replaceNormalized(ctx, c, p, r.Operator, func(cursor *event.NormalizedCursor, exists bool) (event.Command, error) {
+		if !exists && len(h.Sources) == 0 {
+			return event.Command{}, publisher.ErrUnchanged
+		}
+		note := ""
+		if lost := pass(cursor, h, choice.Sequence); lost > 0 {
+			note = fmt.Sprintf("%d raw events are lost: they were not normalized", lost)
+		}
+		cursor.Paused = nil
+		return event.Command{Verb: event.VerbRemove, Note: note}, nil
+	})
+	if err != nil {
+		return err
 	}
 	for _, s := range sources(h) {
-		err := replaceCursor(ctx, c, p, s, r.Operator, verbRemove, func(cursor *event.RawCursor, _ bool) error {
-			*cursor = empty(*cursor)
+		err := replaceCursor(ctx, c, p, s, r.Operator, event.VerbRemove, func(cursor *event.RawCursor, _ bool) error {
+			*cursor = empty(s, *cursor)
 			return nil
 		})
 		if err != nil {
@@ -129,15 +142,61 @@ func forget(ctx context.Context, c *jetstream.Client, h *jetstream.Holding, r Re
 
 // unchoose fences whoever collects for a provider. Who begins then chooses anew.
 func unchoose(ctx context.Context, c *jetstream.Client, p event.Provider, o Operator) (event.Choice, error) {
-	return replaceChoice(ctx, c, p, o, verbRemove, func(choice *event.Choice) error {
-		*choice = event.Choice{Why: "removed"}
+	return replaceChoice(ctx, c, p, o, event.VerbRemove, func(choice *event.Choice) error {
+		*choice = event.Choice{Why: "removed", Removed: o.removed()}
 		return nil
 	})
 }
 
-func release(ctx context.Context, c *jetstream.Client, p event.Provider, o Operator) error {
-	_, err := unchoose(ctx, c, p, o)
-	return err
+func (o Operator) removed() *event.Removed { return &event.Removed{By: o.By, At: time.Now().UTC()} }
+
+// giveUp says in the choice, which stays, that the provider is removed, so that nobody takes it for one that has stalled.
+func giveUp(ctx context.Context, c *jetstream.Client, p event.Provider, o Operator) error {
+	_, err := publisher.Command(ctx, c.Raw(), event.ChoiceSubject(p), event.RawCommandsSubject(p, ""), o.options(),
+		func(choice *event.Choice, _ bool) (event.Command, error) {
+			choice.Removed = o.removed()
+			return event.Command{Verb: event.VerbRemove, Why: o.Why}, nil
+		})
+	if err != nil {
+		return fmt.Errorf("mark it as removed: %w", err)
+	}
+	return nil
+}
+
+// release ends the pauses of a name that nothing stands under, so that it is free.
+func release(ctx context.Context, c *jetstream.Client, h *jetstream.Holding, o Operator) error {
+	if h.Choice.Removed == nil || h.Choice.Paused != nil {
+		if _, err := unchoose(ctx, c, h.Provider, o); err != nil {
+			return err
+		}
+	}
+	for _, s := range sources(h) {
+		if h.Sources[s].Paused == nil {
+			continue
+		}
+		err := replaceCursor(ctx, c, h.Provider, s, o, event.VerbRemove, func(cursor *event.RawCursor, _ bool) error {
+			cursor.Paused = nil
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+	if h.Normalized.Paused == nil {
+		return nil
+	}
+	return endNormalizedPause(ctx, c, h.Provider, o, event.VerbRemove)
+}
+
+// endNormalizedPause has nothing to do where there is none.
+func endNormalizedPause(ctx context.Context, c *jetstream.Client, p event.Provider, o Operator, verb string) error {
+	return replaceNormalized(ctx, c, p, o, func(cursor *event.NormalizedCursor, _ bool) (event.Command, error) {
+		if cursor.Paused == nil {
+			return event.Command{}, publisher.ErrUnchanged
+		}
+		cursor.Paused = nil
+		return event.Command{Verb: verb}, nil
+	})
 }
 
 // pass moves the normalizer's cursor behind all that the sources have collected, and returns how many events that are. upTo is a

@@ -1,6 +1,7 @@
 package provider
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -11,12 +12,12 @@ import (
 	"stackstream/publisher"
 )
 
-// Rename gives what a provider knows of its event services to another name: where each source stands, which kind was chosen, and
-// which events it has seen, so that the new name begins where the old one ended. Events keep the name that they were stored under.
-// The old name is paused until it is removed.
+// Rename gives what a provider knows of its event services to another name: where each source stands, which kind was chosen,
+// which events it has seen, and what is paused, so that the new name begins where the old one ended. Events keep the name that they
+// were stored under, and so do jobs, which are about those. The old name is paused until it is removed.
 //
-// It is refused while anybody works for either name, while the old one has events that are not normalized, and where the new one
-// has events or positions of its own. When it was interrupted it is run again.
+// It is refused while anybody works for either name, while the old one has events that are not normalized or a backfill that is not
+// done, and where the new one has events or positions of its own. When it was interrupted it is run again.
 func Rename(ctx context.Context, c *jetstream.Client, oldName, newName event.Provider, o Operator) error {
 	from, err := now(ctx, c, oldName)
 	if err != nil {
@@ -38,73 +39,127 @@ func Rename(ctx context.Context, c *jetstream.Client, oldName, newName event.Pro
 	if err := idle(ctx, c, to); err != nil {
 		return err
 	}
-	why := renamedTo(newName)
-	if kind := from.Choice.Kind; kind != "" {
-		_, err := replaceChoice(ctx, c, newName, o, verbRename, func(choice *event.Choice) error {
-			*choice = event.Choice{Kind: kind, Why: "renamed from " + string(oldName), Paused: from.Choice.Paused}
-			return nil
-		})
-		if err != nil {
-			return err
-		}
+	fence, err := handOver(ctx, c, from, newName, o)
+	if err != nil {
+		return err
 	}
-	// Whoever would still collect under the old name is fenced from here on: what is copied is all there will be. And whoever has
-	// it in his configuration by mistake collects nothing, or every event would come under both names.
-	fence := from.Choice
-	if fence.Why != why {
-		fence, err = replaceChoice(ctx, c, oldName, o, verbRename, func(choice *event.Choice) error {
-			*choice = event.Choice{Why: why, Paused: &event.Pause{By: o.By, Why: why, At: time.Now().UTC()}}
-			return nil
-		})
-		if err != nil {
-			return err
-		}
-	}
+	// What is there now is all there will be.
 	if from, err = now(ctx, c, oldName); err != nil {
 		return err
 	}
+	if err := whole(from); err != nil {
+		return err
+	}
+	if err := endNormalizedPause(ctx, c, oldName, o, event.VerbRename); err != nil {
+		return err
+	}
 	for _, s := range sources(from) {
-		was := from.Sources[s]
-		if emptied(was) {
+		if s.Job() || forgotten(s, from.Sources[s]) {
 			continue
 		}
-		err := replaceCursor(ctx, c, newName, s, o, verbRename, func(cursor *event.RawCursor, exists bool) error {
-			if exists && took(*cursor, oldName) {
-				return publisher.ErrUnchanged // before it was interrupted
-			}
-			*cursor = event.RawCursor{
-				Progress: was.Progress, Position: cursor.Position, Received: cursor.Received, Paused: was.Paused,
-				Former: append(slices.Clone(was.Former), event.Former{Provider: oldName, Until: fence.Sequence}),
-			}
-			return nil
-		})
-		if err = unless(err, publisher.ErrUnchanged); err != nil {
-			return err
-		}
-		err = replaceCursor(ctx, c, oldName, s, o, verbRename, func(cursor *event.RawCursor, _ bool) error {
-			*cursor = empty(*cursor)
-			return nil
-		})
-		if err != nil {
+		if err := handOverCursor(ctx, c, from, newName, s, fence.Sequence, o); err != nil {
 			return err
 		}
 	}
 	return leave(ctx, c, from)
 }
 
-// leave drops what nobody needs who works under the new name.
-func leave(ctx context.Context, c *jetstream.Client, from *jetstream.Holding) error {
-	if err := c.DropConsumer(ctx, from.Provider); err != nil {
-		return err
+// handOver gives what holds for the whole provider to the new name, and fences whoever would still collect under the old one. Who
+// has that in his configuration by mistake collects nothing, or every event would come under both names. Pauses go first: nobody is
+// to work under the new name what was paused under the old one.
+func handOver(ctx context.Context, c *jetstream.Client, from *jetstream.Holding, to event.Provider, o Operator) (
+	fence event.Choice, err error,
+) {
+	if pause := from.Normalized.Paused; pause != nil {
+		err := replaceNormalized(ctx, c, to, o, func(cursor *event.NormalizedCursor, _ bool) (event.Command, error) {
+			if cursor.Paused != nil {
+				return event.Command{}, publisher.ErrUnchanged
+			}
+			cursor.Paused = pause
+			return event.Command{Verb: event.VerbRename}, nil
+		})
+		if err != nil {
+			return fence, err
+		}
 	}
-	return c.DropOwners(ctx, from.Owners)
+	if kind := from.Choice.Kind; kind != "" {
+		_, err := replaceChoice(ctx, c, to, o, event.VerbRename, func(choice *event.Choice) error {
+			*choice = event.Choice{
+				Kind: kind, Why: event.RenamedFrom(from.Provider), Paused: cmp.Or(from.Choice.Paused, pauseOf(*choice)),
+			}
+			return nil
+		})
+		if err != nil {
+			return fence, err
+		}
+	}
+	why := event.RenamedTo(to)
+	if from.Choice.Why == why && from.Choice.Paused != nil {
+		return from.Choice, nil
+	}
+	return replaceChoice(ctx, c, from.Provider, o, event.VerbRename, func(choice *event.Choice) error {
+		*choice = event.Choice{Why: why, Paused: &event.Pause{By: o.By, Why: why, At: time.Now().UTC()}}
+		return nil
+	})
 }
 
-func renamedTo(p event.Provider) string { return "renamed to " + string(p) }
+// pauseOf is the pause of a choice that an operator has made, and not a rename.
+func pauseOf(c event.Choice) *event.Pause {
+	if c.Renamed() != "" && c.Paused != nil && c.Paused.Why == c.Why {
+		return nil
+	}
+	return c.Paused
+}
+
+// handOverCursor gives a source's cursor to the new name, and empties the old one.
+func handOverCursor(
+	ctx context.Context, c *jetstream.Client, from *jetstream.Holding, to event.Provider, s event.Source, until event.StreamSeq, o Operator,
+) error {
+	was := from.Sources[s]
+	err := replaceCursor(ctx, c, to, s, o, event.VerbRename, func(cursor *event.RawCursor, exists bool) error {
+		if exists && took(*cursor, from.Provider) {
+			return publisher.ErrUnchanged // before it was interrupted
+		}
+		*cursor = event.RawCursor{
+			Progress: was.Progress, Position: cursor.Position, Received: cursor.Received, Paused: cmp.Or(was.Paused, cursor.Paused),
+			Former: append(slices.Clone(was.Former), event.Former{Provider: from.Provider, Until: until}),
+		}
+		return nil
+	})
+	if err = unless(err, publisher.ErrUnchanged); err != nil {
+		return err
+	}
+	return replaceCursor(ctx, c, from.Provider, s, o, event.VerbRename, func(cursor *event.RawCursor, _ bool) error {
+		if cursor.Batch != was.Batch {
+			return &Problem{
+				fmt.Sprintf("%q has written the cursor of %s of %s meanwhile", cursor.Owner, s, from.Provider),
+				"take " + string(from.Provider) + " out of the configuration there, and run this again",
+			}
+		}
+		*cursor = empty(s, *cursor)
+		return nil
+	})
+}
+
+// leave drops what nobody needs when nobody works under a name.
+func leave(ctx context.Context, c *jetstream.Client, h *jetstream.Holding) error {
+	if err := c.DropConsumer(ctx, h.Provider); err != nil {
+		return err
+	}
+	return c.DropOwners(ctx, h.Owners)
+}
 
 // Renamed tells whether a name has taken over all that a provider knew.
 func Renamed(from *jetstream.Holding, to event.Provider) bool {
-	return from.Choice.Why == renamedTo(to) && !positioned(from)
+	return from.Choice.Renamed() == to && !positioned(from)
+}
+
+// renaming is the name that has begun to take over what a provider knows, and has not ended; "" if there is none.
+func renaming(from *jetstream.Holding) event.Provider {
+	if !positioned(from) {
+		return ""
+	}
+	return from.Choice.Renamed()
 }
 
 // took tells whether a cursor is one that was taken over from a provider.
@@ -129,17 +184,20 @@ func Renameable(from, to *jetstream.Holding) error {
 	if err := working(to); err != nil {
 		return err
 	}
-	again := from.Choice.Why == renamedTo(to.Provider)
-	if n := from.Unnormalized(); n > 0 {
-		return &Problem{
-			fmt.Sprintf("%d raw events of %s are not normalized, and nobody would do it under the new name", n, from.Provider),
-			"put it back into the normalizer's configuration until `stackstream watermark` shows no lag",
-		}
+	if err := whole(from); err != nil {
+		return err
 	}
 	if !positioned(from) {
 		return &Problem{
 			fmt.Sprintf("%s stands nowhere: there is nothing to take over", from.Provider),
 			"just use the new name",
+		}
+	}
+	other := renaming(from)
+	if other != "" && other != to.Provider {
+		return &Problem{
+			fmt.Sprintf("%s is being renamed to %s: that was interrupted", from.Provider, other),
+			fmt.Sprintf("end it first (stackstream provider rename %s %s), and then rename %s", from.Provider, other, other),
 		}
 	}
 	queues, err := Queues(from)
@@ -155,14 +213,39 @@ func Renameable(from, to *jetstream.Holding) error {
 				to.Provider, from.Provider, to.Provider, from.Provider),
 		}
 	}
+	return free(to, from.Provider, other != "")
+}
+
+// whole is nil, or a *Problem: something was begun under a name and is not done, and nobody would do it under another.
+func whole(from *jetstream.Holding) error {
+	if n := from.Unnormalized(); n > 0 {
+		return &Problem{
+			fmt.Sprintf("%d raw events of %s are not normalized, and nobody would do it under the new name", n, from.Provider),
+			"put it back into the normalizer's configuration until `stackstream watermark` shows no lag",
+		}
+	}
+	for _, s := range sources(from) {
+		if job := s.Backfill(); job != "" && !from.Sources[s].Retired {
+			return &Problem{
+				fmt.Sprintf("backfill %s of %s is not done, and can't go on under another name", job, from.Provider),
+				fmt.Sprintf("let it end with %s in the configuration (stackstream backfill -c FILE --provider %s --job %s), or give it "+
+					"up: stackstream backfill rm %s --provider %s", from.Provider, from.Provider, job, job, from.Provider),
+			}
+		}
+	}
+	return nil
+}
+
+// free is nil, or a *Problem: a name has something of its own, or what it was not given by a rename that is done again.
+func free(to *jetstream.Holding, from event.Provider, again bool) error {
 	if to.Events() > 0 {
 		return &Problem{
 			fmt.Sprintf("%s has %d raw events of its own", to.Provider, to.Events()),
 			"take a name that was not used, or remove that one first: stackstream provider rm --clean --purge-events",
 		}
 	}
-	for s, cursor := range to.Sources {
-		if !emptied(cursor) && (!again || !took(cursor, from.Provider)) {
+	for _, s := range sources(to) {
+		if cursor := to.Sources[s]; !s.Job() && !forgotten(s, cursor) && (!again || !took(cursor, from)) {
 			return &Problem{
 				fmt.Sprintf("%s has a position of its own in %s", to.Provider, s),
 				"take a name that was not used, or remove that one first: stackstream provider rm --clean",

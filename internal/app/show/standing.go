@@ -77,7 +77,7 @@ func standText(s event.Stand) string {
 
 func standColour(s event.Standing) string {
 	switch s {
-	case event.StandingLive, event.StandingRetired, event.StandingReplaced:
+	case event.StandingLive, event.StandingRetired, event.StandingReplaced, event.StandingRemoved:
 		return green
 	case event.StandingPaused, event.StandingCatchingUp, event.StandingNever:
 		return yellow
