@@ -2,6 +2,7 @@ package jetstream
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"strconv"
 	"strings"
@@ -91,8 +92,35 @@ func origin(h event.Header) event.Seen {
 
 // Since is from when on the streams have everything of a provider that was ever collected, by the time at which it was; zero if
 // they have all there was. What they have is in RAW, or else in NORMALIZED. A RAW that has all its numbers has all there was only
-// as long as NORMALIZED does not know of more: there may have been another one before.
+// as long as NORMALIZED does not know of more: there may have been another one before. What was collected under a former name is not
+// the provider's: it counts as what the streams do not have.
 func (a *Archive) Since(ctx context.Context, p event.Provider) (time.Time, error) {
+	renamed, err := a.renamed(ctx, p)
+	if err != nil {
+		return time.Time{}, err
+	}
+	since, err := a.since(ctx, p)
+	return laterTime(since, renamed), err
+}
+
+// renamed is when a provider took over from one of another name; zero if it did not.
+func (a *Archive) renamed(ctx context.Context, p event.Provider) (last time.Time, err error) {
+	err = a.c.eachMessage(ctx, event.StreamRaw, event.RawCommandsSubject(p, ""), func(m event.Stored) error {
+		var done event.Command
+		var choice event.Choice
+		if err := event.DecodeRecord(m, &done); err != nil {
+			return err
+		}
+		if done.Verb == event.VerbRename && json.Unmarshal(done.After, &choice) == nil && choice.Renamed() == "" {
+			last = laterTime(last, done.At)
+		}
+		return nil
+	})
+	return last, err
+}
+
+// since does not know of former names.
+func (a *Archive) since(ctx context.Context, p event.Provider) (time.Time, error) {
 	cursors, err := a.c.Memory().Cursors(ctx, p)
 	if err != nil {
 		return time.Time{}, err

@@ -15,6 +15,7 @@ import (
 	"stackstream/event"
 	"stackstream/internal/app"
 	"stackstream/internal/app/show"
+	"stackstream/internal/setting"
 	"stackstream/publisher"
 )
 
@@ -52,6 +53,9 @@ What is outside goes on meanwhile, and the command says what that means: a queue
 (with -c it says which), a service that is polled forgets in the end, and EVENTS_RAW drops what is not
 normalized when it is too old. A process that is paused is ready, and says "paused"; its leases stay.
 
+A provider that has not begun yet can be paused, too, so that it will not: give the configuration that
+has it with -c. One that neither that nor the streams have is refused.
+
 Interrupted, the command has done all or nothing of each half; run it again. Pausing what is paused
 changes nothing and says who did it.`,
 		Example: `  stackstream pause --provider prod --reason "upgrade of the cloud"
@@ -71,7 +75,8 @@ func (p Program) resumeCommand() *cobra.Command {
 		Short: "Go on with what was paused",
 		Long: `resume ends a pause: of collecting and normalizing, or of only one of the two, or of one source. The
 processes that run for the provider go on within five seconds, where they were; the command says where
-that is, and what is still paused. Resuming what is not paused changes nothing.`,
+that is, and what is still paused. Resuming what is not paused changes nothing; a provider that nobody
+knows is refused.`,
 		Example: `  stackstream resume --provider prod --reason "upgrade is done"
   stackstream resume --provider prod --collectors`,
 		Args: noArgs,
@@ -147,12 +152,37 @@ func (h *halves) knownSource(ctx context.Context) (event.Source, error) {
 	return h.sourceFlag(h.source, r)
 }
 
-// known refuses a provider that nobody knows.
-func (h *halves) known(r event.Records) error {
-	if h.cfg != nil && h.cfg.Providers[h.name] == nil && r.Choice.Sequence == 0 && len(r.Raw) == 0 && r.Normalized.Sequence == 0 {
-		return usagef("--provider %s: %s does not have it, and it has no records", h.name, h.nats.file)
+// known refuses a provider that neither the configuration nor the streams have: a pause of what is not there holds nothing up,
+// and would wait for whoever is called that some day.
+func (h *halves) known(ctx context.Context, r event.Records) error {
+	nothing := r.Choice.Kind == "" && r.Choice.Paused == nil && len(r.Raw) == 0 &&
+		r.Normalized.Position == 0 && len(r.Normalized.Sources) == 0 && r.Normalized.Paused == nil
+	if !nothing || h.cfg != nil && h.cfg.Providers[h.name] != nil {
+		return nil
 	}
-	return nil
+	names, err := h.client.Providers(ctx)
+	if err != nil {
+		return err
+	}
+	where, wayOut := "the streams have nothing of it", "; one that has not begun yet needs the configuration that has it, with -c FILE"
+	if h.cfg != nil {
+		names = append(names, h.cfg.Providers.Names()...)
+		where, wayOut = h.nats.file+" does not have it, and "+where, ""
+	}
+	var known []string
+	for _, name := range slices.Compact(slices.Sorted(slices.Values(names))) {
+		if name != h.name {
+			known = append(known, string(name))
+		}
+	}
+	which := "there is no provider yet"
+	if len(known) > 0 {
+		which = "known are " + strings.Join(known, ", ")
+	}
+	if near := setting.Nearest(string(h.name), known); near != "" {
+		which += " (did you mean " + near + "?)"
+	}
+	return usagef("--provider %s: %s; %s%s", h.name, where, which, wayOut)
 }
 
 func (h *halves) pause(ctx context.Context) error {
@@ -160,7 +190,7 @@ func (h *halves) pause(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := h.known(r); err != nil {
+	if err := h.known(ctx, r); err != nil {
 		return err
 	}
 	if len(r.Raw) == 0 && r.Choice.Sequence == 0 && h.source == "" {
@@ -237,7 +267,14 @@ func (h *halves) outside(s event.Source) string {
 }
 
 func (h *halves) resume(ctx context.Context) error {
-	err := h.markAll(ctx, event.VerbResume, func(half string, m marked) error {
+	r, err := h.records(ctx)
+	if err != nil {
+		return err
+	}
+	if err := h.known(ctx, r); err != nil {
+		return err
+	}
+	err = h.markAll(ctx, event.VerbResume, func(half string, m marked) error {
 		if !m.changed {
 			return h.say("%s: %s is not paused", h.name, half)
 		}
@@ -246,8 +283,7 @@ func (h *halves) resume(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	r, err := h.records(ctx)
-	if err != nil {
+	if r, err = h.records(ctx); err != nil {
 		return fmt.Errorf("it goes on; from where is not known: %w", err)
 	}
 	return h.goesOn(r)

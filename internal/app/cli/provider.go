@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -131,6 +132,8 @@ type heldProvider struct {
 	Consumer   bool         `json:"consumer"`
 	// Working says who works for it.
 	Working []string `json:"worked_for_by"`
+	// Pauses are what operators have stopped of it.
+	Pauses []heldPause `json:"pauses,omitempty"`
 	// Gone: nothing is left but its numbers.
 	Gone bool `json:"gone"`
 }
@@ -142,6 +145,13 @@ type heldSource struct {
 	Raw        uint64       `json:"raw_events"`
 	Retired    bool         `json:"retired,omitempty"`
 	WrittenAt  time.Time    `json:"written_at,omitzero"`
+}
+
+type heldPause struct {
+	// What is "collecting", "normalizing", or "source".
+	What   string       `json:"what"`
+	Source event.Source `json:"source,omitempty"`
+	event.Pause
 }
 
 func held(h *jetstream.Holding, configured config.Providers) heldProvider {
@@ -162,6 +172,9 @@ func held(h *jetstream.Holding, configured config.Providers) heldProvider {
 			WrittenAt: c.WrittenAt,
 		})
 	}
+	for _, pause := range provider.Pauses(h) {
+		out.Pauses = append(out.Pauses, heldPause{pause.What, pause.Source, *pause.Pause})
+	}
 	return out
 }
 
@@ -173,8 +186,9 @@ func (p Program) providerListCommand() *cobra.Command {
 		Short: "List the providers that the configuration or the streams have",
 		Long: `ls lists every provider that the configuration has, or of which the streams have anything: which kind
 of source was chosen for it, where each source stands, how many events are kept in EVENTS_RAW,
-EVENTS_NORMALIZED and EVENTS_DEAD, and who works for it now. A provider that nobody works for and that is
-not configured has left something behind: see stackstream provider rm. It changes nothing.
+EVENTS_NORMALIZED and EVENTS_DEAD, who works for it now, and what an operator has paused, when and why. A
+provider that nobody works for and that is not configured has left something behind: see stackstream
+provider rm. It changes nothing.
 
 It reads how the streams and their consumers stand, which needs the rights of an administrator.`,
 		Example: `  stackstream provider ls -c stackstream.yaml
@@ -219,7 +233,7 @@ It reads how the streams and their consumers stand, which needs the rights of an
 // providerRows has one line for each source, with what is true of the provider in its first.
 func providerRows(list []heldProvider) [][]string {
 	rows := [][]string{{
-		"PROVIDER", "CONFIGURED", "CHOSEN", "RAW", "NORMALIZED", "DEAD", "SOURCE", "POSITION", "TO NORMALIZE", "WORKED FOR BY",
+		"PROVIDER", "CONFIGURED", "CHOSEN", "RAW", "NORMALIZED", "DEAD", "SOURCE", "POSITION", "TO NORMALIZE", "WORKED FOR BY", "PAUSED",
 	}}
 	number := func(n uint64) string { return strconv.FormatUint(n, 10) }
 	for _, h := range list {
@@ -235,11 +249,14 @@ func providerRows(list []heldProvider) [][]string {
 		}
 		row := []string{
 			string(h.Provider), configured, chosen, number(h.Raw), number(h.Canonical), number(h.Dead), "-", "-",
-			number(h.Pending), working,
+			number(h.Pending), working, pausesOf(h.Pauses, ""),
 		}
 		for i, s := range h.Sources {
 			if i > 0 {
 				row = make([]string, len(row))
+				row[10] = pausesOf(h.Pauses, s.Source)
+			} else {
+				row[10] = pausesOf(h.Pauses, "", s.Source)
 			}
 			row[6], row[7] = string(s.Source), number(uint64(s.Position))
 			if s.Retired {
@@ -252,4 +269,18 @@ func providerRows(list []heldProvider) [][]string {
 		}
 	}
 	return rows
+}
+
+// pausesOf says what is paused of the provider as a whole (""), or of a source.
+func pausesOf(pauses []heldPause, of ...event.Source) string {
+	var text []string
+	for _, p := range pauses {
+		if slices.Contains(of, p.Source) {
+			text = append(text, show.Clean(cmp.Or(string(p.Source), p.What)+" "+because(&p.Pause)))
+		}
+	}
+	if len(text) == 0 {
+		return "-"
+	}
+	return strings.Join(text, "; ")
 }

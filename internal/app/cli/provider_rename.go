@@ -17,14 +17,15 @@ func (p Program) providerRenameCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "rename OLD NEW [-c FILE]",
 		Short: "Let a provider go on under another name",
-		Long: `rename lets the provider NEW begin where OLD ended: where each source stands, which kind was chosen, and
-which events were seen go over to NEW, so that nothing is missed and what OLD has collected is not collected
-again.
+		Long: `rename lets the provider NEW begin where OLD ended: where each source stands, which kind was chosen, which
+events were seen and what is paused go over to NEW, so that nothing is missed and what OLD has collected is
+not collected again.
 
 What is stored does not move, because the name is part of the subjects and of the identity of every event:
-events of OLD stay on events.normalized.OLD and events.raw.OLD until they expire, its dead letters stay its
-own, and NEW has numbers of its own. Subscribers have to subscribe to NEW. OLD is paused, so that who still
-has it configured collects nothing under it; provider rm OLD --clean makes the name free again.
+events of OLD stay on events.normalized.OLD and events.raw.OLD until they expire, its dead letters and the
+records of its backfills stay its own, and NEW has numbers of its own. Subscribers have to subscribe to NEW.
+OLD is paused, so that who still has it configured collects nothing under it; provider rm OLD --clean makes
+the name free again. To redrive a dead letter of OLD, configure OLD once more with "events: none".
 
 Collectors of NEW read the identities of OLD's last events for as long as the service may show those again:
 where collectors have rights for single providers, they need that of OLD's events until then.
@@ -35,9 +36,12 @@ How to rename:
   2. stackstream provider rename OLD NEW
   3. put NEW into the configuration, with the settings that OLD had
 
-It refuses while anybody works for one of them, while raw events of OLD are not normalized, and when NEW has
-events or positions of its own. It also refuses for the source amqp, whose queue has the name in it, and says
-how to do that. Interrupted, it may be run again.`,
+It refuses while anybody works for one of them, while raw events of OLD are not normalized or a backfill of
+OLD is not done, and when NEW has events or positions of its own. It also refuses for the source amqp, whose
+queue has the name in it, and says how to do that.
+
+Interrupted, it is run again and goes on where it ended; until then OLD is paused, and rm and a rename to
+another name are refused. Run once more when all is done, it says so and changes nothing.`,
 		Example: "  stackstream provider rename my-cloud berlin -c stackstream.yaml",
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) != 2 {
@@ -101,6 +105,12 @@ func (p Program) renameProvider(ctx context.Context, s *providerScene, from, to 
 		fmt.Sprintf("The next event of %s has number %d.", to, next.Normalized.Position+1),
 	} {
 		if err := p.say(line); err != nil {
+			return err
+		}
+	}
+	if len(provider.Pauses(old)) > 0 && old.Choice.Renamed() == "" {
+		err := p.say(fmt.Sprintf("What is paused of %s stays paused as %s: stackstream resume --provider %s.", from, to, to))
+		if err != nil {
 			return err
 		}
 	}

@@ -37,9 +37,10 @@ out of the configuration. Without --clean it changes nothing.
 --clean removes the normalizer's durable consumer, the leases of processes that are gone, and, with
 --broker-from, the RabbitMQ queues, which fill up until somebody does. The positions stay as long as
 the streams hold events of the provider: added again it goes on from them, so that nothing is missed
-that the service still shows and nothing comes twice. Once all events have expired, or with
---purge-events, the positions are removed, too: then nothing remembers what was collected, and a service
-that is added under the same name begins as its settings say.
+that the service still shows and nothing comes twice, and what is paused stays paused until resume. Once
+all events have expired, or with --purge-events, positions and pauses are removed, too: then nothing
+remembers what was collected, and a service that is added under the same name begins as its settings
+say. "watermark" does not show a provider that was removed, unless it is asked to.
 
 --purge-events also removes the provider's events in EVENTS_RAW and EVENTS_NORMALIZED. Subscribers that have
 not read them never will; what is not normalized is lost. It is refused while another provider, which had
@@ -143,10 +144,17 @@ func (p Program) removeProvider(ctx context.Context, s *providerScene, name even
 	if err := provider.Remove(ctx, s.client, name, provider.Removal{Operator: p.because(f.why), Purge: f.purge}); err != nil {
 		return rerun(err)
 	}
-	if !f.purge && !provider.Empties(h) {
-		return p.say("Done. Its positions stay as long as its events do: run this again when those have expired.")
+	if !f.purge && !provider.Empties(h) && provider.Keeps(h) {
+		return p.say("Done. Its positions" + andPauses(h) + " stay as long as its events do: run this again when those have expired.")
 	}
 	return p.say("Done.")
+}
+
+func andPauses(h *jetstream.Holding) string {
+	if len(provider.Pauses(h)) > 0 {
+		return " and pauses"
+	}
+	return ""
 }
 
 // rerun says what to do about a command that was interrupted; one that was refused says that by itself.
@@ -213,6 +221,13 @@ func (p Program) sayLeft(ctx context.Context, c *jetstream.Client, h *jetstream.
 	for _, s := range slices.Sorted(maps.Keys(h.Sources)) {
 		lines = append(lines, fmt.Sprintf("  position of %s: event %d", s, h.Sources[s].Position))
 	}
+	for _, pause := range provider.Pauses(h) {
+		what := pause.What
+		if pause.Source != "" {
+			what = "collecting by " + string(pause.Source)
+		}
+		lines = append(lines, show.Clean(fmt.Sprintf("  a pause: %s, %s", what, because(pause.Pause))))
+	}
 	if h.Consumer {
 		lines = append(lines, "  the normalizer's durable consumer "+jetstream.ConsumerName(h.Provider))
 	}
@@ -247,15 +262,17 @@ func (p Program) plan(h *jetstream.Holding, f removalFlags, broker bool, queues 
 	text := fmt.Sprintf("Remove the durable consumer and the leases that %s left", h.Provider)
 	switch {
 	case f.purge:
-		text = fmt.Sprintf("Remove %d raw and %d canonical events of %s for good, its positions, its durable consumer and the leases "+
-			"it left", h.Events(), h.Canonical, h.Provider)
+		text = fmt.Sprintf("Remove %d raw and %d canonical events of %s for good, its positions%s, its durable consumer and the leases "+
+			"it left", h.Events(), h.Canonical, h.Provider, andPauses(h))
 		if n := h.Unnormalized(); n > 0 {
 			text += fmt.Sprintf("; %d of the raw events were never normalized", n)
 		}
 	case provider.Empties(h):
-		text += ", and its positions, since all of its events have expired"
+		text += ", and its positions" + andPauses(h) + ", since the streams have no events of it"
+	case provider.Keeps(h):
+		text += "; its positions" + andPauses(h) + " stay as long as there are events of it"
 	default:
-		text += "; its positions stay as long as there are events of it"
+		text += ", and free its name"
 	}
 	if broker {
 		text += fmt.Sprintf(", and %s with what waits there", count(len(queues), "RabbitMQ queue"))

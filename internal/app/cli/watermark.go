@@ -24,7 +24,7 @@ const heartbeat = time.Minute
 // standings says which are shown, and how.
 type standings struct {
 	provider event.Provider // "": all
-	all      bool           // jobs, too
+	all      bool           // jobs, too, and providers that were removed
 	json     bool
 	patience time.Duration
 	cfg      *config.Config // nil without -c
@@ -54,6 +54,8 @@ has the lease, and a state:
   never-collected  nothing of the provider was collected yet
   replaced         another kind of source collects since
   retired          no longer configured, and nothing is left to read
+  removed          by "stackstream provider rm", or renamed, and nobody has worked for it since: shown with
+                   --all or its --provider
 
 The line (all) of a provider is what holds of all sources that collect for it: the earliest time and
 the worst state; LAG is the sum. Sources of backfills and of redriven dead letters are jobs: they are
@@ -95,7 +97,8 @@ in place on a terminal, line after line elsewhere. The commands below it change 
 	nats.add(cmd)
 	cmd.Flags().StringVar(&provider, "provider", "", "only this `PROVIDER`")
 	cmd.Flags().BoolVar(&o.json, "json", false, "print a JSON array, with --watch one on each line")
-	cmd.Flags().BoolVar(&o.all, "all", false, "also the sources of jobs: backfills, redriven dead letters")
+	cmd.Flags().BoolVar(&o.all, "all", false,
+		"also the sources of jobs (backfills, redriven dead letters), and providers that were removed")
 	cmd.Flags().BoolVar(&watch, "watch", false, "go on until interrupted")
 	cmd.Flags().Var(&every, "every", "with --watch: look again after this `DURATION`")
 	cmd.Flags().Var(&patience, "stalled-after", "call stalled what was not written for this `DURATION`")
@@ -127,6 +130,9 @@ func (p Program) standings(ctx context.Context, c *jetstream.Client, o standings
 		}
 		r.Patience, r.Sources = o.patience, o.patiences(name)
 		stand := r.Stand()
+		if stand.State == event.StandingRemoved && !o.all && o.provider == "" {
+			continue
+		}
 		if !o.all {
 			stand.Sources = slices.DeleteFunc(stand.Sources, func(s event.SourceStand) bool { return s.Source.Job() })
 		}
