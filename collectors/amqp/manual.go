@@ -17,18 +17,24 @@ func (c Config) manual(p func() event.Provider, name event.Source) collectors.Ma
 				"a queue is no log: what was taken from it is gone from the broker. What another service still has of that time, " +
 					"such as Panko, can be collected from there with `stackstream backfill`")}
 		},
-		Set: func(_ event.Cursor, text string, _ time.Time) (event.Cursor, error) {
-			st, err := readState(event.Cursor(text))
-			if err == nil && len(st.Keys) == 0 {
-				err = &event.Error{Kind: event.Invalid, Op: "read the cursor", Err: errors.New("it has no routing keys")}
-			}
-			if err != nil {
-				return nil, err
-			}
-			return st.cursor(), nil
-		},
+		Set:       func(was event.Cursor, text string, _ time.Time) (event.Cursor, error) { return WholeCursor(was, text) },
 		Meanwhile: func() string { return c.meanwhile(p(), name) },
 	}
+}
+
+// WholeCursor reads a whole cursor that an operator wrote. What the one that is there is like does not matter.
+func WholeCursor(_ event.Cursor, text string) (event.Cursor, error) {
+	st, err := readState(event.Cursor(text))
+	if newer := (*event.NewerError)(nil); errors.As(err, &newer) {
+		return nil, err
+	}
+	if strict := collectors.ReadCursor(text, &state{}); strict != nil {
+		return nil, strict
+	}
+	if err != nil {
+		return nil, err
+	}
+	return st.cursor(), nil
 }
 
 // meanwhile is what becomes of notifications that nobody takes from our queue.

@@ -32,9 +32,17 @@ func TestWhatAnOperatorMayDo(t *testing.T) {
 		string(got) != `{"queue":"q","keys":["notifications.info"]}` {
 		t.Errorf("set to %s, %v", got, err)
 	}
-	for _, text := range []string{"", "7", `{"queue":"q"}`, `{"format":9,"keys":["a"]}`} {
-		if got, err := m.Set(nil, text, time.Now()); err == nil {
-			t.Errorf("%q is taken for a cursor: %s", text, got)
+	for text, want := range map[string]string{
+		"":                          "it is no JSON",
+		"7":                         "it has to be a JSON object",
+		`{"queue":"q"}`:             "it has no routing keys",
+		`{"format":9,"keys":["a"]}`: "written by a newer stackstream",
+		`{"keys":"a"}`:              "keys: wants a list",
+		`{"keys":["a"],"queu":"q"}`: "queu: unknown (known here: body_bytes, claims,",
+		`{"keys":["a"],"claims":{"nova":{"lost":true}}}`: `claims["nova"].lost: wants a time`,
+	} {
+		if got, err := m.Set(nil, text, time.Now()); event.KindOf(err) != event.Invalid || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q is %s, %v; want %s", text, got, err, want)
 		}
 	}
 	for want, change := range map[string]func(*Config){

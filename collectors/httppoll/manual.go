@@ -1,10 +1,10 @@
 package httppoll
 
 import (
-	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -90,7 +90,7 @@ func (s *Source) set(cursor event.Cursor, text string, now time.Time) (event.Cur
 		return refused("the service is not asked from a cursor on (cursor.type: none)")
 	}
 	if strings.HasPrefix(strings.TrimSpace(text), "{") {
-		return s.setWhole(text)
+		return s.setWhole(text, []string{s.cfg.Cursor.Type})
 	}
 	at := state{Parts: map[string]*position{}}
 	if cursor != nil {
@@ -127,30 +127,87 @@ func (s *Source) set(cursor event.Cursor, text string, now time.Time) (event.Cur
 	return s.encode(at)
 }
 
-// setWhole reads a whole cursor, strictly: what is not known in it would be left out.
-func (s *Source) setWhole(text string) (event.Cursor, error) {
+// WholeCursor reads a whole cursor that an operator wrote of a source whose configuration is not known. What the one that is there
+// is made of, nil if there is none, is what it has to be made of.
+func WholeCursor(was event.Cursor, text string) (event.Cursor, error) {
+	return (&Source{}).setLike(was, text)
+}
+
+// WholeCursorOf is WholeCursor for a source that speaks a dialect.
+func WholeCursorOf(kind string) func(was event.Cursor, text string) (event.Cursor, error) {
+	return (&Source{dialect: &Dialect{Kind: kind}}).setLike
+}
+
+func (s *Source) setLike(was event.Cursor, text string) (event.Cursor, error) {
+	at, err := s.decode(was)
+	if newer := (*event.NewerError)(nil); errors.As(err, &newer) {
+		return nil, err
+	} // one that can't be read is there to be replaced
+	var like []string
+	for _, p := range at.Parts {
+		for _, member := range p.members() {
+			like = append(like, member.of)
+		}
+	}
+	return s.setWhole(text, like)
+}
+
+// setWhole reads a whole cursor whose positions are to be of one of the types; any will do where none is known.
+func (s *Source) setWhole(text string, like []string) (event.Cursor, error) {
 	var into any = &state{}
 	if s.dialect != nil {
 		into = &flat{}
 	}
-	d := json.NewDecoder(bytes.NewReader([]byte(text)))
-	d.DisallowUnknownFields()
-	err := d.Decode(into)
-	if err == nil && d.More() {
-		err = errors.New("something follows it")
-	}
-	if err != nil {
-		return nil, &event.Error{Kind: event.Invalid, Op: "read the cursor", Err: err}
-	}
 	at, err := s.decode(event.Cursor(text))
+	if newer := (*event.NewerError)(nil); errors.As(err, &newer) {
+		return nil, err
+	}
+	if strict := collectors.ReadCursor(text, into); strict != nil {
+		return nil, strict
+	}
 	if err != nil {
 		return nil, err
 	}
-	if s.dialect == nil && len(at.Parts) == 0 {
-		return nil, &event.Error{Kind: event.Invalid, Op: "read the cursor", Err: errors.New(`it has no positions: {"parts": {"": {…}}}`)}
+	refused := func(format string, args ...any) (event.Cursor, error) {
+		return nil, &event.Error{Kind: event.Invalid, Op: "read the cursor", Err: fmt.Errorf(format, args...)}
 	}
-	for _, p := range at.Parts {
+	if s.dialect == nil && len(at.Parts) == 0 {
+		return refused(`it has no positions: {"parts": {"": {…}}}`)
+	}
+	for _, name := range slices.Sorted(maps.Keys(at.Parts)) {
+		p := at.Parts[name]
+		for _, member := range p.members() {
+			if len(like) > 0 && !slices.Contains(like, member.of) {
+				return refused("parts[%q].%s: is of a cursor of the type %s, and this one is of the type %s", name, member.name,
+					member.of, like[0])
+			}
+		}
 		p.Began = true
 	}
 	return s.encode(at)
+}
+
+// member is one of those that only a cursor of a certain type has.
+type member struct {
+	name string
+	of   string
+}
+
+// members are those of them that the position has.
+func (p *position) members() []member {
+	var has []member
+	for _, m := range []struct {
+		member
+		set bool
+	}{
+		{member{"from", CursorTime}, !p.From.IsZero()},
+		{member{"newest", CursorTime}, !p.Newest.IsZero()},
+		{member{"number", CursorInteger}, p.Number != nil},
+		{member{"token", CursorToken}, p.Token != ""},
+	} {
+		if m.set {
+			has = append(has, m.member)
+		}
+	}
+	return has
 }

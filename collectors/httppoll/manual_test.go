@@ -100,9 +100,14 @@ func TestSetCursor(t *testing.T) {
 		{manual: number.Manual(), text: "1.5", refused: "is no whole number"},
 		{manual: timed.Manual(), text: "yesterday", refused: "is no time such as"},
 		{manual: parted.Manual(), text: "5", refused: "give the whole cursor, as JSON"},
-		{manual: number.Manual(), text: `{"parts":{"":{"numbr":3}}}`, refused: "numbr"},
+		{manual: number.Manual(), text: `{"parts":{"":{"numbr":3}}}`, refused: `parts[""].numbr: unknown`},
+		{manual: number.Manual(), text: `{"parts":{"":{"token":"x"}}}`,
+			refused: `parts[""].token: is of a cursor of the type token, and this one is of the type integer`},
+		{manual: timed.Manual(), text: `{"parts":{"a":{},"b":{"from":"yesterday"}}}`, refused: `parts["b"].from: wants a time`},
+		{manual: dialect, text: `{"generated":7}`, refused: "generated: wants a time"},
+		{manual: dialect, text: `{"format":99}`, refused: "written by a newer stackstream"},
 		{manual: number.Manual(), text: `{}`, refused: "it has no positions"},
-		{manual: number.Manual(), text: `{"parts":{}} {}`, refused: "something follows it"},
+		{manual: number.Manual(), text: `{"parts":{}} {}`, refused: "after top-level value"},
 		{manual: none.Manual(), text: "5", refused: "is not asked from a cursor on"},
 	} {
 		var cursor event.Cursor
@@ -118,6 +123,45 @@ func TestSetCursor(t *testing.T) {
 		}
 		if err != nil || string(got) != tt.want {
 			t.Errorf("%s is %s, %v; want %s", tt.text, got, err, tt.want)
+		}
+	}
+}
+
+// Where nobody knows the configuration, the cursor that is there says what another one has to be like.
+func TestSetCursorLikeTheOneThatIsThere(t *testing.T) {
+	panko := WholeCursorOf("panko")
+	const numbers, dated, token = `{"parts":{"a":{"number":3}}}`, `{"parts":{"":{"from":"2026-11-22T08:00:00Z"}}}`, `{"parts":{"":{"token":"x"}}}`
+	for _, tt := range []struct {
+		whole         func(event.Cursor, string) (event.Cursor, error)
+		was, text     string
+		want, refused string
+	}{
+		{whole: WholeCursor, was: numbers, text: `{"parts":{"":{"number":-4}}}`, want: `{"parts":{"":{"number":-4,"began":true}}}`},
+		{whole: WholeCursor, was: numbers, text: dated, refused: `parts[""].from: is of a cursor of the type time, and this one is of the type integer`},
+		{whole: WholeCursor, was: dated, text: token, refused: `parts[""].token: is of a cursor of the type token, and this one is of the type time`},
+		{whole: WholeCursor, was: token, text: numbers, refused: `parts["a"].number: is of`},
+		{whole: WholeCursor, was: token, text: `{"parts":{"":{"tokn":"y"}}}`, refused: `parts[""].tokn: unknown`},
+		{whole: WholeCursor, was: token, text: `{"generated":"2026-11-22T08:00:00Z"}`, refused: "generated: unknown (known here: next, parts)"},
+		{whole: WholeCursor, was: token, text: `{"parts":{}}`, refused: "it has no positions"},
+		{whole: WholeCursor, text: token, want: `{"parts":{"":{"token":"x","began":true}}}`},
+		{whole: WholeCursor, was: `{"parts":7}`, text: token, want: `{"parts":{"":{"token":"x","began":true}}}`},
+		{whole: WholeCursor, was: `{"format":99}`, text: token, refused: "written by a newer stackstream"},
+		{whole: panko, was: `{"from":"2026-11-22T08:00:00Z"}`, text: `{"from":"2026-11-21T08:00:00+00:00"}`, want: `{"from":"2026-11-21T08:00:00Z"}`},
+		{whole: panko, was: `{"from":"2026-11-22T08:00:00Z"}`, text: token, refused: "parts: unknown (known here: from, generated, moved)"},
+	} {
+		var was event.Cursor
+		if tt.was != "" {
+			was = event.Cursor(tt.was)
+		}
+		got, err := tt.whole(was, tt.text)
+		if tt.refused != "" {
+			if event.KindOf(err) != event.Invalid || !strings.Contains(err.Error(), tt.refused) {
+				t.Errorf("%s in place of %s: %v, want %s", tt.text, tt.was, err, tt.refused)
+			}
+			continue
+		}
+		if err != nil || string(got) != tt.want {
+			t.Errorf("%s in place of %s is %s, %v; want %s", tt.text, tt.was, got, err, tt.want)
 		}
 	}
 }

@@ -1,6 +1,7 @@
 package app
 
 import (
+	"fmt"
 	"slices"
 
 	"stackstream/collectors"
@@ -30,4 +31,18 @@ func SourceOf(cfg *config.Config, p event.Provider, s event.Source) (collectors.
 		return collectors.Shard{}, false
 	}
 	return all[i], true
+}
+
+// WholeCursor reads a whole cursor that an operator wrote for a source whose configuration is not known; was is the one that is
+// there.
+func WholeCursor(s event.Source, was event.Cursor, text string) (event.Cursor, error) {
+	for _, kind := range sourceKinds() {
+		if s.Of(kind.Name) {
+			return kind.Whole(was, text)
+		}
+	}
+	if s.Job() {
+		return nil, fmt.Errorf("%s is a job, which keeps its own account of what is done", s)
+	}
+	return nil, fmt.Errorf("%s is of no kind of source of this program: %s", s, KindList())
 }

@@ -26,6 +26,8 @@ type SourceKind struct {
 	config.Kind
 	// Candidate makes the sources of a provider ready for its Collector.
 	Candidate func(p event.Provider, settings any, env SourceEnv) collectors.Candidate
+	// Whole reads a whole cursor that an operator wrote, as strictly as can be without settings; was is the one that is there.
+	Whole func(was event.Cursor, text string) (event.Cursor, error)
 	// Past makes the service ready to be asked for a range of time that is over; nil where that can't be asked for.
 	Past func(p event.Provider, settings any, past *httppoll.Past, env SourceEnv) (Past, error)
 }
@@ -54,6 +56,7 @@ func sourceKinds() []SourceKind {
 				Problems: func(s any) []config.Problem { return config.Problems(s.(*amqp.Config).Validate()) },
 			},
 			Candidate: amqpCandidate,
+			Whole:     amqp.WholeCursor,
 		},
 		{
 			Kind: config.Kind{
@@ -63,6 +66,7 @@ func sourceKinds() []SourceKind {
 				Problems: func(s any) []config.Problem { return config.Problems(s.(*panko.Config).Validate()) },
 			},
 			Candidate: pankoCandidate,
+			Whole:     httppoll.WholeCursorOf(panko.Kind),
 			Past:      pankoPast,
 		},
 		{
@@ -73,6 +77,7 @@ func sourceKinds() []SourceKind {
 				Problems: func(s any) []config.Problem { return config.Problems(s.(*ceilometer.Config).Validate()) },
 			},
 			Candidate: ceilometerCandidate,
+			Whole:     httppoll.WholeCursorOf(ceilometer.Kind),
 			Past:      ceilometerPast,
 		},
 		{
@@ -84,6 +89,7 @@ func sourceKinds() []SourceKind {
 				Doubts:   func(s any) []config.Problem { return config.Problems(s.(*httppoll.Config).Doubts()) },
 			},
 			Candidate: httpCandidate,
+			Whole:     httppoll.WholeCursor,
 			Past:      httpPast,
 		},
 	}
