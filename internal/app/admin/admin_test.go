@@ -79,6 +79,19 @@ func TestReadySaysWhatIsWrong(t *testing.T) {
 	if code, body := get(t, h, "GET", "/readyz", ""); code != http.StatusOK || body != "ready\n" {
 		t.Errorf("/readyz is %d %q once everything works", code, body)
 	}
+
+	// What is no failure and should be known is told behind that, whether all is ready or not.
+	set(RoleConfiguration, "", "", event.StateLive, "in use but for what needs a restart: nats.url[0]")
+	set(event.RoleCollector, "prod", "panko", event.StateLive, "the first that answers")
+	const note = "configuration: live: in use but for what needs a restart: nats.url[0]\n"
+	if code, body := get(t, h, "GET", "/readyz", ""); code != http.StatusOK || body != "ready\n"+note {
+		t.Errorf("/readyz is %d %q while a change waits for a restart", code, body)
+	}
+	set(event.RoleNormalizer, "prod", "", event.StateStopped, "raw-expired")
+	if code, body := get(t, h, "GET", "/readyz", ""); code != http.StatusServiceUnavailable ||
+		body != "normalizer prod: stopped: raw-expired\n"+note {
+		t.Errorf("/readyz is %d %q while that waits and another part has stopped", code, body)
+	}
 }
 
 func TestHealthFailsWhenALoopIsStuck(t *testing.T) {

@@ -43,6 +43,10 @@ func (p Part) Ready() bool {
 	}
 }
 
+// Noteworthy tells whether an operator should know of the part though it is ready: a changed configuration waits for a restart,
+// say. What the others give as their reason is how they came to work.
+func (p Part) Noteworthy() bool { return p.Role == RoleConfiguration && p.Ready() && p.Reason != "" }
+
 // Board keeps the last status of every part. It is safe for concurrent use.
 type Board struct {
 	mu    sync.Mutex

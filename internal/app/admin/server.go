@@ -1,8 +1,9 @@
 // Package admin is the HTTP server for operators and orchestrators: /healthz, /readyz and /metrics.
 //
 // /healthz fails only when a loop is stuck, because only then does a restart help. /readyz fails while any part does
-// not do what it should, with one line per part and the reason. Nothing here changes anything, and nothing here holds a
-// secret; it listens on loopback unless configured otherwise.
+// not do what it should, with one line per part and the reason; a line that begins with "configuration: live" is no failure: it
+// names what waits for a restart. Nothing here changes anything, and nothing here holds a secret; it listens on loopback unless
+// configured otherwise.
 package admin
 
 import (
@@ -105,16 +106,20 @@ func ready(w http.ResponseWriter, r *http.Request, board *Board) {
 		Ready bool   `json:"ready"`
 		Parts []Part `json:"parts"`
 	}{true, board.Parts()}
-	var lines []string
+	var lines, notes []string
 	for _, p := range answer.Parts {
-		if !p.Ready() {
+		switch {
+		case !p.Ready():
 			answer.Ready = false
 			lines = append(lines, p.line())
+		case p.Noteworthy():
+			notes = append(notes, p.line())
 		}
 	}
 	if answer.Ready {
 		lines = []string{"ready"}
 	}
+	lines = append(lines, notes...)
 	respond(w, r, answer.Ready, answer, lines)
 }
 
