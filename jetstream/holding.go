@@ -195,6 +195,7 @@ func (c *Client) entries(ctx context.Context, name string, each func(natsjs.KeyV
 		return 0, readError(ctx, op, err)
 	}
 	defer func() { _ = watcher.Stop() }() // it ends with the connection at the latest
+	seen := map[string]bool{}
 	for {
 		select {
 		case entry, ok := <-watcher.Updates():
@@ -202,13 +203,39 @@ func (c *Client) entries(ctx context.Context, name string, each func(natsjs.KeyV
 				return 0, unavailable(op, errWatchEnded)
 			}
 			if entry == nil {
-				return status.TTL(), nil
+				return status.TTL(), c.renewed(brief, bucket, seen, each)
 			}
+			seen[entry.Key()] = true
 			each(entry)
 		case <-brief.Done():
 			return 0, unavailable(op, context.Cause(brief))
 		}
 	}
+}
+
+// renewed calls each for the entries of a bucket that were not seen by a watch that has shown all there is: it passes over one that
+// is written anew at that moment, and whoever renews a lease would look dead.
+func (c *Client) renewed(ctx context.Context, bucket natsjs.KeyValue, seen map[string]bool, each func(natsjs.KeyValueEntry)) error {
+	op, prefix := "read bucket "+bucket.Bucket(), "$KV."+bucket.Bucket()+"."
+	subjects, err := c.subjects(ctx, "KV_"+bucket.Bucket(), prefix+">")
+	if err != nil {
+		return err
+	}
+	for _, subject := range subjects {
+		key := strings.TrimPrefix(subject, prefix)
+		if seen[key] {
+			continue
+		}
+		entry, err := bucket.Get(ctx, key)
+		if errors.Is(err, natsjs.ErrKeyNotFound) || errors.Is(err, natsjs.ErrKeyDeleted) {
+			continue
+		}
+		if err != nil {
+			return readError(ctx, op, err)
+		}
+		each(entry)
+	}
+	return nil
 }
 
 // Events is how many raw events there are.
