@@ -203,7 +203,9 @@ func await(ts *testscript.TestScript, neg bool, args []string) {
 			continue
 		case <-late.C:
 		case <-p.ended:
-			if again, _ := p.stderr.read(); again != stderr {
+			// What it said last may have come since both were read.
+			out, _ := p.stdout.read()
+			if err, _ := p.stderr.read(); out != stdout || err != stderr {
 				continue
 			}
 		}
@@ -224,10 +226,12 @@ func endProgram(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Fatalf("%s has ended by itself with %d", args[0], p.cmd.ProcessState.ExitCode())
 	default:
 	}
-	// Twice, as timeout(1) does: the process, and then its group.
-	ts.Check(p.cmd.Process.Signal(os.Interrupt))
-	if err := p.cmd.Process.Signal(syscall.SIGTERM); !errors.Is(err, os.ErrProcessDone) {
-		ts.Check(err)
+	// Twice, as timeout(1) does: the process, and then its group. Stopped meanwhile, it gets both at once, however busy the machine
+	// is: a signal that comes later ends it in bad order.
+	for _, s := range []os.Signal{syscall.SIGSTOP, os.Interrupt, syscall.SIGTERM, syscall.SIGCONT} {
+		if err := p.cmd.Process.Signal(s); !errors.Is(err, os.ErrProcessDone) {
+			ts.Check(err)
+		}
 	}
 	select {
 	case <-p.ended:
