@@ -86,8 +86,8 @@ func backfillJob(p event.Provider, s event.Source, c event.RawCursor) (job Backf
 	return job, state.Removed.IsZero()
 }
 
-// RemoveBackfill removes a job for whom by names. What it added stays, and so does the number of the last of it.
-func RemoveBackfill(ctx context.Context, c *jetstream.Client, p event.Provider, job, by string) error {
+// RemoveBackfill removes a job for whom by names, and for what why says. What it added stays, and so does the number of the last of it.
+func RemoveBackfill(ctx context.Context, c *jetstream.Client, p event.Provider, job, by, why string) error {
 	s, err := event.BackfillSource(job)
 	if err != nil {
 		return err
@@ -101,7 +101,7 @@ func RemoveBackfill(ctx context.Context, c *jetstream.Client, p event.Provider, 
 			if err != nil {
 				return event.Command{}, err
 			}
-			return event.Command{Verb: "remove", Note: fmt.Sprintf("backfill %s of %s from %s to %s, %d events added", job, before.Service,
+			return event.Command{Verb: "remove", Why: why, Note: fmt.Sprintf("backfill %s of %s from %s to %s, %d events added", job, before.Service,
 				before.From.Format(time.RFC3339), before.To.Format(time.RFC3339), record.Position-before.Base)}, nil
 		})
 	return err

@@ -80,7 +80,7 @@ func TestOperatorsCommands(t *testing.T) {
 	eventually(t, time.Minute, "events to be normalized", func() bool { return durable.len() > 200 })
 
 	// A pause holds from the moment the command has ended, also for a process that starts later, and nothing is lost by it.
-	operate(t, "pause", "--nats", url, "--provider", "prod", "--reason", "upgrade", "--by", "ada")
+	operate(t, "pause", "--nats", url, "--provider", "prod", "--why", "upgrade", "--by", "ada")
 	raw, normalized := count(t, nc, event.StreamRaw, "events.raw.>"), count(t, nc, event.StreamNormalized, "events.normalized.*")
 	still := func() {
 		t.Helper()
@@ -120,7 +120,7 @@ func TestOperatorsCommands(t *testing.T) {
 		}
 	}
 	said := operate(t, "watermark", "rewind", "-c", client, "--provider", "prod", "--source", "panko",
-		"--to", at.Add(-10*time.Second).UTC().Format(time.RFC3339), "--reason", "late events", "--yes")
+		"--to", at.Add(-10*time.Second).UTC().Format(time.RFC3339), "--why", "late events", "--yes")
 	again()
 	if !strings.Contains(said, "Nothing comes twice.") {
 		t.Errorf("it says %s", said)
@@ -134,7 +134,7 @@ func TestOperatorsCommands(t *testing.T) {
 	}, func() string { return whereabouts(nc, durable, []*process{running}) })
 
 	// RAW drops what is not normalized.
-	operate(t, "pause", "--nats", url, "--provider", "prod", "--normalizer", "--reason", "wrong converter")
+	operate(t, "pause", "--nats", url, "--provider", "prod", "--normalizer", "--why", "wrong converter")
 	stood := stands(t, url)
 	eventually(t, time.Minute, "events to wait for longer than is read back", func() bool {
 		return stands(t, url).Collected > stood.Collected+1500
@@ -144,7 +144,7 @@ func TestOperatorsCommands(t *testing.T) {
 	eventually(t, time.Minute, "the normalizer to stop", func() bool {
 		return strings.Contains(running.ask("/readyz"), "normalizer prod: stopped") && stands(t, url).State == "raw-expired"
 	}, func() string { return running.ask("/readyz") })
-	operate(t, "watermark", "accept-gap", "--nats", url, "--provider", "prod", "--reason", "nobody looked", "--yes")
+	operate(t, "watermark", "accept-gap", "--nats", url, "--provider", "prod", "--why", "nobody looked", "--yes")
 	again()
 	var log []struct {
 		Verb, By string

@@ -79,7 +79,8 @@ func (p Program) recordCommand() *cobra.Command {
 		Use:   "record -c FILE -o CASSETTE",
 		Short: "Record how an HTTP event service answers",
 		Long: `record polls the event service of a provider as "up" would and saves the conversation, without the
-secrets, for "test" to play back. It writes into no stream. The file is a cassette of go-vcr.`,
+secrets, for "test" to play back. It writes into no stream. The file is a cassette of go-vcr. Interrupted,
+it writes no file.`,
 		Example: "  stackstream record -c my-service.yaml -o my-service.cassette.yaml --runs 2",
 		Args:    fileArg(&file),
 		RunE: func(cmd *cobra.Command, _ []string) error {

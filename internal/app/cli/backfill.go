@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -14,12 +13,11 @@ import (
 	"stackstream/event"
 	"stackstream/internal/app"
 	"stackstream/internal/app/show"
-	"stackstream/jetstream"
 )
 
 // backfillFlags is what a backfill is told.
 type backfillFlags struct {
-	file, url, creds      string
+	nats                  natsFlags
 	provider, source, job string
 	from, to              timeValue
 	rate                  rateValue
@@ -61,17 +59,19 @@ the service that may pass are waited out, and so is a NATS server that is away; 
 ends the command, with exit code 1.
 
 It needs the rights to write to EVENTS_RAW and to read all streams, as the administrator of deploy/ has
-them; --nats and --creds connect in another way than the configuration does.`,
+them.`,
 		Example: `  # A cloud was not collected from for a day. See what is missing, then add it:
-  stackstream backfill -c stackstream.yaml --provider prod --from 2026-01-30 --to 2026-01-31 --dry-run
+  stackstream backfill -c stackstream.yaml --provider prod \
+      --from 2026-01-30 --to 2026-01-31 --dry-run
   stackstream backfill -c stackstream.yaml --provider prod --from 2026-01-30 --to 2026-01-31
 
   # It collects over amqp, and Panko knows the past; by a script, at 5 requests a second:
   stackstream backfill -c stackstream.yaml --provider prod --source panko \
       --from 2026-01-30T22:00:00Z --to 2026-01-31T06:00:00Z --rate 5/s --yes
 
+  # Which are there, and go on with one that is not done:
   stackstream backfill ls
-  stackstream backfill -c stackstream.yaml --provider prod --job JOB   # goes on with one that is not done`,
+  stackstream backfill -c stackstream.yaml --provider prod --job JOB`,
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) > 0 {
 				return usagef("%q is no command of backfill: ls or rm; without one it takes no argument", args[0])
@@ -80,10 +80,8 @@ them; --nats and --creds connect in another way than the configuration does.`,
 		},
 		RunE: func(cmd *cobra.Command, _ []string) error { return p.backfill(cmd.Context(), &f) },
 	}
-	configFlag(cmd, &f.file)
+	f.nats.add(cmd)
 	flags := cmd.Flags()
-	flags.StringVar(&f.url, "nats", "", "NATS server `URL`, in place of the configuration's")
-	flags.StringVar(&f.creds, "creds", "", "NATS credentials `FILE`, in place of who the configuration says we are")
 	flags.StringVar(&f.provider, "provider", "", "whose service is asked: a `PROVIDER` of the configuration")
 	flags.StringVar(&f.source, "source", "",
 		"the `KIND` of service to ask: panko, ceilometer or http; default: the one that collects, or the only one that can be asked")
@@ -94,7 +92,7 @@ them; --nats and --creds connect in another way than the configuration does.`,
 	flags.BoolVar(&f.duplicates, "allow-duplicates", false,
 		"go on where it can't be known that no event comes twice: before what the streams remember, or beside the live source")
 	flags.BoolVar(&f.dryRun, "dry-run", false, "ask the service, count what is missing, show the first few, and write nothing")
-	flags.BoolVar(&f.yes, "yes", false, "do not ask whether to go on")
+	flags.BoolVar(&f.yes, "yes", false, "do not ask")
 	flags.BoolVar(&f.asJSON, "json", false, "print what was done as a JSON object, and nothing else on standard output")
 	cmd.AddCommand(p.backfillListCommand(), p.backfillRemoveCommand())
 	return cmd
@@ -112,11 +110,10 @@ func (p Program) backfill(ctx context.Context, f *backfillFlags) error {
 	if f.source != "" && !app.IsKind(f.source) {
 		return usagef("--source %q is no kind of source: %s", f.source, app.KindList())
 	}
-	cfg, err := p.load(f.file)
-	if err != nil {
-		return err
+	if f.nats.file == "" {
+		return usagef("a configuration is needed: give it with -c FILE")
 	}
-	settings, err := f.settings(clientSettings(cfg, f.file))
+	cfg, settings, err := f.nats.read(p)
 	if err != nil {
 		return err
 	}
@@ -174,24 +171,6 @@ func (p Program) backfill(ctx context.Context, f *backfillFlags) error {
 		return err
 	}
 	return p.report(f, b, done)
-}
-
-// settings are the configuration's with what the flags say.
-func (f *backfillFlags) settings(own jetstream.Config, err error) (jetstream.Config, error) {
-	if f.url == "" && err != nil {
-		return own, err
-	}
-	if f.url != "" {
-		own = jetstream.Config{URLs: strings.Split(f.url, ",")}
-	}
-	if f.creds != "" {
-		own.User, own.Password, own.PasswordFile, own.NKeyFile, own.TokenFile = "", "", "", "", ""
-		own.CredentialsFile = f.creds
-	}
-	if problems := own.Validate(); len(problems) > 0 {
-		return own, usagef("NATS server: %s", problems[0])
-	}
-	return own, nil
 }
 
 // explain says what would be done.

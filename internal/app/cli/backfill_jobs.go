@@ -63,6 +63,7 @@ func jobRows(jobs []app.BackfillJob) [][]string {
 
 func (p Program) backfillRemoveCommand() *cobra.Command {
 	var nats natsFlags
+	var record onRecord
 	var provider string
 	var yes bool
 	cmd := &cobra.Command{
@@ -90,7 +91,7 @@ Interrupted, it has either happened or not.`,
 				if err := p.agree(ctx, "Remove it?", yes); err != nil {
 					return err
 				}
-				if err := app.RemoveBackfill(ctx, client, name, args[0], p.operator()); err != nil {
+				if err := app.RemoveBackfill(ctx, client, name, args[0], record.who(p), record.why); err != nil {
 					return err
 				}
 				return p.say("Removed.")
@@ -98,6 +99,7 @@ Interrupted, it has either happened or not.`,
 		},
 	}
 	nats.add(cmd)
+	record.add(cmd)
 	cmd.Flags().StringVar(&provider, "provider", "", "whose job it is: a `PROVIDER`")
 	cmd.Flags().BoolVar(&yes, "yes", false, "do not ask")
 	return cmd

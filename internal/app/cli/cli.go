@@ -67,6 +67,7 @@ func (p Program) execute(ctx context.Context, root *cobra.Command) int {
 	root.SilenceUsage, root.SilenceErrors = true, true
 	root.CompletionOptions.HiddenDefaultCmd = false
 	markRan(root)
+	fitHelp(root)
 	ran, err := root.ExecuteContextC(ctx)
 	if err == nil || errors.Is(err, errNoReader) {
 		return exitOK

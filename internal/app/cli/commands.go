@@ -21,7 +21,7 @@ func (p Program) upCommand() *cobra.Command {
 		Short: "Run everything in one process",
 		Long: `up creates the streams that are missing, collects from the configured providers and normalizes what
 comes, until it is interrupted. Without nats.url in the configuration the streams are in this process
-and directory, every write synced to disk; another "up" goes on where this one ended.
+and in the directory nats.embedded.dir, every write synced to disk.
 
 ` + takesChanges,
 		Example: `  stackstream up -c stackstream.yaml
@@ -95,32 +95,27 @@ func (p Program) provisionCommand() *cobra.Command {
 		Short: "Create the streams, or show what would have to be done",
 		Long: `provision compares the streams on the server with the configuration, shows every difference, and
 creates what is missing. It changes a stream that exists only with --apply. With --dry-run it changes
-nothing and exits 1 when something would have to be done.`,
+nothing and exits 1 when something would have to be done. No event is touched. Interrupted, it may be run
+again: what was created or changed stays so.`,
 		Example: `  stackstream provision -c stackstream.yaml --dry-run
   stackstream provision --nats nats://127.0.0.1:4222 --creds admin.creds
   stackstream provision -c stackstream.yaml --apply`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			cfg, settings, err := nats.read(p)
+			if err != nil {
+				return err
+			}
 			layout := config.Default().Streams
-			if nats.file != "" {
-				cfg, err := p.load(nats.file)
-				if err != nil {
-					return err
-				}
+			layout.Replicas = 1
+			if cfg != nil {
 				layout = cfg.Streams
 			}
-			switch {
-			case cmd.Flags().Changed("replicas"):
+			if cmd.Flags().Changed("replicas") {
 				layout.Replicas = replicas
-			case nats.file == "":
-				layout.Replicas = 1
 			}
 			for _, problem := range layout.Validate() {
 				return usagef("streams.%s", problem)
-			}
-			settings, err := nats.settings(p)
-			if err != nil {
-				return err
 			}
 			ctx := cmd.Context()
 			client, err := p.connect(ctx, settings)

@@ -35,7 +35,8 @@ A letter is in one of these states:
   open       nothing was done about it
   queued     something is to be done about it; the normalizer has not come to that yet
   redriven   it was converted again and is an event now, marked Evt-Redriven
-  dead       it was converted again and is a new dead letter with a number of its own: that one is open
+  dead       it was converted again and is a new dead letter with a number of its own, which is
+             open
   dropped    somebody has said that nothing is to be done about it
 
 On a cluster with rights it needs those of the user "operator" in deploy/nats/nats.conf.`,
@@ -148,7 +149,7 @@ func (p Program) withLetters(
 func (p Program) withDead(
 	ctx context.Context, nats *natsFlags, name event.Provider, run func(context.Context, *deadLetters) error,
 ) error {
-	settings, err := nats.settings(p)
+	_, settings, err := nats.read(p)
 	if err != nil {
 		return err
 	}

@@ -14,10 +14,10 @@ import (
 
 // repairOptions say how something is done about dead letters.
 type repairOptions struct {
-	nats    natsFlags
-	which   letterFlags
+	nats  natsFlags
+	which letterFlags
+	onRecord
 	drop    bool
-	why     string
 	wait    time.Duration
 	dryRun  bool
 	yes     bool
@@ -75,7 +75,7 @@ them, and "dead redrive --state dropped" still has them converted again.
 It goes the same way as redrive: through EVENTS_RAW, and the normalizers record it in their turn. drop says
 how many letters are meant, asks, and waits until that is done. It may be interrupted and run again.
 Collectors and normalizers must all be of a version that has this command.`,
-		Example: `  stackstream dead drop --provider prod --reason body-lost --why 'bodies expired, nothing to convert'
+		Example: `  stackstream dead drop --provider prod --reason body-lost --why 'bodies expired'
   stackstream dead drop --provider prod --number 17 --why 'sent by mistake'`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return p.repair(cmd, &o) },
@@ -87,14 +87,10 @@ Collectors and normalizers must all be of a version that has this command.`,
 
 func (o *repairOptions) add(cmd *cobra.Command) {
 	flags := cmd.Flags()
-	configFlag(cmd, &o.nats.file)
-	flags.StringVar(&o.nats.url, "nats", "",
-		"NATS server `URL` (default: what the configuration says, else $NATS_URL, then nats://127.0.0.1:4222)")
-	flags.StringVar(&o.nats.creds, "creds", "", "NATS credentials `FILE`")
-	_ = cmd.MarkFlagFilename("creds", "creds")
+	o.nats.add(cmd)
 	o.which.add(cmd, letters.Open)
-	flags.StringVar(&o.why, "why", "", "`TEXT` that says why, for the record of what was done")
-	flags.StringVar(&o.waiting, "wait", "5m", "wait so `LONG` until the normalizers have done it; 0 does not wait")
+	o.onRecord.add(cmd)
+	flags.StringVar(&o.waiting, "wait", "5m", "wait at most this `DURATION` for the normalizers to do it; 0 does not wait")
 	flags.BoolVar(&o.yes, "yes", false, "do not ask")
 	flags.BoolVar(&o.json, "json", false, "print what was done as a JSON array, an object for each provider")
 }
@@ -118,10 +114,6 @@ func (o *repairOptions) read(p Program) (*letters.Filter, event.Provider, jetstr
 	if o.wait, err = setting.ParseDuration(o.waiting); err != nil {
 		return nil, "", settings, usagef("--wait: %w", err)
 	}
-	flags := o.nats
-	if flags.url != "" || flags.creds != "" {
-		flags.file = "" // the configuration is for the converters then
-	}
-	settings, err = flags.settings(p)
+	_, settings, err = o.nats.read(p)
 	return filter, name, settings, err
 }

@@ -96,7 +96,7 @@ func (r *repairing) pick(ctx context.Context, filter *letters.Filter) error {
 	var groups letters.Groups
 	for _, name := range r.dead.names {
 		j := &repairJob{Job: letters.Job{
-			Provider: r.dead.provider(name), Writer: r.writer(name), Drop: r.drop, By: r.operator(), Why: r.why,
+			Provider: r.dead.provider(name), Writer: r.writer(name), Drop: r.drop, By: r.who(r.Program), Why: r.why,
 		}}
 		j.Again = r.awaiting.again
 		if err := j.Open(ctx); err != nil {

@@ -267,7 +267,8 @@ func (p Program) deadExportCommand() *cobra.Command {
   reason, detail, converter   why it could not be converted
   id, hashed, source, format, content_type, received, time, backfill
                               the raw event; hashed: its id is a hash of its body
-  raw, origin                 where in EVENTS_RAW it is: what the letter was made of, and what the source gave
+  raw, origin                 where in EVENTS_RAW it is: what the letter was made of, and what the
+                              source gave
   redriven, by, why           where it was made of an older letter that was converted again
   headers                     as they are stored, percent-encoded
   size                        of the body in bytes

@@ -1,12 +1,15 @@
 package cli
 
 import (
+	"cmp"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"stackstream/internal/app/config"
 	"stackstream/internal/setting"
 	"stackstream/jetstream"
 )
@@ -21,45 +24,104 @@ func noArgs(_ *cobra.Command, args []string) error {
 
 // configFlag adds -c.
 func configFlag(cmd *cobra.Command, file *string) {
-	cmd.Flags().StringVarP(file, "config", "c", "", "configuration `FILE`; examples/ shows every setting")
+	cmd.Flags().StringVarP(file, "config", "c", "", "configuration `FILE`; docs/reference.md has every setting")
 	_ = cmd.MarkFlagFilename("config", "yaml", "yml")
 }
 
-// natsFlags says how a client command reaches NATS.
+// natsFlags says how a client command reaches NATS. What proves who we are to one server is not shown to another: of the
+// configuration's section nats nothing is used for a server that --nats names.
 type natsFlags struct {
-	file, url, creds string
+	file       string
+	url, creds givenValue
 }
 
 func (f *natsFlags) add(cmd *cobra.Command) {
 	configFlag(cmd, &f.file)
-	cmd.Flags().StringVar(&f.url, "nats", "", "NATS server `URL` (default $NATS_URL, then nats://127.0.0.1:4222)")
-	cmd.Flags().StringVar(&f.creds, "creds", "", "NATS credentials `FILE`")
-	cmd.MarkFlagsMutuallyExclusive("config", "nats")
-	cmd.MarkFlagsMutuallyExclusive("config", "creds")
+	cmd.Flags().Var(&f.url, "nats", "NATS server `URL`, in place of the configuration's section nats, of which nothing is used then, "+
+		"neither credentials nor tls; without -c the default is $NATS_URL, then nats://127.0.0.1:4222")
+	cmd.Flags().Var(&f.creds, "creds", "NATS credentials `FILE`, in place of who the configuration says we are")
 	_ = cmd.MarkFlagFilename("creds", "creds")
 }
 
-// settings returns the connection that the flags, the file or the environment describe.
-func (f *natsFlags) settings(p Program) (jetstream.Config, error) {
+// read returns the configuration, nil without one, and the connection that the flags, it or the environment describe.
+func (f *natsFlags) read(p Program) (*config.Config, jetstream.Config, error) {
+	var cfg *config.Config
 	if f.file != "" {
-		cfg, err := p.load(f.file)
-		if err != nil {
+		var err error
+		if cfg, err = p.load(f.file); err != nil {
+			return nil, jetstream.Config{}, err
+		}
+	}
+	settings, err := f.connection(p, cfg)
+	return cfg, settings, err
+}
+
+// connection is what the flags, the configuration, if there is one, or the environment describe.
+func (f *natsFlags) connection(p Program, cfg *config.Config) (jetstream.Config, error) {
+	var settings jetstream.Config
+	switch {
+	case f.url != "":
+		settings.URLs = strings.Split(string(f.url), ",")
+	case cfg != nil:
+		var err error
+		if settings, err = clientSettings(cfg, f.file); err != nil {
 			return jetstream.Config{}, err
 		}
-		return clientSettings(cfg, f.file)
+	default:
+		url, _ := p.Env("NATS_URL")
+		settings.URLs = strings.Split(cmp.Or(url, "nats://127.0.0.1:4222"), ",")
 	}
-	url := f.url
-	if url == "" {
-		url, _ = p.Env("NATS_URL")
+	if f.creds != "" {
+		settings.User, settings.Password, settings.PasswordFile, settings.NKeyFile, settings.TokenFile = "", "", "", "", ""
+		settings.CredentialsFile = string(f.creds)
 	}
-	if url == "" {
-		url = "nats://127.0.0.1:4222"
-	}
-	cfg := jetstream.Config{URLs: strings.Split(url, ","), CredentialsFile: f.creds}
-	if problems := cfg.Validate(); len(problems) > 0 {
+	if problems := settings.Validate(); len(problems) > 0 {
 		return jetstream.Config{}, usagef("NATS server: %s", problems[0])
 	}
-	return cfg, nil
+	return settings, nil
+}
+
+// args are the flags as they were given, for a command that is to be given next.
+func (f *natsFlags) args() string {
+	args := "-c " + f.file
+	if f.url != "" {
+		args += " --nats " + string(f.url)
+	}
+	if f.creds != "" {
+		args += " --creds " + string(f.creds)
+	}
+	return args
+}
+
+// givenValue is a text that is not empty where it is given: a variable that a script has not set is no wish.
+type givenValue string
+
+func (v *givenValue) String() string { return string(*v) }
+func (v *givenValue) Type() string   { return "string" }
+
+func (v *givenValue) Set(text string) error {
+	if text == "" {
+		return errors.New("is empty")
+	}
+	*v = givenValue(text)
+	return nil
+}
+
+// onRecord is what stays on record of a command: why it was given, and by whom.
+type onRecord struct{ why, by string }
+
+func (r *onRecord) add(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&r.why, "why", "", "why, in a few words; `TEXT` stays on record")
+	cmd.Flags().StringVar(&r.by, "by", "", "`WHO` does it, for the record; default: user@host")
+}
+
+// who is by whom the command was given.
+func (r *onRecord) who(p Program) string { return cmp.Or(r.by, p.operator()) }
+
+// reasoned takes --reason for --why, without telling, where it is not the reason of a dead letter.
+func (r *onRecord) reasoned(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&r.why, "reason", "", "another name of --why")
+	_ = cmd.Flags().MarkHidden("reason")
 }
 
 // sinceValue is a duration to look back, or a time.

@@ -21,9 +21,8 @@ type operator struct {
 	p        Program
 	nats     natsFlags
 	provider string
-	reason   string
-	by       string
-	yes      bool
+	onRecord
+	yes bool
 
 	name   event.Provider
 	cfg    *config.Config // nil without -c
@@ -33,8 +32,8 @@ type operator struct {
 func (o *operator) add(cmd *cobra.Command, what string) {
 	o.nats.add(cmd)
 	cmd.Flags().StringVar(&o.provider, "provider", "", what+" this `PROVIDER`")
-	cmd.Flags().StringVar(&o.reason, "reason", "", "why, in a few words; `TEXT` stays on record")
-	cmd.Flags().StringVar(&o.by, "by", "", "who does it, for the record (default user@host); `WHO`")
+	o.onRecord.add(cmd)
+	o.reasoned(cmd)
 	_ = cmd.MarkFlagRequired("provider")
 }
 
@@ -51,16 +50,9 @@ func (o *operator) open(ctx context.Context) (err error) {
 	if o.name == "" {
 		return usagef("--provider is empty: which provider?")
 	}
-	if o.by == "" {
-		o.by = o.p.operator()
-	}
-	if o.nats.file != "" {
-		if o.cfg, err = o.p.load(o.nats.file); err != nil {
-			return err
-		}
-	}
-	settings, err := o.nats.settings(o.p)
-	if err != nil {
+	o.by = o.who(o.p)
+	var settings jetstream.Config
+	if o.cfg, settings, err = o.nats.read(o.p); err != nil {
 		return err
 	}
 	o.client, err = o.p.connect(ctx, settings)
@@ -71,8 +63,8 @@ func (o *operator) open(ctx context.Context) (err error) {
 func (o *operator) explained(run func(ctx context.Context) error) func(*cobra.Command, []string) error {
 	connected := o.connected(run)
 	return func(cmd *cobra.Command, args []string) error {
-		if strings.TrimSpace(o.reason) == "" {
-			return usagef("--reason is missing: say why, for those who look later")
+		if strings.TrimSpace(o.why) == "" {
+			return usagef("--why is missing: say why, for those who look later")
 		}
 		return connected(cmd, args)
 	}

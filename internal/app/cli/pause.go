@@ -41,7 +41,7 @@ func (h *halves) normalizing() bool { return h.source == "" && !h.collectors }
 func (p Program) pauseCommand() *cobra.Command {
 	h := halves{operator: operator{p: p}}
 	cmd := &cobra.Command{
-		Use:   "pause --provider PROVIDER --reason TEXT",
+		Use:   "pause --provider PROVIDER --why TEXT",
 		Short: "Stop collecting and normalizing for a provider, until resume",
 		Long: `pause stops the work for one provider: collecting and normalizing, or only one of the two, or only one
 source. It is done by a mark in the stream, behind which nobody can write: it holds from the moment
@@ -58,9 +58,9 @@ has it with -c. One that neither that nor the streams have is refused.
 
 Interrupted, the command has done all or nothing of each half; run it again. Pausing what is paused
 changes nothing and says who did it.`,
-		Example: `  stackstream pause --provider prod --reason "upgrade of the cloud"
-  stackstream pause --provider prod --normalizer --reason "wrong converter, see INC-12"
-  stackstream pause --provider prod --source amqp-nova --reason "floods" -c stackstream.yaml`,
+		Example: `  stackstream pause --provider prod --why "upgrade of the cloud"
+  stackstream pause --provider prod --normalizer --why "wrong converter, see INC-12"
+  stackstream pause --provider prod --source amqp-nova --why "floods" -c stackstream.yaml`,
 		Args: noArgs,
 		RunE: h.explained(h.pause),
 	}
@@ -76,8 +76,8 @@ func (p Program) resumeCommand() *cobra.Command {
 		Long: `resume ends a pause: of collecting and normalizing, or of only one of the two, or of one source. The
 processes that run for the provider go on within five seconds, where they were; the command says where
 that is, and what is still paused. Resuming what is not paused changes nothing; a provider that nobody
-knows is refused.`,
-		Example: `  stackstream resume --provider prod --reason "upgrade is done"
+knows is refused. Interrupted, the command has done all or nothing of each half; run it again.`,
+		Example: `  stackstream resume --provider prod --why "upgrade is done"
   stackstream resume --provider prod --collectors`,
 		Args: noArgs,
 		RunE: h.connected(h.resume),
@@ -100,10 +100,10 @@ func (h *halves) mark(at **event.Pause, verb string, m *marked) (event.Command, 
 	}
 	m.changed = true
 	if *at = nil; verb == event.VerbPause {
-		m.pause = &event.Pause{By: h.by, Why: h.reason, At: time.Now().UTC()}
+		m.pause = &event.Pause{By: h.by, Why: h.why, At: time.Now().UTC()}
 		*at = m.pause
 	}
-	return event.Command{Verb: verb, Why: h.reason}, nil
+	return event.Command{Verb: verb, Why: h.why}, nil
 }
 
 // markAll does so with all that is meant, and calls told after each.

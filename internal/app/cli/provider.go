@@ -49,19 +49,12 @@ type providerScene struct {
 
 // open reads the configuration, if there is one, and connects. close must be called.
 func (s *providerScene) open(p Program, cmd *cobra.Command) (closeIt func(), err error) {
-	var settings jetstream.Config
-	if s.file != "" {
-		cfg, err := p.load(s.file)
-		if err != nil {
-			return nil, err
-		}
-		s.configured = cfg.Providers
-		settings, err = clientSettings(cfg, s.file)
-		if err != nil {
-			return nil, err
-		}
-	} else if settings, err = s.settings(p); err != nil {
+	cfg, settings, err := s.read(p)
+	if err != nil {
 		return nil, err
+	}
+	if cfg != nil {
+		s.configured = cfg.Providers
 	}
 	if s.client, err = p.connect(cmd.Context(), settings); err != nil {
 		return nil, err
@@ -113,8 +106,8 @@ func (p Program) sayPatience(h *jetstream.Holding) {
 }
 
 // because is who gives a command and why, for the record of it.
-func (p Program) because(why string) provider.Operator {
-	return provider.Operator{By: p.operator(), Why: why}
+func (r *onRecord) because(p Program) provider.Operator {
+	return provider.Operator{By: r.who(p), Why: r.why}
 }
 
 // heldProvider is a provider as `provider ls --json` shows it.

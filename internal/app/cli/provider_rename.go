@@ -12,8 +12,8 @@ import (
 
 func (p Program) providerRenameCommand() *cobra.Command {
 	var s providerScene
+	var record onRecord
 	var yes bool
-	var why string
 	cmd := &cobra.Command{
 		Use:   "rename OLD NEW [-c FILE]",
 		Short: "Let a provider go on under another name",
@@ -66,16 +66,16 @@ another name are refused. Run once more when all is done, it says so and changes
 				return err
 			}
 			defer closeIt()
-			return p.renameProvider(cmd.Context(), &s, from, to, yes, why)
+			return p.renameProvider(cmd.Context(), &s, from, to, yes, &record)
 		},
 	}
 	s.add(cmd)
-	cmd.Flags().StringVar(&why, "why", "", "the `REASON`, for the record")
+	record.add(cmd)
 	cmd.Flags().BoolVar(&yes, "yes", false, "do not ask")
 	return cmd
 }
 
-func (p Program) renameProvider(ctx context.Context, s *providerScene, from, to event.Provider, yes bool, why string) error {
+func (p Program) renameProvider(ctx context.Context, s *providerScene, from, to event.Provider, yes bool, record *onRecord) error {
 	if err := s.unconfigured(from); err != nil {
 		return err
 	}
@@ -118,7 +118,7 @@ func (p Program) renameProvider(ctx context.Context, s *providerScene, from, to 
 		return err
 	}
 	p.sayPatience(old)
-	if err := provider.Rename(ctx, s.client, from, to, p.because(why)); err != nil {
+	if err := provider.Rename(ctx, s.client, from, to, record.because(p)); err != nil {
 		return rerun(err)
 	}
 	return p.say(fmt.Sprintf("Done: put %s into the configuration now.", to))

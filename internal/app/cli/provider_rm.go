@@ -21,8 +21,9 @@ import (
 
 // removalFlags say how much of a provider is to be removed.
 type removalFlags struct {
+	onRecord
 	clean, purge, yes bool
-	brokerFrom, why   string
+	brokerFrom        string
 }
 
 func (p Program) providerRemoveCommand() *cobra.Command {
@@ -80,7 +81,7 @@ again.`,
 	cmd.Flags().BoolVar(&f.purge, "purge-events", false, "also remove the events, and with them the positions")
 	cmd.Flags().StringVar(&f.brokerFrom, "broker-from", "",
 		"remove the RabbitMQ queues by the settings that this configuration `FILE` has, or had, for the provider")
-	cmd.Flags().StringVar(&f.why, "why", "", "the `REASON`, for the record")
+	f.add(cmd)
 	cmd.Flags().BoolVar(&f.yes, "yes", false, "do not ask")
 	_ = cmd.MarkFlagFilename("broker-from")
 	return cmd
@@ -141,7 +142,7 @@ func (p Program) removeProvider(ctx context.Context, s *providerScene, name even
 		}
 	}
 	p.sayPatience(h)
-	if err := provider.Remove(ctx, s.client, name, provider.Removal{Operator: p.because(f.why), Purge: f.purge}); err != nil {
+	if err := provider.Remove(ctx, s.client, name, provider.Removal{Operator: f.because(p), Purge: f.purge}); err != nil {
 		return rerun(err)
 	}
 	if !f.purge && !provider.Empties(h) && provider.Keeps(h) {

@@ -22,11 +22,12 @@ import (
 
 // replayOptions are what a job is to do.
 type replayOptions struct {
-	file, provider, name string
-	since, until         boundValue
-	types                []string
-	rate                 paceValue
-	acceptGap            bool
+	nats           natsFlags
+	provider, name string
+	since, until   boundValue
+	types          []string
+	rate           paceValue
+	acceptGap      bool
 
 	diff  bool
 	limit countValue
@@ -36,7 +37,7 @@ type replayOptions struct {
 func (p Program) replayCommand() *cobra.Command {
 	o := replayOptions{limit: 10, since: boundValue{now: time.Now}, until: boundValue{now: time.Now}}
 	cmd := &cobra.Command{
-		Use:   "replay -c FILE --provider P --since T {--diff | --job NAME}",
+		Use:   "replay -c FILE --provider PROVIDER --since TIME {--diff | --job NAME}",
 		Short: "Convert raw events once more, with the converters of today",
 		Long: `replay converts raw events that EVENTS_RAW still has once more, with the converters of this program and
 the mappings of this configuration: after a converter was mended, for instance.
@@ -52,7 +53,7 @@ it where it is (stackstream tail --replay NAME). It is kept for streams.replay.m
 
 The range is by when EVENTS_RAW stored the events, and is fixed when the job is made: what is collected
 later is not in it. A job runs in the foreground. Interrupted, killed or disconnected, it goes on exactly
-behind what it has written when the same command is given again, or "stackstream replay resume NAME".
+behind what it has written when the same command is given again, or "stackstream replay resume NAME -c FILE".
 Of two processes that work on one job the earlier one is fenced, and says so. When EVENTS_RAW has
 dropped events of the range before the job came to them it stops and says which; --accept-gap goes on.
 
@@ -61,9 +62,11 @@ first place.
 
 Exit codes: 0 all of it is done, 1 it is not, 2 wrong usage.`,
 		Example: `  stackstream replay -c stackstream.yaml --provider prod --since 2d --diff
-  stackstream replay -c stackstream.yaml --provider prod --since 2d --diff --json > differences.jsonl
-  stackstream replay -c stackstream.yaml --provider prod --since 2026-01-31T12:00:00Z --until 2026-02-01 --job fix-1
-  stackstream replay -c stackstream.yaml --provider prod --since 18250 --type 'compute.*' --job fix-2 --rate 500/s
+  stackstream replay -c stackstream.yaml --provider prod --since 2d --diff --json > diff.jsonl
+  stackstream replay -c stackstream.yaml --provider prod \
+      --since 2026-01-31T12:00:00Z --until 2026-02-01 --job fix-1
+  stackstream replay -c stackstream.yaml --provider prod \
+      --since 18250 --type 'compute.*' --job fix-2 --rate 500/s
   stackstream replay resume fix-1 -c stackstream.yaml
   stackstream tail --replay fix-1`,
 		Args: noArgs,
@@ -78,7 +81,7 @@ Exit codes: 0 all of it is done, 1 it is not, 2 wrong usage.`,
 		},
 	}
 	f := cmd.Flags()
-	configFlag(cmd, &o.file)
+	o.nats.add(cmd)
 	f.StringVar(&o.provider, "provider", "", "the `PROVIDER` whose raw events are converted")
 	f.Var(&o.since, "since", "begin with what EVENTS_RAW stored at this `TIME` (RFC 3339), so long ago (2h, 7d), or at this sequence")
 	f.Var(&o.until, "until", "end before this `TIME`, so long ago, or with this sequence; default: with what is there now")
@@ -97,7 +100,7 @@ Exit codes: 0 all of it is done, 1 it is not, 2 wrong usage.`,
 // check refuses what does not go together.
 func (o *replayOptions) check(cmd *cobra.Command) error {
 	switch {
-	case o.file == "":
+	case o.nats.file == "":
 		return usagef("a configuration is needed, for its converters: give it with -c FILE")
 	case o.provider == "":
 		return usagef("--provider says whose raw events are converted, and is missing")
@@ -125,17 +128,15 @@ func (o *replayOptions) want() app.ReplayRange {
 }
 
 // replays reads the configuration and connects. The provider has to be in it, since its converters may be its own; "" is any.
-func (p Program) replays(ctx context.Context, file, provider string) (*app.Replays, *jetstream.Client, *config.Config, error) {
-	cfg, err := p.load(file)
+func (p Program) replays(
+	ctx context.Context, nats *natsFlags, provider string,
+) (*app.Replays, *jetstream.Client, *config.Config, error) {
+	cfg, settings, err := nats.read(p)
 	if err != nil {
 		return nil, nil, nil, err
 	}
 	if provider != "" && cfg.Providers[event.Provider(provider)] == nil {
-		return nil, nil, nil, usagef("--provider %s is not in %s: it names %s", provider, file, names(cfg))
-	}
-	settings, err := clientSettings(cfg, file)
-	if err != nil {
-		return nil, nil, nil, err
+		return nil, nil, nil, usagef("--provider %s is not in %s: it names %s", provider, nats.file, names(cfg))
 	}
 	client, err := p.connect(ctx, settings)
 	if err != nil {
@@ -162,7 +163,7 @@ var errDone = errors.New("done")
 
 // replayJob makes a job, or goes on with the one of that name if it is to do the same.
 func (p Program) replayJob(ctx context.Context, o *replayOptions, newRate bool) error {
-	replays, client, cfg, err := p.replays(ctx, o.file, o.provider)
+	replays, client, cfg, err := p.replays(ctx, &o.nats, o.provider)
 	if err != nil {
 		return err
 	}
@@ -185,7 +186,7 @@ func (p Program) replayJob(ctx context.Context, o *replayOptions, newRate bool) 
 		p.sayDropped(span)
 	}
 	run := replayRun{
-		replays: replays, client: client, name: name, provider: event.Provider(o.provider), types: o.types, file: o.file,
+		replays: replays, client: client, name: name, provider: event.Provider(o.provider), types: o.types, nats: &o.nats,
 		acceptGap: o.acceptGap,
 	}
 	return p.runReplay(ctx, run, func(record event.Replay, exists bool) (event.Replay, error) {
@@ -194,7 +195,7 @@ func (p Program) replayJob(ctx context.Context, o *replayOptions, newRate bool) 
 		}
 		if different := o.differs(&record); different != "" {
 			return record, usagef("there is a job %s that does something else: %s; go on with it with `stackstream replay resume %s "+
-				"-c %s`, or take another name", name, different, name, o.file)
+				"%s`, or take another name", name, different, name, o.nats.args())
 		}
 		if newRate {
 			record.Rate = uint64(o.rate)
@@ -235,7 +236,7 @@ type replayRun struct {
 	name      event.ReplayName
 	provider  event.Provider
 	types     []string
-	file      string
+	nats      *natsFlags
 	acceptGap bool
 }
 
@@ -248,8 +249,8 @@ func (r *replayRun) mayGoOn(record *event.Replay) error {
 		return fmt.Errorf("job %s was cancelled %s; `stackstream replay rm %s` removes what it has written", r.name,
 			event.PauseReason(record.Halted.Err()), r.name)
 	case event.ReplayPaused:
-		return fmt.Errorf("job %s is paused %s; `stackstream replay resume %s -c %s` goes on with it", r.name,
-			event.PauseReason(record.Halted.Err()), r.name, r.file)
+		return fmt.Errorf("job %s is paused %s; `stackstream replay resume %s %s` goes on with it", r.name,
+			event.PauseReason(record.Halted.Err()), r.name, r.nats.args())
 	}
 	if err := r.replays.CheckSame(record); err != nil {
 		return fmt.Errorf("job %s: %w: go on with what it was made with, or make a new job", r.name, err)
@@ -306,7 +307,7 @@ func figures(r *event.Replay) string {
 
 // explain says what to do about a job that has not come to its end.
 func (r *replayRun) explain(ctx context.Context, record *event.Replay, err error) error {
-	resume := fmt.Sprintf("stackstream replay resume %s -c %s", r.name, r.file)
+	resume := fmt.Sprintf("stackstream replay resume %s %s", r.name, r.nats.args())
 	var halted *replay.HaltedError
 	var gap *replay.GapError
 	switch {

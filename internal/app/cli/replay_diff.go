@@ -13,7 +13,7 @@ import (
 
 // replayDiff compares a range with what is there.
 func (p Program) replayDiff(ctx context.Context, o *replayOptions) error {
-	replays, client, _, err := p.replays(ctx, o.file, o.provider)
+	replays, client, _, err := p.replays(ctx, &o.nats, o.provider)
 	if err != nil {
 		return err
 	}

@@ -25,7 +25,8 @@ func jobArg(_ *cobra.Command, args []string) error {
 }
 
 func (p Program) replayResumeCommand() *cobra.Command {
-	var file string
+	var nats natsFlags
+	var record onRecord
 	var rate paceValue
 	var acceptGap bool
 	cmd := &cobra.Command{
@@ -38,21 +39,25 @@ configuration must give the converters that the job was made with.`,
   stackstream replay resume fix-1 -c stackstream.yaml --rate 2000/s`,
 		Args: jobArg,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if file == "" {
+			if nats.file == "" {
 				return usagef("a configuration is needed, for its converters: give it with -c FILE")
 			}
-			return p.replayResume(cmd.Context(), file, event.ReplayName(args[0]), acceptGap, uint64(rate))
+			return p.replayResume(cmd.Context(), &nats, &record, event.ReplayName(args[0]), acceptGap, uint64(rate))
 		},
 	}
-	configFlag(cmd, &file)
+	nats.add(cmd)
+	record.add(cmd)
+	record.reasoned(cmd)
 	cmd.Flags().Var(&rate, "rate", "convert at most `N/s` raw events a second from now on; default: as the job has it")
 	cmd.Flags().BoolVar(&acceptGap, "accept-gap", false,
 		"go on where EVENTS_RAW has dropped events of the range, and count them as lost")
 	return cmd
 }
 
-func (p Program) replayResume(ctx context.Context, file string, name event.ReplayName, acceptGap bool, rate uint64) error {
-	replays, client, cfg, err := p.replays(ctx, file, "")
+func (p Program) replayResume(
+	ctx context.Context, nats *natsFlags, record *onRecord, name event.ReplayName, acceptGap bool, rate uint64,
+) error {
+	replays, client, cfg, err := p.replays(ctx, nats, "")
 	if err != nil {
 		return err
 	}
@@ -65,18 +70,18 @@ func (p Program) replayResume(ctx context.Context, file string, name event.Repla
 		return err
 	}
 	if cfg.Providers[job.Provider] == nil {
-		return usagef("job %s is about the provider %s, which is not in %s", name, job.Provider, file)
+		return usagef("job %s is about the provider %s, which is not in %s", name, job.Provider, nats.file)
 	}
 	run := replayRun{
-		replays: replays, client: client, name: name, provider: job.Provider, types: job.Types, file: file, acceptGap: acceptGap,
+		replays: replays, client: client, name: name, provider: job.Provider, types: job.Types, nats: nats, acceptGap: acceptGap,
 	}
 	if job.State == event.ReplayPaused {
 		// The trace of it; the process below writes the record anew.
-		_, err := app.ReplayCommand(ctx, client, name, p.operator(), func(r *event.Replay) (event.Command, error) {
+		_, err := app.ReplayCommand(ctx, client, name, record.who(p), func(r *event.Replay) (event.Command, error) {
 			if r.State == event.ReplayPaused {
 				r.State, r.Halted = event.ReplayRunning, nil
 			}
-			return event.Command{Verb: "resume"}, run.mayGoOn(r)
+			return event.Command{Verb: "resume", Why: record.why}, run.mayGoOn(r)
 		})
 		if err != nil {
 			return err
@@ -106,9 +111,8 @@ func (p Program) replayListCommand() *cobra.Command {
 	var nats natsFlags
 	var asJSON bool
 	cmd := &cobra.Command{
-		Use:     "ls",
-		Aliases: []string{"list"},
-		Short:   "List the jobs",
+		Use:   "ls",
+		Short: "List the jobs",
 		Long: `ls shows every job: how it fares, how many raw events it has dealt with, and what it has made. A job that
 was killed can't say so: it is shown as one that has given no sign for a while.`,
 		Example: "  stackstream replay ls\n  stackstream replay ls --json | jq -r '.[] | select(.state == \"done\") | .name'",
@@ -165,8 +169,8 @@ func (p Program) replayPauseCommand() *cobra.Command {
 		Short: "Stop a job until somebody resumes it",
 		Long: `pause stops a job. The process that works on it is fenced with the next thing it writes, says who has
 paused the job and why, and ends; what it has written stays. Nobody can go on with the job but with
-"stackstream replay resume NAME".`,
-		Example: "  stackstream replay pause fix-1 --reason 'the disk is busy'",
+"stackstream replay resume NAME". Interrupted, it has happened or not: "replay show" says which.`,
+		Example: "  stackstream replay pause fix-1 --why 'the disk is busy'",
 	})
 }
 
@@ -175,36 +179,38 @@ func (p Program) replayCancelCommand() *cobra.Command {
 		Use:   "cancel NAME",
 		Short: "End a job for good",
 		Long: `cancel ends a job before it is done. The process that works on it is fenced and ends. What the job has
-written stays until it is too old, or until "stackstream replay rm NAME"; nobody can go on with it.`,
-		Example: "  stackstream replay cancel fix-1 --reason 'wrong range'",
+written stays until it is too old, or until "stackstream replay rm NAME"; nobody can go on with it. Interrupted,
+it has happened or not: "replay show" says which.`,
+		Example: "  stackstream replay cancel fix-1 --why 'wrong range'",
 	})
 }
 
 // replayHaltCommand completes a command that stops a job.
 func (p Program) replayHaltCommand(verb string, state event.ReplayState, cmd *cobra.Command) *cobra.Command {
 	var nats natsFlags
-	var why string
+	var record onRecord
 	cmd.Args = jobArg
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		return p.withNATS(cmd.Context(), &nats, func(ctx context.Context, c *jetstream.Client) error {
 			name := event.ReplayName(args[0])
-			record, err := app.ReplayCommand(ctx, c, name, p.operator(), func(r *event.Replay) (event.Command, error) {
+			halted, err := app.ReplayCommand(ctx, c, name, record.who(p), func(r *event.Replay) (event.Command, error) {
 				switch r.State {
 				case event.ReplayDone, event.ReplayCancelled:
 					return event.Command{}, fmt.Errorf("job %s is %s already", name, r.State)
 				}
-				r.State, r.Halted = state, &event.Pause{By: p.operator(), Why: why, At: time.Now().UTC()}
-				return event.Command{Verb: verb, Why: why}, nil
+				r.State, r.Halted = state, &event.Pause{By: record.who(p), Why: record.why, At: time.Now().UTC()}
+				return event.Command{Verb: verb, Why: record.why}, nil
 			})
 			if err != nil {
 				return err
 			}
-			return p.say(fmt.Sprintf("Job %s is %s at %s of %s raw events.", name, record.State,
-				show.Count(record.Counts.Raw+record.Counts.Lost), show.Count(record.Total())))
+			return p.say(fmt.Sprintf("Job %s is %s at %s of %s raw events.", name, halted.State,
+				show.Count(halted.Counts.Raw+halted.Counts.Lost), show.Count(halted.Total())))
 		})
 	}
 	nats.add(cmd)
-	cmd.Flags().StringVar(&why, "reason", "", "`WHY`, for those who wonder later")
+	record.add(cmd)
+	record.reasoned(cmd)
 	return cmd
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"strings"
 	"time"
 
@@ -15,7 +16,9 @@ import (
 )
 
 // Stackstream is the program with everything in it.
-func Stackstream(ctx context.Context, p Program) int {
+func Stackstream(ctx context.Context, p Program) int { return p.execute(ctx, p.stackstream()) }
+
+func (p Program) stackstream() *cobra.Command {
 	root := &cobra.Command{
 		Use:   "stackstream",
 		Short: "Collect events into NATS JetStream, once and in order",
@@ -26,7 +29,14 @@ on events.normalized.<provider>.
 Start with "stackstream demo": it needs no configuration and no other service.
 Then copy examples/amqp.yaml or examples/panko.yaml, name your cloud in it, and run
 "stackstream check -c FILE" and "stackstream up -c FILE". For another service "stackstream new http"
-writes a file to begin with.`,
+writes a file to begin with. docs/operating.md is the handbook, by task.
+
+Every command exits with 0 when it has done what it was told, with 1 when it failed, and with 2 when it
+was used wrongly or the configuration has a mistake.`,
+		Example: `  stackstream demo
+  stackstream check -c stackstream.yaml
+  stackstream up -c stackstream.yaml
+  stackstream watermark`,
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 0 {
 				return usagef("unknown command %q", args[0])
@@ -52,19 +62,25 @@ writes a file to begin with.`,
 	add("set up", p.checkCommand(), p.provisionCommand())
 	add("describe", p.newCommand(), p.tryCommand(), p.recordCommand(), p.testCommand())
 	root.AddCommand(p.schemaCommand(), p.versionCommand())
-	return p.execute(ctx, root)
+	return root
 }
 
 // takesChanges is what the help of every program says that runs for long.
 const takesChanges = `A changed configuration file is taken within two seconds, or at once on SIGHUP, without a restart; so
 are new contents of the files with passwords, keys and certificates that providers name. Only the
 providers whose settings changed are ended (what is being committed is finished) and begun again,
-added ones begin, removed ones end, once what was collected is normalized; all others do not notice. A file with a mistake in it is not used
-at all: the log and /readyz tell every mistake, and the configuration in use stays in use. What can't
-change while the program runs (nats, streams, admin, log.format) is named there, too.`
+added ones begin, removed ones end, once what was collected is normalized; all others do not notice.
+A file with a mistake in it is not used at all: the log tells every mistake, /readyz the first, and the
+configuration in use stays in use. What can't change while the program runs (nats, streams, admin,
+log.format) is named in both, and waits for a restart.
+
+Interrupted (SIGINT or SIGTERM) it finishes what is being committed and ends; a second time it ends at
+once. Nothing is lost by either, nor by a kill: started again, it goes on exactly where it was.`
 
 // Collector is the program that only collects.
-func Collector(ctx context.Context, p Program) int {
+func Collector(ctx context.Context, p Program) int { return p.execute(ctx, p.collector()) }
+
+func (p Program) collector() *cobra.Command {
 	var file, kind string
 	cmd := &cobra.Command{
 		Use:   "collector -c FILE [--source KIND]",
@@ -83,11 +99,13 @@ of a provider, the others stand by. The streams must exist: run "stackstream pro
 	}
 	configFlag(cmd, &file)
 	cmd.Flags().StringVar(&kind, "source", "", "collect with sources of this `KIND` only: "+app.KindList())
-	return p.execute(ctx, cmd)
+	return cmd
 }
 
 // Normalizer is the program that only normalizes.
-func Normalizer(ctx context.Context, p Program) int {
+func Normalizer(ctx context.Context, p Program) int { return p.execute(ctx, p.normalizer()) }
+
+func (p Program) normalizer() *cobra.Command {
 	var file string
 	cmd := &cobra.Command{
 		Use:   "normalizer -c FILE",
@@ -105,7 +123,7 @@ stand by. The streams must exist: run "stackstream provision" first.
 		},
 	}
 	configFlag(cmd, &file)
-	return p.execute(ctx, cmd)
+	return cmd
 }
 
 // runHalf runs one half of the pipeline against a cluster.
@@ -125,6 +143,10 @@ func (p Program) runHalf(ctx context.Context, file string, pipeline *app.Pipelin
 
 // run completes a pipeline and runs it. load reads the file, at the beginning and when it has changed.
 func (p Program) run(ctx context.Context, file string, pipeline *app.Pipeline, load func() (*config.Config, error)) error {
+	var told <-chan os.Signal
+	if p.Hangups != nil {
+		told = p.Hangups(ctx) // before all else: one that comes early is no reason to end
+	}
 	cfg, err := load()
 	if err != nil {
 		return err
@@ -134,10 +156,7 @@ func (p Program) run(ctx context.Context, file string, pipeline *app.Pipeline, l
 		return err
 	}
 	pipeline.Config, pipeline.Log, pipeline.Version = cfg, log, versionShort()
-	pipeline.Reload = &app.Reload{File: file, Load: load, SetLevel: setLevel}
-	if p.Hangups != nil {
-		pipeline.Reload.Hangups = p.Hangups(ctx)
-	}
+	pipeline.Reload = &app.Reload{File: file, Load: load, Hangups: told, SetLevel: setLevel}
 	log.Info().Str("version", versionLine()).Int("providers", len(cfg.Providers)).Msg("starting")
 	if err := pipeline.Run(ctx); err != nil {
 		return err
@@ -154,8 +173,12 @@ func (p Program) load(file string) (*config.Config, error) {
 	return config.Reader{Env: p.Env, Kinds: app.Kinds()}.File(file)
 }
 
-// connectWait is how long a command that people wait for tries to reach NATS.
-const connectWait = 3 * time.Second
+const (
+	// connectWait is how long a command that people wait for tries to reach NATS where nobody answers.
+	connectWait = 3 * time.Second
+	// answerWait is how long it waits for a server that is there and slow: it may be the busy one that somebody wants to look at.
+	answerWait = 10 * time.Second
+)
 
 var errNoAnswer = errors.New("no server answered in time")
 
@@ -179,12 +202,21 @@ func (p Program) connect(ctx context.Context, settings jetstream.Config) (*jetst
 		return nil, err
 	}
 	settings.Name = "stackstream " + app.ClientName()
-	limited, cancel := context.WithTimeoutCause(ctx, connectWait, errNoAnswer)
-	defer cancel()
-	client, err := jetstream.Connect(limited, settings, log, jetstream.Hooks{})
+	limited, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	began := time.Now()
+	late := time.AfterFunc(answerWait, func() { cancel(errNoAnswer) })
+	defer late.Stop()
+	client, err := jetstream.Connect(limited, settings, log, jetstream.Hooks{Connected: func(problem error) {
+		wait := answerWait
+		if problem != nil {
+			wait = connectWait
+		}
+		late.Reset(wait - time.Since(began))
+	}})
 	if err != nil && errors.Is(context.Cause(limited), errNoAnswer) {
 		return nil, fmt.Errorf("no NATS server answers at %s (is `stackstream up` or the cluster running? "+
-			"--nats names another): %w", strings.Join(settings.URLs, ", "), err)
+			"--nats, or nats.url of the configuration, names another): %w", strings.Join(settings.URLs, ", "), err)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", strings.Join(settings.URLs, ", "), err)
@@ -194,7 +226,7 @@ func (p Program) connect(ctx context.Context, settings jetstream.Config) (*jetst
 
 // withNATS connects for the time of a call.
 func (p Program) withNATS(ctx context.Context, nats *natsFlags, call func(context.Context, *jetstream.Client) error) error {
-	settings, err := nats.settings(p)
+	_, settings, err := nats.read(p)
 	if err != nil {
 		return err
 	}

@@ -8,6 +8,7 @@ import (
 	"os"
 	"strings"
 
+	"stackstream/internal/app/config"
 	"stackstream/jetstream"
 )
 
@@ -24,20 +25,22 @@ type reached struct {
 // and nobody else can come in until the command ends. To restore, the
 // directory need not be there, and what is written is made durable by settle.
 func (p Program) reach(ctx context.Context, nats *natsFlags, restoring bool) (reached, error) {
-	if nats.file == "" {
-		settings, err := nats.settings(p)
+	var cfg *config.Config
+	var err error
+	if nats.file != "" {
+		if cfg, err = p.load(nats.file); err != nil {
+			return reached{}, err
+		}
+	}
+	if cfg == nil || nats.url != "" || !cfg.NATS.UseEmbedded() {
+		settings, err := nats.connection(p, cfg)
 		if err != nil {
 			return reached{}, err
 		}
-		return p.reachServer(ctx, settings)
-	}
-	cfg, err := p.load(nats.file)
-	if err != nil {
-		return reached{}, err
-	}
-	if !cfg.NATS.UseEmbedded() {
-		r, err := p.reachServer(ctx, cfg.NATS.Config)
-		r.layout = &cfg.Streams
+		r, err := p.reachServer(ctx, settings)
+		if cfg != nil {
+			r.layout = &cfg.Streams
+		}
 		return r, err
 	}
 	dir := cfg.NATS.Embedded.Dir

@@ -22,6 +22,8 @@ func (p Program) subscriberCommand() *cobra.Command {
 each program that is to see every event. These commands touch durables on EVENTS_NORMALIZED that read
 events, and nothing else: no event, no other durable, not what other programs read. docs/subscribers.md
 shows how programs read through them.`,
+		Example: `  stackstream subscriber add billing        # before the program billing starts for the first time
+  stackstream subscriber ls                 # who is behind, and by how much`,
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 0 {
 				return usagef("unknown command %q: add, ls, reset or rm is meant", args[0])
@@ -53,7 +55,7 @@ type positionFlags struct {
 func (f *positionFlags) add(cmd *cobra.Command, word, oldest string) {
 	f.word, f.since.now = word, time.Now
 	cmd.Flags().StringVar(&f.at, word, "", "`POSITION`: oldest, new, or a time (RFC 3339)"+oldest)
-	cmd.Flags().Var(&f.since, "since", word+" so long ago: `TIME` like 1h or 7d")
+	cmd.Flags().Var(&f.since, "since", word+" so long ago: a `DURATION` such as 1h or 7d")
 	cmd.Flags().Var(&f.sequence, "sequence", word+" the stream sequence `N`")
 	cmd.MarkFlagsMutuallyExclusive(word, "since", "sequence")
 }
@@ -98,7 +100,8 @@ With --events-only the durable suits any NATS client: canonical events alone, ea
 It begins with the oldest event unless told otherwise, and is there until it is removed: a position has to
 outlive the longest outage of its program. --inactive-after has the server delete it, and the position with
 it, when nobody has used it for so long. At most 2048 events are on their way to a reader unacknowledged;
-what is not acknowledged within 30 s comes again.`,
+what is not acknowledged within 30 s comes again. Interrupted, it has made the durable or not: see "subscriber
+ls".`,
 		Example: `  stackstream subscriber add billing
   stackstream subscriber add audit --provider prod --provider lab --from 2026-01-31T00:00:00Z
   stackstream subscriber add dashboard --events-only --from new --inactive-after 7d`,
@@ -180,14 +183,16 @@ func (p Program) subscriberResetCommand() *cobra.Command {
 	var yes bool
 	cmd := &cobra.Command{
 		Use:   "reset NAME",
-		Short: "Set a durable to another position, so that its program reads events again, or skips some",
+		Short: "Set a durable to another position: its program reads events again, or skips some",
 		Long: `reset sets a durable to a position. Set back, its program reads the events from there on again, with the same
 message_id and sequence as before; set forward, it does not see what lies between. No other program notices
 anything, and no event is changed.
 
 It refuses while somebody reads through the durable: stop the program first. The durable is deleted and made
 again with the same settings, which the program does not notice. A program that stores its position itself
-(Options.After) goes by that, and not by the durable.`,
+(Options.After) goes by that, and not by the durable. Interrupted, the command has done all or nothing.
+Killed at that moment it may leave no durable: "subscriber ls" shows that, and "subscriber add NAME
+--sequence N" makes it again.`,
 		Example: `  stackstream subscriber reset billing --since 2d
   stackstream subscriber reset billing --to oldest --yes
   stackstream subscriber reset billing --sequence 120000`,
@@ -245,7 +250,8 @@ func (p Program) subscriberRemoveCommand() *cobra.Command {
 		Use:   "rm NAME",
 		Short: "Remove a durable, and its position with it",
 		Long: `rm deletes a durable. Its position is lost: a program that comes back under this name begins anew. Events
-are not touched. It refuses while somebody reads through the durable: stop the program first.`,
+are not touched. It refuses while somebody reads through the durable: stop the program first. Interrupted,
+it has happened or not.`,
 		Example: "  stackstream subscriber rm billing\n  stackstream subscriber rm billing --yes",
 		Args:    nameArg,
 		RunE: func(cmd *cobra.Command, args []string) error {

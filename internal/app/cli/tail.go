@@ -35,7 +35,8 @@ func (p Program) tailCommand() *cobra.Command {
 		Use:   "tail",
 		Short: "Print canonical events as they arrive",
 		Long: `tail follows EVENTS_NORMALIZED: events come in order, none twice, and where some are missing it says
-so on standard error. Without --since it begins with the next event.
+so on standard error. Without --since it begins with the next event. It goes on until it is interrupted,
+or until --count events were printed, and changes nothing.
 
 With --replay it reads what a job of "stackstream replay" has made instead, from its beginning on.`,
 		Example: `  stackstream tail
@@ -43,7 +44,7 @@ With --replay it reads what a job of "stackstream replay" has made instead, from
   stackstream tail --since 2026-01-31T12:00:00Z --count 100 --json > events.jsonl`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			settings, err := nats.settings(p)
+			_, settings, err := nats.read(p)
 			if err != nil {
 				return err
 			}

@@ -19,8 +19,11 @@ func (p Program) versionCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "version",
 		Short: "Print the version, what it was built from and with",
-		Args:  noArgs,
-		RunE:  func(*cobra.Command, []string) error { return p.say(versionLine()) },
+		Long: `version prints one line: the release, the commit that it was built from, the version of Go, and what it
+was built for.`,
+		Example: "  stackstream version",
+		Args:    noArgs,
+		RunE:    func(*cobra.Command, []string) error { return p.say(versionLine()) },
 	}
 }
 

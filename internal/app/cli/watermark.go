@@ -46,11 +46,13 @@ has the lease, and a state:
   live             what comes is collected and normalized
   catching-up      more than a little waits to be normalized
   paused           by an operator, see "stackstream resume"
-  stalled          nothing was written for longer than --stalled-after though something should have been
+  stalled          nothing was written for longer than --stalled-after, and something should
+                   have been
   unattended       processes are there, and none has the lease
-  raw-expired      EVENTS_RAW has dropped events that were not normalized: the normalizer has stopped,
-                   see "stackstream watermark accept-gap"
-  raw-regressed    EVENTS_RAW was made anew, restored or lost its end: the normalizer has stopped, too
+  raw-expired      EVENTS_RAW has dropped events that were not normalized: the normalizer has
+                   stopped, see "stackstream watermark accept-gap"
+  raw-regressed    EVENTS_RAW was made anew, restored or lost its end: the normalizer has stopped,
+                   see there
   never-collected  nothing of the provider was collected yet
   replaced         another kind of source collects since
   retired          no longer configured, and nothing is left to read
@@ -69,17 +71,13 @@ in place on a terminal, line after line elsewhere. The commands below it change 
   stackstream watermark log --provider prod`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			settings, err := nats.settings(p)
-			if err != nil {
+			var settings jetstream.Config
+			var err error
+			if o.cfg, settings, err = nats.read(p); err != nil {
 				return err
 			}
 			if o.provider, err = providerFlag(provider); err != nil {
 				return err
-			}
-			if nats.file != "" {
-				if o.cfg, err = p.load(nats.file); err != nil {
-					return err
-				}
 			}
 			o.patience = time.Duration(patience)
 			ctx := cmd.Context()
@@ -249,8 +247,13 @@ func (p Program) redraw(stands []event.ProviderStand) error {
 // durationValue is a duration above zero, with a unit.
 type durationValue time.Duration
 
-func (v *durationValue) String() string { return time.Duration(*v).String() }
-func (v *durationValue) Type() string   { return "duration" }
+func (v *durationValue) String() string {
+	if *v == 0 {
+		return ""
+	}
+	return time.Duration(*v).String()
+}
+func (v *durationValue) Type() string { return "duration" }
 
 func (v *durationValue) Set(text string) error {
 	d, err := setting.ParseDuration(text)

@@ -21,7 +21,7 @@ type accepting struct {
 func (p Program) acceptGapCommand() *cobra.Command {
 	a := accepting{operator: operator{p: p}}
 	cmd := &cobra.Command{
-		Use:   "accept-gap --provider PROVIDER --reason TEXT",
+		Use:   "accept-gap --provider PROVIDER --why TEXT",
 		Short: "Let a normalizer go on that has stopped because raw events are gone",
 		Long: `accept-gap is for a normalizer that has stopped and says why, in "stackstream watermark" and /readyz:
 
@@ -40,8 +40,9 @@ It says what it will do and asks. It refuses where there is no gap. EVENTS_RAW a
 EVENTS_NORMALIZED are not touched; the numbers of NORMALIZED go on without a hole, so that subscribers
 see no gap. The normalizer goes on by itself within seconds. Interrupted before it says "done" it has
 done all or nothing.`,
-		Example: `  stackstream watermark accept-gap --provider prod --reason "the normalizer was down for ten days"
-  stackstream watermark accept-gap --provider prod --reason "restored from the backup of Sunday" --allow-duplicates --yes
+		Example: `  stackstream watermark accept-gap --provider prod --why "the normalizer was down for ten days"
+  stackstream watermark accept-gap --provider prod --why "restored from a backup" \
+      --allow-duplicates --yes
   stackstream watermark log --provider prod --json | jq '.[].gaps'`,
 		Args: noArgs,
 		RunE: a.explained(a.run),
@@ -79,7 +80,7 @@ func (a *accepting) run(ctx context.Context) error {
 			return event.Command{}, errWentOn
 		}
 		c.RawSeq, c.RawCreated, c.Sources = m.Cursor.RawSeq, m.Cursor.RawCreated, m.Cursor.Sources
-		return event.Command{Verb: event.VerbAcceptGap, Why: a.reason, Note: note(m), Gaps: m.Gaps}, nil
+		return event.Command{Verb: event.VerbAcceptGap, Why: a.why, Note: note(m), Gaps: m.Gaps}, nil
 	})
 	if err != nil {
 		return err

@@ -16,12 +16,15 @@ func (p Program) watermarkLogCommand() *cobra.Command {
 		Short: "Show what was done by command: who, when, why, and what it changed",
 		Long: `log shows the commands that changed cursors or paused work, oldest first: when, who, what was changed
 (collecting, the cursor of a source, or normalizing), how, and why. Each was recorded in the same atomic
-write as the change, and is kept for as long as the streams are. It reads and changes nothing.`,
+write as the change, and is kept for as long as the streams are. It reads and changes nothing.
+
+What was done about a dead letter, and about a job of replay, stands beside it: see "dead show" and "replay
+show".`,
 		Example: `  stackstream watermark log --provider prod
   stackstream watermark log --json | jq '.[] | select(.verb == "accept-gap") | .gaps'`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			settings, err := nats.settings(p)
+			_, settings, err := nats.read(p)
 			if err != nil {
 				return err
 			}

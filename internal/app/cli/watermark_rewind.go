@@ -26,8 +26,9 @@ type rewinding struct {
 func (p Program) rewindCommand() *cobra.Command {
 	w := rewinding{operator: operator{p: p}, to: sinceValue{now: time.Now}}
 	cmd := &cobra.Command{
-		Use:   "rewind -c FILE --provider PROVIDER --source SOURCE (--to TIME | --back DURATION) --reason TEXT",
-		Short: "Have a polled source read again from an earlier time",
+		Use:                   "rewind -c FILE --provider PROVIDER --source SOURCE --to TIME --why TEXT",
+		DisableFlagsInUseLine: true, // there is no room
+		Short:                 "Have a polled source read again from an earlier time",
 		Long: `rewind moves the cursor of a source that is polled by time (panko, ceilometer, http with cursor.type:
 time) back, so that it reads again from there. What EVENTS_RAW has already is known again and left out;
 what it lacks is added behind what is there, under the next numbers, and normalized. So it repairs what
@@ -45,9 +46,10 @@ and EVENTS_NORMALIZED are not touched. Interrupted before it says "done" it has 
 
 A source whose cursor is a token or a number can't be rewound to a time: see "watermark set". Nor can
 amqp: a queue is no log.`,
-		Example: `  stackstream watermark rewind -c stackstream.yaml --provider prod --source panko --to 2026-01-31T12:00:00Z \
-      --reason "panko was down, INC-12"
-  stackstream watermark rewind -c stackstream.yaml --provider prod --source panko --back 2h --reason "late events" --yes`,
+		Example: `  stackstream watermark rewind -c stackstream.yaml --provider prod --source panko \
+      --to 2026-01-31T12:00:00Z --why "panko was down, INC-12"
+  stackstream watermark rewind -c stackstream.yaml --provider prod --source panko \
+      --back 2h --why "late events" --yes`,
 		Args: noArgs,
 	}
 	cmd.RunE = w.explained(func(ctx context.Context) error { return w.run(ctx, cmd.Flags().Changed("to")) })
@@ -55,7 +57,7 @@ amqp: a queue is no log.`,
 	w.asks(cmd)
 	cmd.Flags().StringVar(&w.source, "source", "", "the `SOURCE` to rewind")
 	cmd.Flags().Var(&w.to, "to", "read again from this `TIME` (RFC 3339) on, or from so long ago (2h, 7d)")
-	cmd.Flags().Var(&w.back, "back", "read again from so long before its watermark; `DURATION`")
+	cmd.Flags().Var(&w.back, "back", "in place of --to: read again from this `DURATION` before its watermark on")
 	cmd.Flags().BoolVar(&w.duplicates, "allow-duplicates", false, "also where events may come twice")
 	_ = cmd.MarkFlagRequired("source")
 	cmd.MarkFlagsMutuallyExclusive("to", "back")
@@ -139,7 +141,7 @@ func (w *rewinding) change(
 	}
 	c.Cursor, c.Retired = rewound, false
 	c.Rewind(to, recall.From, normalized)
-	return event.Command{Verb: event.VerbRewind, Why: w.reason, Note: note}, nil
+	return event.Command{Verb: event.VerbRewind, Why: w.why, Note: note}, nil
 }
 
 // explain says what will happen, and refuses what would make events come twice.

@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"strings"
 	"time"
@@ -23,12 +22,13 @@ type settingCursor struct {
 func (p Program) setCommand() *cobra.Command {
 	w := settingCursor{operator: operator{p: p}, at: sinceValue{now: time.Now}}
 	cmd := &cobra.Command{
-		Use:   "set --provider PROVIDER --source SOURCE (--cursor VALUE | --time TIME) --reason TEXT",
+		Use:   "set --provider PROVIDER --source SOURCE --cursor VALUE --why TEXT",
 		Short: "Set a source's own cursor, or its watermark",
 		Long: `set puts a source where it is told, for what rewind can't do: a cursor that is a token or a number, or
 one that the service no longer takes. With -c FILE the cursor may be the value alone (a time, a number, a
-token), and is checked by the kind of source; without it must be the whole cursor as JSON, as
-"watermark log --json" and the record events.cursor.raw.PROVIDER.SOURCE show it.
+token). Without -c it must be the whole cursor as JSON, as "watermark log --json" and the record
+events.cursor.raw.PROVIDER.SOURCE show it. Either way the kind of source reads it first: what it does
+not know, or what is of another type than what is there, is refused, and named.
 
 What lies between the old cursor and the new one is skipped, or read again. What is read again is known
 again as far as EVENTS_RAW still has it: all its identities of the provider are read back, 40 bytes of
@@ -42,9 +42,12 @@ Collectors need not be stopped: who is at work for the provider is fenced, and t
 new cursor. A backfill that begins at the same moment is fenced, too, and looks again whether it may go on.
 Interrupted before it says "done" it has done all or nothing. Every change is on record, with the old
 cursor: see "watermark log".`,
-		Example: `  stackstream watermark set -c stackstream.yaml --provider shop --source http --cursor 120345 --reason "lost token"
-  stackstream watermark set --provider shop --source http --cursor '{"parts":{"":{"token":"abc","began":true}}}' --reason "as before"
-  stackstream watermark set --provider prod --source panko --time 2026-01-31T12:00:00Z --reason "known to lack events since"`,
+		Example: `  stackstream watermark set -c stackstream.yaml --provider shop --source http \
+      --cursor 120345 --why "the service counts anew"
+  stackstream watermark set --provider shop --source http \
+      --cursor '{"parts":{"":{"token":"abc","began":true}}}' --why "as before"
+  stackstream watermark set --provider prod --source panko \
+      --time 2026-01-31T12:00:00Z --why "known to lack events since"`,
 		Args: noArgs,
 	}
 	cmd.RunE = w.explained(func(ctx context.Context) error { return w.run(ctx, cmd.Flags().Changed("time")) })
@@ -52,7 +55,7 @@ cursor: see "watermark log".`,
 	w.asks(cmd)
 	cmd.Flags().StringVar(&w.source, "source", "", "the `SOURCE` to set")
 	cmd.Flags().StringVar(&w.cursor, "cursor", "", "its new cursor: JSON, or with -c a `VALUE`")
-	cmd.Flags().Var(&w.at, "time", "set only the watermark, to this `TIME` (RFC 3339), or to so long ago (2h)")
+	cmd.Flags().Var(&w.at, "time", "in place of --cursor: set only the watermark, to this `TIME` (RFC 3339), or to so long ago (2h)")
 	_ = cmd.MarkFlagRequired("source")
 	cmd.MarkFlagsMutuallyExclusive("cursor", "time")
 	cmd.MarkFlagsOneRequired("cursor", "time")
@@ -100,7 +103,7 @@ func (w *settingCursor) run(ctx context.Context, claim bool) error {
 		c.Cursor, c.Retired = cursor, false
 		// Where it reads is not known by time: everything is to be known again, and nothing was promised.
 		c.Floor, c.DedupeFrom = time.Time{}, 0
-		return event.Command{Verb: event.VerbSet, Why: w.reason, Note: "the source goes on from another cursor"}, nil
+		return event.Command{Verb: event.VerbSet, Why: w.why, Note: "the source goes on from another cursor"}, nil
 	})
 	if err != nil {
 		return err
@@ -112,11 +115,14 @@ func (w *settingCursor) run(ctx context.Context, claim bool) error {
 func (w *settingCursor) parse(s event.Source, old event.Cursor) (event.Cursor, error) {
 	if w.cfg == nil {
 		text := strings.TrimSpace(w.cursor)
-		if !json.Valid([]byte(text)) || !strings.HasPrefix(text, "{") {
+		if !strings.HasPrefix(text, "{") {
 			return nil, usagef("--cursor: without -c it must be the whole cursor, a JSON object; with -c FILE it may be its value")
 		}
-		fmt.Fprintln(w.p.Stderr, "the cursor is not checked: give -c FILE to have the kind of source look at it")
-		return event.Cursor(text), nil
+		cursor, err := app.WholeCursor(s, old, text)
+		if err != nil {
+			return nil, usagef("--cursor: %w", err)
+		}
+		return cursor, nil
 	}
 	shard, ok := app.SourceOf(w.cfg, w.name, s)
 	if !ok || shard.Manual.Set == nil {
@@ -146,7 +152,7 @@ func (w *settingCursor) claim(ctx context.Context, s event.Source, r event.Recor
 	}
 	_, err := w.raw(ctx, s, func(c *event.RawCursor, _ bool) (event.Command, error) {
 		c.Claim(w.at.at.UTC(), r.Normalized.Sources[s].Position)
-		return event.Command{Verb: event.VerbSet, Why: w.reason, Note: "the watermark alone"}, nil
+		return event.Command{Verb: event.VerbSet, Why: w.why, Note: "the watermark alone"}, nil
 	})
 	if err != nil {
 		return err
