@@ -313,10 +313,14 @@ func (w *world) clockJumps(host string, by, d time.Duration) fault {
 func (w *world) diskFull(d time.Duration) fault {
 	host := node(nodes - 1)
 	return fault{on: host, uses: []string{host}, hold: d,
-		do: func(context.Context) error { return w.disk.Fill() },
+		do: func(context.Context) error {
+			w.process[host].starve(true) // a server that is only starting ends itself on a full disk
+			return w.disk.Fill()
+		},
 		undo: func(context.Context) error {
 			err := w.disk.Free()
 			w.process[host].kill()
+			w.process[host].starve(false)
 			return errors.Join(err, w.process[host].start())
 		},
 	}

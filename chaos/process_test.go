@@ -28,6 +28,7 @@ type process struct {
 	cmd     *exec.Cmd
 	done    chan struct{}
 	wanted  bool // it is to run: an end by itself is a fault of the program
+	starved bool // its disk was filled: it may end by itself
 	crashes []string
 	exit    error // of its last life
 	// revive starts it again when it ends though nobody here ended it: somebody outside did.
@@ -74,7 +75,7 @@ func (p *process) start() error {
 		switch {
 		case p.wanted && p.revive:
 			time.AfterFunc(time.Second, p.again)
-		case p.wanted:
+		case p.wanted && !p.starved:
 			p.crashes = append(p.crashes, fmt.Sprintf("%s ended by itself at %s: %v", p.name, time.Now().Format("15:04:05"), err))
 		}
 		if p.cmd == cmd {
@@ -168,6 +169,13 @@ func (p *process) broke() string {
 // pause stops it where it stands; it does not notice. resume lets it go on.
 func (p *process) pause()  { p.signal(syscall.SIGSTOP) }
 func (p *process) resume() { p.signal(syscall.SIGCONT) }
+
+// starve says whether it has what it needs to run.
+func (p *process) starve(is bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.starved = is
+}
 
 // ended are the times when it ended though nobody ended it.
 func (p *process) ended() []string {
