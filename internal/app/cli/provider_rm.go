@@ -126,7 +126,11 @@ func (p Program) removeProvider(ctx context.Context, s *providerScene, name even
 	if err := p.agreed(ctx, f.yes, what); err != nil {
 		return err
 	}
+	p.sayPatience(h)
 	if broker != nil {
+		if err := provider.Idle(ctx, s.client, name); err != nil {
+			return err
+		}
 		log, err := p.logger("error", "auto")
 		if err != nil {
 			return err
@@ -141,7 +145,6 @@ func (p Program) removeProvider(ctx context.Context, s *providerScene, name even
 			}
 		}
 	}
-	p.sayPatience(h)
 	if err := provider.Remove(ctx, s.client, name, provider.Removal{Operator: f.because(p), Purge: f.purge}); err != nil {
 		return rerun(err)
 	}

@@ -102,6 +102,15 @@ func (p *Problem) Error() string { return p.What + ": " + p.WayOut }
 // lookAgain is how often it is looked whether somebody works after all.
 const lookAgain = 300 * time.Millisecond
 
+// Idle is nil when nobody works for a provider, or a *Problem.
+func Idle(ctx context.Context, c *jetstream.Client, p event.Provider) error {
+	h, err := now(ctx, c, p)
+	if err != nil {
+		return err
+	}
+	return idle(ctx, c, h)
+}
+
 // idle is nil when nobody works for a provider. It looks for a while where a lease may be changing hands.
 func idle(ctx context.Context, c *jetstream.Client, h *jetstream.Holding) error {
 	for until := time.Now().Add(h.Unsure()); ; {
