@@ -103,14 +103,8 @@ func (c *Client) Backup(ctx context.Context, o BackupOptions) (*Backup, error) {
 	if err := c.canBackUp(op); err != nil {
 		return nil, err
 	}
-	exist, err := c.Look(ctx, streams)
-	if err != nil {
+	if err := c.halfRestored(ctx, op); err != nil {
 		return nil, err
-	}
-	for _, s := range exist {
-		if s.HalfRestore {
-			return nil, invalid(op, fmt.Errorf("%s was restored by half and has not all that it should: restore it again first", s.Name))
-		}
 	}
 	if err := emptyDir(o.Dir); err != nil {
 		return nil, invalid(op, err)

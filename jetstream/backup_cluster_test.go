@@ -71,6 +71,14 @@ func TestBackupIntoACluster(t *testing.T) {
 	b = backup(t, client)
 	p.more(10)
 	p.stop()
+	for n := 8; n < 16; n++ { // while it marks and deletes
+		if killed(t, cluster.URLs()[0], b, jetstream.RestoreOptions{Replace: true}, n) {
+			t.Errorf("the restore ended with %d requests", n)
+		}
+		if left, err := client.Look(testContext(t), jetstream.BackupStreams()); err != nil || len(left) < 4 && !refused(t, client) {
+			t.Errorf("killed before request %d it leaves %+v, which nothing refuses, %v", n, left, err)
+		}
+	}
 	ctx, cancel := context.WithCancel(testContext(t))
 	_, err := client.Restore(ctx, b, jetstream.RestoreOptions{Replace: true, Progress: func(stream string, _, _ uint64) {
 		if stream == event.StreamNormalized {

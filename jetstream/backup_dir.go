@@ -126,6 +126,12 @@ func OpenBackup(dir string) (*Backup, error) {
 	if b.ID == "" || len(b.Streams) == 0 {
 		return nil, invalid(op, fmt.Errorf("%s names no streams", filepath.Join(dir, manifestName)))
 	}
+	for _, s := range b.Streams {
+		if s.Config.Metadata[metaRestoring] != "" {
+			return nil, invalid(op, fmt.Errorf("%s is of a store that was restored in part: its %s lacks what would never be missed; "+
+				"use another backup", dir, s.Name))
+		}
+	}
 	for _, f := range b.files() {
 		if !filepath.IsLocal(f.Name) {
 			return nil, invalid(op, fmt.Errorf("%s names the file %q, which is not in it", manifestName, f.Name))

@@ -145,7 +145,7 @@ func infoOf(ctx context.Context, stream natsjs.Stream, opts ...natsjs.StreamInfo
 	return stream.Info(ctx, opts...)
 }
 
-// stream asks about a stream. The error has a kind.
+// stream asks about a stream. The error has a kind, event.Invalid for one that is restored in part.
 func (c *Client) stream(ctx context.Context, name string) (natsjs.Stream, error) {
 	op := "look up stream " + name
 	ctx, release := c.failOnRefusal(ctx, func(subject string) bool { return strings.HasSuffix(subject, ".STREAM.INFO."+name) })
@@ -155,6 +155,9 @@ func (c *Client) stream(ctx context.Context, name string) (natsjs.Stream, error)
 	handle, err := c.js.Stream(brief, name)
 	if err != nil {
 		return nil, readError(ctx, op, err)
+	}
+	if metadata := handle.CachedInfo().Config.Metadata; metadata[metaRestoring] != "" {
+		return nil, notWhole(op, name, markIn(metadata))
 	}
 	return handle, nil
 }

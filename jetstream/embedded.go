@@ -232,6 +232,23 @@ func (e *Embedded) Restart() error {
 	return nil
 }
 
+// Sync makes durable what was written in bulk so far.
+func (e *Embedded) Sync() error {
+	const op = "make the streams durable"
+	e.turn.Lock()
+	defer e.turn.Unlock()
+	if e.lock == nil {
+		return invalid(op, errors.New("the server is closed"))
+	}
+	if e.options.SyncAlways {
+		return nil
+	}
+	if err := syncTree(e.dir); err != nil {
+		return unavailable(op, err)
+	}
+	return nil
+}
+
 // Settle makes durable what was written in bulk, and every write from now on. The server is stopped for it and started again;
 // clients reconnect by themselves.
 func (e *Embedded) Settle() error {

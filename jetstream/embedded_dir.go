@@ -83,9 +83,12 @@ func usedBytes(dir string) (int64, error) {
 	return sum, err
 }
 
-// syncTree makes all files and directories below dir durable.
+// syncTree makes all files and directories below dir durable. What is gone when it comes to it needs that no more.
 func syncTree(dir string) error {
 	return filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
+		if errors.Is(err, fs.ErrNotExist) && path != dir {
+			return nil
+		}
 		if err != nil {
 			return err
 		}
@@ -93,6 +96,9 @@ func syncTree(dir string) error {
 			return nil
 		}
 		f, err := os.Open(path)
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
 		if err != nil {
 			return err
 		}

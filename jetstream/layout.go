@@ -337,7 +337,7 @@ func (l Layout) streams(maxPayload int64) ([]target, error) {
 	leases.MaxAge = l.LeaseTTL
 	leases.Duplicates = min(l.LeaseTTL, maxDuplicates)
 	leases.AllowMsgTTL, leases.SubjectDeleteMarkerTTL = true, l.LeaseTTL // so that watchers see an entry vanish
-	owners := bucket(BucketOwners, "which process works on what", l.Replicas)
+	owners := ownersBucket(l.Replicas)
 
 	return []target{
 		{config: raw, anySize: l.Raw.MaxBytes == 0},
@@ -348,6 +348,11 @@ func (l Layout) streams(maxPayload int64) ([]target, error) {
 		{config: owners},
 		{config: replay, anySize: l.Replay.MaxBytes == 0, optional: true},
 	}, nil
+}
+
+// ownersBucket is the stream that a restore needs, too.
+func ownersBucket(replicas int) natsjs.StreamConfig {
+	return bucket(BucketOwners, "which process works on what", replicas)
 }
 
 // bucket returns the stream behind a key-value bucket.

@@ -66,9 +66,31 @@ func (p Plan) Differs() bool {
 	return false
 }
 
-// Broken returns an error of the kind event.Invalid that names every vital setting that differs, or nil. Nothing may
-// write to streams like that. What an optional stream is like concerns only those who write to it.
+// HalfRestored returns an error of the kind event.Invalid that says so, and the way out, if a restore has not ended. Nothing may use
+// or make streams then.
+func (p Plan) HalfRestored() error {
+	const op = "use the streams"
+	half := ""
+	for _, s := range p.Streams {
+		if m := markIn(s.have.Metadata); m != nil {
+			return notWhole(op, "", m)
+		}
+		if half == "" && s.have.Metadata[metaRestoring] != "" {
+			half = s.Name
+		}
+	}
+	if half != "" {
+		return notWhole(op, half, nil)
+	}
+	return nil
+}
+
+// Broken returns an error of the kind event.Invalid that says that a restore has not ended or names every vital setting that
+// differs, or nil. Nothing may write to streams like that. What an optional stream is like concerns only those who write to it.
 func (p Plan) Broken() error {
+	if err := p.HalfRestored(); err != nil {
+		return err
+	}
 	needed := Plan{Streams: slices.DeleteFunc(slices.Clone(p.Streams), func(s StreamPlan) bool { return s.Optional })}
 	return needed.broken()
 }
@@ -101,10 +123,6 @@ func (p Plan) smallerFirst() []StreamPlan {
 func (p Plan) complain(about func(Change) bool, op, why string) error {
 	var found []string
 	for _, s := range p.Streams {
-		if s.have.Metadata[metaRestoring] != "" {
-			return invalid(op, fmt.Errorf("%s was restored in part, and what it lacks would never be missed: "+
-				"run `stackstream restore` again", s.Name))
-		}
 		for _, c := range s.Changes {
 			if about(c) {
 				found = append(found, fmt.Sprintf("%s has %s %s, wanted %s", s.Name, c.Field, c.Have, c.Want))

@@ -68,22 +68,30 @@ func (c *Client) PlanNeeded(ctx context.Context, layout Layout) (Plan, error) {
 		return Plan{}, invalid(op, err)
 	}
 	var plan Plan
-	var needed uint64
 	for _, t := range targets {
 		if t.optional {
 			continue
 		}
 		s, err := c.planStream(ctx, t)
-		if err == nil && s.Missing {
-			err = c.checkForeign(ctx, t.config)
-		}
 		if err != nil {
 			return Plan{}, err
 		}
-		if s.Missing && t.config.Storage == natsjs.FileStorage {
-			needed += uint64(t.config.MaxBytes) * uint64(t.config.Replicas)
-		}
 		plan.Streams = append(plan.Streams, s)
+	}
+	if plan.HalfRestored() != nil {
+		return plan, nil // nothing is made there
+	}
+	var needed uint64
+	for _, s := range plan.Streams {
+		if !s.Missing {
+			continue
+		}
+		if err := c.checkForeign(ctx, s.want); err != nil {
+			return Plan{}, err
+		}
+		if s.want.Storage == natsjs.FileStorage {
+			needed += uint64(s.want.MaxBytes) * uint64(s.want.Replicas)
+		}
 	}
 	// An account's limit counts every replica. What the servers have on disk only they know: they refuse then.
 	if most := account.Limits.MaxStore; most > 0 && len(account.Tiers) == 0 && needed+account.ReservedStore > uint64(most) {
@@ -94,8 +102,9 @@ func (c *Client) PlanNeeded(ctx context.Context, layout Layout) (Plan, error) {
 }
 
 // Provision creates the streams and buckets that are missing and, with Apply only, changes those that differ. It
-// returns the plan it followed. Without Apply, differences are no error here: see Plan.Broken. Any number of processes
-// may provision at once. A server that can't answer now is asked again until ctx ends.
+// returns the plan it followed. Without Apply, differences are no error here: see Plan.Broken. Where a restore has not ended it
+// does nothing and returns Plan.HalfRestored. Any number of processes may provision at once. A server that can't answer now is asked
+// again until ctx ends.
 func (c *Client) Provision(ctx context.Context, layout Layout, mode Mode) (Plan, error) {
 	var plan Plan
 	var last error
@@ -134,6 +143,9 @@ func (c *Client) provision(ctx context.Context, layout Layout, mode Mode, done m
 	plan, err := c.Plan(ctx, layout)
 	if err != nil {
 		return Plan{}, err
+	}
+	if err := plan.HalfRestored(); err != nil {
+		return plan, err
 	}
 	if mode == Apply {
 		if err := plan.stuck(); err != nil {

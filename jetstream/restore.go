@@ -6,9 +6,6 @@ import (
 	"fmt"
 	"io"
 	"maps"
-	"os"
-	"path/filepath"
-	"slices"
 	"strings"
 	"time"
 
@@ -19,11 +16,6 @@ import (
 )
 
 const (
-	// metaBackup names the backup that a stream came from, metaRestoring that it is not complete yet: a server keeps what it
-	// has got of a stream whose rest never came, and it looks like any other.
-	metaBackup    = "stackstream.backup"
-	metaRestoring = "stackstream.restoring"
-
 	// A restored stream leaves out sequences, so that those which it handed out after the backup are not used again for other
 	// messages: who remembers one of them then sees that something is missing, and does not take what is new for what it
 	// knows. At least and at most so many are left out, twice as many as would have come since at the pace that it had.
@@ -32,6 +24,8 @@ const (
 
 	// gone is how long a server may take to forget a stream that was deleted.
 	gone = 15 * time.Second
+	// refusedSends is how often a server may refuse a stream for another reason than that there is one, before that is believed.
+	refusedSends = 2
 	// settleCreated is how long a cluster may take to say when a restored stream was made. One that says it at once is waited
 	// for in vain.
 	settleCreated = 5 * time.Second
@@ -39,8 +33,9 @@ const (
 	replicaWait = 2 * time.Minute
 )
 
-// Restore makes streams of a backup, which should have been verified. Nobody may be at work. Until all of them are complete
-// nothing can be written to any, and programs refuse to start; a restore that ended early is simply begun anew.
+// Restore makes streams of a backup, which should have been verified. Nobody may be at work. From before the first change until all
+// streams are complete, programs refuse to start and what is not complete can't be written to; a restore that ended early, however it
+// did, is simply begun anew. An error that comes before the first change leaves everything as it was.
 func (c *Client) Restore(ctx context.Context, b *Backup, o RestoreOptions) ([]RestoredStream, error) {
 	const op = "restore"
 	if err := c.canBackUp(op); err != nil {
@@ -55,58 +50,73 @@ func (c *Client) Restore(ctx context.Context, b *Backup, o RestoreOptions) ([]Re
 	}
 	ctx, release := c.failOnRefusal(ctx, func(string) bool { return true })
 	defer release()
-	exist, err := c.Look(ctx, names)
+	exist, err := c.mayRestore(ctx, b, names, o)
 	if err != nil {
 		return nil, err
 	}
-	last := map[string]uint64{}
+	r := &restoring{c: c, b: b, o: o, last: map[string]uint64{}, final: map[string]natsjs.StreamConfig{}}
 	for _, s := range exist {
-		if !o.Replace && !b.Left(s, exist) {
-			return nil, invalid(op, fmt.Errorf("%s exists, with %d messages: it would have to be replaced", s.Name, s.Messages))
-		}
-		last[s.Name] = s.Last
+		r.last[s.Name] = s.Last
 	}
-	if slices.Contains(names, event.StreamNormalized) && !slices.Contains(names, event.StreamDead) {
-		dead, err := c.Look(ctx, []string{event.StreamDead})
-		if err != nil {
+	done, err := r.run(ctx, names, exist)
+	switch {
+	case err != nil && r.begun:
+		return nil, fmt.Errorf("%w (the streams do not have all that they should now, and nothing starts with them: "+
+			"run the same restore again, with --replace)", readError(ctx, op, err))
+	case err != nil:
+		r.retract(ctx)
+		return nil, readError(ctx, op, err)
+	}
+	return done, nil
+}
+
+// run does what there is to do.
+func (r *restoring) run(ctx context.Context, names []string, exist []StreamNow) ([]RestoredStream, error) {
+	if err := r.mark(ctx, names, r.config(r.b.stream(names[0])).Replicas); err != nil {
+		return nil, err
+	}
+	if r.o.Sync != nil {
+		if err := r.o.Sync(); err != nil {
 			return nil, err
 		}
-		if len(dead) > 0 {
-			return nil, invalid(op, fmt.Errorf("the backup does not have %s, which would copy all dead letters of %s once more: "+
-				"take a backup that has both", event.StreamDead, event.StreamNormalized))
-		}
 	}
-	for _, name := range names {
-		if err := b.room(b.stream(name), o); err != nil {
-			return nil, invalid(op, err)
-		}
+	if err := ctx.Err(); err != nil {
+		return nil, err
 	}
+	r.begun = true
 	// What is made of something goes before that of which it is made, so that nothing copies from what is not complete.
-	for _, s := range slices.Backward(exist) {
-		if err := c.forget(ctx, s.Name); err != nil {
-			return nil, readError(ctx, op+": delete "+s.Name, err)
+	for _, s := range exist {
+		if err := r.c.forget(ctx, s.Name); err != nil {
+			return nil, fmt.Errorf("delete %s: %w", s.Name, err)
 		}
 	}
-	r := &restoring{c: c, b: b, o: o, last: last, final: map[string]natsjs.StreamConfig{}}
 	var done []RestoredStream
 	for _, name := range names {
-		s, err := r.stream(ctx, b.stream(name))
+		s, err := r.stream(ctx, r.b.stream(name))
 		if err != nil {
-			return nil, readError(ctx, op+" "+name, err)
+			return nil, fmt.Errorf("%s: %w", name, err)
 		}
 		done = append(done, s)
 	}
-	if o.Settle != nil {
-		if err := o.Settle(); err != nil {
+	if err := r.bodies(ctx); err != nil {
+		return nil, err
+	}
+	if r.o.Settle != nil {
+		if err := r.o.Settle(); err != nil {
 			return nil, err
 		}
 	}
 	if err := r.open(ctx); err != nil {
-		return nil, readError(ctx, op, err)
+		return nil, err
 	}
+	if err := r.unmark(ctx); err != nil {
+		return nil, fmt.Errorf("end: %w", err)
+	}
+	r.begun, r.first = false, false // all is there
 	for i := range done {
-		if done[i].Behind, err = c.whole(ctx, done[i].Name, r.final[done[i].Name].Replicas); err != nil {
-			return nil, readError(ctx, op, err)
+		var err error
+		if done[i].Behind, err = r.c.whole(ctx, done[i].Name, r.final[done[i].Name].Replicas); err != nil {
+			return nil, fmt.Errorf("all is restored, wait for its replicas: %w", err)
 		}
 	}
 	return done, nil
@@ -131,6 +141,8 @@ type restoring struct {
 	o     RestoreOptions
 	last  map[string]uint64              // the last sequence of streams that were there
 	final map[string]natsjs.StreamConfig // how those that are restored are to be in the end
+	first bool                           // the mark is ours: no earlier restore has left anything
+	begun bool                           // something is deleted or made, and not everything is there yet
 }
 
 // stream restores one stream. Nothing can be written to it before open.
@@ -153,24 +165,7 @@ func (r *restoring) stream(ctx context.Context, s *BackupStream) (RestoredStream
 	state := server.StreamState{
 		Msgs: s.Messages, Bytes: s.Bytes, FirstSeq: s.First, LastSeq: rw.last, Consumers: len(rw.durables), LastTime: s.LastTime,
 	}
-	var info *natsjs.StreamInfo
-	for deadline := time.Now().Add(gone); ; {
-		info, err = r.send(ctx, s, hidden, state, rw)
-		if !errors.Is(err, errStillThere) || time.Now().After(deadline) {
-			break
-		}
-		// It takes a cluster a while, or it knows of one that a restore did not end, of which nothing is to be seen.
-		if seen, err := r.c.Look(ctx, []string{s.Name}); err == nil && len(seen) == 0 {
-			if err := r.c.forget(ctx, s.Name); err != nil {
-				return RestoredStream{}, err
-			}
-		}
-		select {
-		case <-time.After(250 * time.Millisecond):
-		case <-ctx.Done():
-			return RestoredStream{}, ctx.Err()
-		}
-	}
+	info, err := r.insist(ctx, s.Name, func() (*natsjs.StreamInfo, error) { return r.send(ctx, s, hidden, state, rw) })
 	if err != nil {
 		return RestoredStream{}, err
 	}
@@ -189,6 +184,32 @@ func (r *restoring) stream(ctx context.Context, s *BackupStream) (RestoredStream
 		done.Durables = append(done.Durables, d.Name)
 	}
 	return done, nil
+}
+
+// insist sends a stream until the server takes it. What is in its way is of no worth: a stream that a cluster takes a while to
+// forget; one of an earlier restore that appears only now, or that nobody sees because it was interrupted; files that were left
+// when a server was killed while it made or deleted a stream.
+func (r *restoring) insist(ctx context.Context, name string, send func() (*natsjs.StreamInfo, error)) (*natsjs.StreamInfo, error) {
+	for deadline, refused := time.Now().Add(gone), 0; ; {
+		info, err := send()
+		var api *natsjs.APIError
+		if !errors.As(err, &api) || time.Now().After(deadline) {
+			return info, err
+		}
+		if api.ErrorCode != codeRestoreExists {
+			if refused++; refused > refusedSends {
+				return info, err
+			}
+		}
+		if err := r.c.forget(ctx, name); err != nil {
+			return nil, err
+		}
+		select {
+		case <-time.After(250 * time.Millisecond):
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
 }
 
 // known waits until a cluster goes by the time that it gave the stream when it took the request. What the server that received
@@ -211,8 +232,6 @@ func (r *restoring) known(ctx context.Context, name string, first time.Time) err
 	return nil
 }
 
-var errStillThere = errors.New("the server has not forgotten the stream that was there before")
-
 const codeRestoreExists natsjs.ErrorCode = 10130
 
 func (r *restoring) send(ctx context.Context, s *BackupStream, config natsjs.StreamConfig, state server.StreamState,
@@ -222,7 +241,7 @@ func (r *restoring) send(ctx context.Context, s *BackupStream, config natsjs.Str
 		return nil, err
 	}
 	defer file.Close()
-	info, err := r.c.restoreStream(ctx, config, state, func(w io.Writer) error {
+	return r.c.restoreStream(ctx, config, state, func(w io.Writer) error {
 		reported := rw
 		reported.change = func(m *message) error {
 			if r.o.Progress != nil {
@@ -235,11 +254,6 @@ func (r *restoring) send(ctx context.Context, s *BackupStream, config natsjs.Str
 		}
 		return scan.write(file, w, reported)
 	})
-	var refused *natsjs.APIError
-	if errors.As(err, &refused) && refused.ErrorCode == codeRestoreExists {
-		err = errStillThere
-	}
-	return info, err
 }
 
 // config is how the stream is to be in the end.
@@ -316,65 +330,4 @@ func durablesOf(s *BackupStream) []server.SnapshotConsumerState {
 		durables = append(durables, server.SnapshotConsumerState{ConsumerConfig: &config, ConsumerState: &state})
 	}
 	return durables
-}
-
-// open lets the streams that were restored be written to, RAW as the last one: as long as another is not open, nothing was
-// collected that a restore that is begun anew would take away.
-func (r *restoring) open(ctx context.Context) error {
-	for _, name := range []string{streamBodies, event.StreamDead, event.StreamNormalized, event.StreamRaw} {
-		config, restored := r.final[name]
-		if !restored {
-			continue
-		}
-		if _, err := ask(ctx, func(ctx context.Context) (natsjs.Stream, error) { return r.c.js.UpdateStream(ctx, config) }); err != nil {
-			return fmt.Errorf("open %s: %w", name, err)
-		}
-		if name == streamBodies {
-			if err := r.bodies(ctx); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
-}
-
-// whole waits until the stream has its replicas, and returns how many do not have all of it when that takes too long.
-func (c *Client) whole(ctx context.Context, name string, replicas int) (behind int, err error) {
-	for deadline := time.Now().Add(replicaWait); replicas > 1; {
-		s, err := ask(ctx, func(ctx context.Context) (natsjs.Stream, error) { return c.js.Stream(ctx, name) })
-		if err != nil {
-			return 0, err
-		}
-		behind = replicas - 1
-		if cluster := s.CachedInfo().Cluster; cluster != nil {
-			for _, r := range cluster.Replicas {
-				if r.Current && !r.Offline {
-					behind--
-				}
-			}
-		}
-		if behind <= 0 || time.Now().After(deadline) {
-			break
-		}
-		select {
-		case <-time.After(100 * time.Millisecond):
-		case <-ctx.Done():
-			return 0, ctx.Err()
-		}
-	}
-	return max(behind, 0), nil
-}
-
-// bodies stores the objects that the snapshot did not have.
-func (r *restoring) bodies(ctx context.Context) error {
-	for _, f := range r.b.stream(streamBodies).Bodies {
-		body, err := os.ReadFile(filepath.Join(r.b.dir, f.Name))
-		if err != nil {
-			return err
-		}
-		if err := r.c.Bodies().PutBody(ctx, event.NewBodyRef(body), body); err != nil {
-			return err
-		}
-	}
-	return nil
 }

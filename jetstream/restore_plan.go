@@ -24,6 +24,8 @@ type RestoreOptions struct {
 	Replicas int
 	// MaxBytes is what streams may take, in place of what the backup says.
 	MaxBytes map[string]int64
+	// Sync, if set, is called before anything is deleted, and makes durable that a restore has begun, where the server did not.
+	Sync func() error
 	// Settle, if set, is called once all is sent, and makes it durable where the server did not.
 	Settle func() error
 	// Progress, if set, is told how many messages of a stream are sent, of how many. It must not block.
@@ -129,6 +131,63 @@ func (c *Client) AtWork(ctx context.Context) ([]string, error) {
 	}
 	slices.Sort(found)
 	return found, nil
+}
+
+// mayRestore looks for what speaks against it, and returns those of the streams that exist, in the order of BackupStreams.
+func (c *Client) mayRestore(ctx context.Context, b *Backup, names []string, o RestoreOptions) ([]StreamNow, error) {
+	const op = "restore"
+	all, err := c.Look(ctx, BackupStreams())
+	if err != nil {
+		return nil, err
+	}
+	m, err := c.currentMark(ctx, op)
+	if err != nil {
+		return nil, err
+	}
+	if err := m.left(names, all); err != nil {
+		return nil, invalid(op, err)
+	}
+	var exist []StreamNow
+	for _, s := range all {
+		switch {
+		case slices.Contains(names, s.Name):
+			exist = append(exist, s)
+		case s.Name == event.StreamDead && slices.Contains(names, event.StreamNormalized):
+			return nil, invalid(op, fmt.Errorf("the backup does not have %s, which would copy all dead letters of %s once more: "+
+				"take a backup that has both", event.StreamDead, event.StreamNormalized))
+		}
+	}
+	for _, s := range exist {
+		if !o.Replace && !b.Left(s, exist) {
+			return nil, invalid(op, fmt.Errorf("%s exists, with %d messages: it would have to be replaced", s.Name, s.Messages))
+		}
+	}
+	for _, name := range names {
+		if err := b.room(b.stream(name), o); err != nil {
+			return nil, invalid(op, err)
+		}
+	}
+	return exist, nil
+}
+
+// left returns an error that names a stream which an earlier restore has left out, or in part, and this one would leave so.
+func (m *restoreMark) left(names []string, all []StreamNow) error {
+	wanted := map[string]bool{}
+	if m != nil {
+		for _, name := range m.Streams {
+			wanted[name] = true // unless it is there
+		}
+	}
+	for _, s := range all {
+		wanted[s.Name] = s.HalfRestore
+	}
+	for _, name := range BackupStreams() {
+		if wanted[name] && !slices.Contains(names, name) {
+			return fmt.Errorf("%s is not whole since a restore of %s was interrupted, and has to be restored with the others: "+
+				"leave out --stream or name it, too, or take a backup that has it", name, m.dir())
+		}
+	}
+	return nil
 }
 
 // Left tells whether nothing is lost with a stream: it never had a message, or was left by a restore that did not end, being

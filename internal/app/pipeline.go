@@ -213,6 +213,8 @@ func (p *Pipeline) streams(ctx context.Context, c *jetstream.Client, layout jets
 			return nil
 		case err != nil:
 			reason = err.Error()
+		case plan.HalfRestored() != nil:
+			return plan.HalfRestored()
 		case plan.Missing():
 			reason = "streams are missing: run stackstream provision"
 		default:

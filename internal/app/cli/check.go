@@ -87,6 +87,8 @@ func (p Program) checkNATS(ctx context.Context, cfg *config.Config) check.Findin
 	switch {
 	case err != nil:
 		streams.Severity, streams.Message = check.Failed, err.Error()
+	case plan.HalfRestored() != nil:
+		streams.Severity, streams.Message = check.Failed, plan.HalfRestored().Error()
 	case plan.Missing():
 		streams.Severity, streams.Message = check.Failed, "are missing"
 		streams.Hint = "run stackstream provision"

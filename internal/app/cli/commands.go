@@ -95,8 +95,9 @@ func (p Program) provisionCommand() *cobra.Command {
 		Short: "Create the streams, or show what would have to be done",
 		Long: `provision compares the streams on the server with the configuration, shows every difference, and
 creates what is missing. It changes a stream that exists only with --apply. With --dry-run it changes
-nothing and exits 1 when something would have to be done. No event is touched. Interrupted, it may be run
-again: what was created or changed stays so.`,
+nothing and exits 1 when something would have to be done. No event is touched. Where a restore was
+interrupted it does nothing and says how to go on. Interrupted itself, it may be run again: what was
+created or changed stays so.`,
 		Example: `  stackstream provision -c stackstream.yaml --dry-run
   stackstream provision --nats nats://127.0.0.1:4222 --creds admin.creds
   stackstream provision -c stackstream.yaml --apply`,
@@ -139,6 +140,9 @@ func (p Program) provision(cmd *cobra.Command, client *jetstream.Client, layout 
 	ctx := cmd.Context()
 	plan, err := client.Plan(ctx, layout)
 	if err != nil {
+		return err
+	}
+	if err := plan.HalfRestored(); err != nil {
 		return err
 	}
 	if err := plan.Write(p.Stdout); err != nil {

@@ -25,9 +25,16 @@ times, the cursors, and the durables of subscribers at their positions. First it
 
 Nobody may be at work: it refuses while collectors or normalizers hold leases, and inside an "up" that
 runs. Streams that exist are refused; with --replace they are deleted, and with them everything that came
-after the backup. It says what that is, and asks. Buckets of leases are left alone: "up" or "provision"
-makes what is missing. When it is interrupted nothing is at work on half a stream: collectors can't write,
-programs refuse to start, and the next restore begins anew.
+after the backup. It says what that is, and asks. Streams that the backup does not have are left alone,
+EVENTS_REPLAY always; of the buckets of leases OWNERS is made if it is missing, and bears a mark from before
+the first change to behind the last one. "up" or "provision" makes what else is missing.
+
+While it runs, and when it was interrupted, by kill -9 or a failure too, nothing works on half of the
+streams: collectors can't write to one that is not complete, and "up", collectors, normalizers, "provision"
+and "backup" refuse to start and say how to go on. Run the same restore again, with --replace: it begins
+anew. One of another backup does as well, if that has the streams that the interrupted one was to make.
+Interrupted before it deletes anything it leaves everything as it was; one that is killed there, just after
+it has made its mark, has to be run again all the same.
 
 The streams get the settings they had, but for --replicas and, with -c, streams.replicas and the sizes of
 the configuration: so a backup may go into another cluster, or out of one. EVENTS_NORMALIZED is never
@@ -87,7 +94,10 @@ func (p Program) restore(ctx context.Context, nats *natsFlags, dir string, o res
 	if r.client.InUp() {
 		return fmt.Errorf("the NATS server at %s is inside a `stackstream up` that runs: stop that, and restore with -c FILE", r.where)
 	}
-	options := jetstream.RestoreOptions{Streams: o.streams, Replace: o.replace, Replicas: o.replicas, Settle: r.settle}
+	options := jetstream.RestoreOptions{Streams: o.streams, Replace: o.replace, Replicas: o.replicas}
+	if r.server != nil {
+		options.Sync, options.Settle = r.server.Sync, r.server.Settle
+	}
 	if r.layout != nil {
 		options.MaxBytes = r.layout.MaxBytes()
 		if !o.replicasSet {
@@ -98,16 +108,13 @@ func (p Program) restore(ctx context.Context, nats *natsFlags, dir string, o res
 	if err != nil {
 		return err
 	}
-	if err := p.mayReplace(ctx, b, exist, r.where, o); err != nil {
+	if err := p.mayReplace(ctx, b, exist, r, o); err != nil {
 		return err
 	}
 	progress := p.newProgress()
 	options.Progress = progress.report
 	done, err := r.client.Restore(ctx, b, options)
 	progress.done()
-	if err != nil && event.KindOf(err) != event.Invalid {
-		return fmt.Errorf("%w (what is there now is not whole: restore again)", err)
-	}
 	if err != nil {
 		return err
 	}
@@ -118,7 +125,7 @@ func (p Program) restore(ctx context.Context, nats *natsFlags, dir string, o res
 }
 
 // mayReplace says what would be lost, and asks.
-func (p Program) mayReplace(ctx context.Context, b *jetstream.Backup, exist []jetstream.StreamNow, where string, o restoreOptions) error {
+func (p Program) mayReplace(ctx context.Context, b *jetstream.Backup, exist []jetstream.StreamNow, r reached, o restoreOptions) error {
 	whole := slices.DeleteFunc(slices.Clone(exist), func(s jetstream.StreamNow) bool { return b.Left(s, exist) })
 	if len(whole) == 0 {
 		return nil
@@ -132,11 +139,15 @@ func (p Program) mayReplace(ctx context.Context, b *jetstream.Backup, exist []je
 		lines = append(lines, line)
 	}
 	if !o.replace {
-		return fmt.Errorf("streams exist at %s: %s; --replace deletes them and all that came after the backup of %s", where,
-			strings.Join(lines, "; "), timeOrDash(b.Began))
+		begun := ""
+		if event.KindOf(r.client.HalfRestored(ctx)) == event.Invalid {
+			begun = ", which a restore has begun and not ended"
+		}
+		return fmt.Errorf("streams exist at %s: %s; --replace deletes them and all that came after the backup of %s%s", r.where,
+			strings.Join(lines, "; "), timeOrDash(b.Began), begun)
 	}
 	fmt.Fprintf(p.Stderr, "These streams at %s are deleted:\n  %s\nWhat came into them after the backup of %s is lost, unless its "+
-		"service shows it again.\n", where, strings.Join(lines, "\n  "), timeOrDash(b.Began))
+		"service shows it again.\n", r.where, strings.Join(lines, "\n  "), timeOrDash(b.Began))
 	return p.sure(ctx, o.yes, "Delete and restore them?")
 }
 

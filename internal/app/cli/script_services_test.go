@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"net/http/httptest"
 	"os"
 	"regexp"
@@ -12,10 +13,12 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+	"github.com/rs/zerolog"
 
 	"stackstream/internal/app/author/authortest"
 	"stackstream/internal/openstack/standin"
 	"stackstream/internal/rabbitmqtest"
+	"stackstream/jetstream"
 	"stackstream/jetstream/jetstreamtest"
 )
 
@@ -130,4 +133,30 @@ func startNATS(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	server := jetstreamtest.Server(ts.Value(owner{}).(testing.TB), options...)
 	ts.Setenv("NATS_URL", server.URL())
+}
+
+// restoreHalfway is a restore that was killed before its end.
+func restoreHalfway(ts *testscript.TestScript, neg bool, args []string) {
+	if len(args) < 1 || len(args) > 2 {
+		ts.Fatalf("usage: halfway DIR [STORE]")
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	b, err := jetstream.OpenBackup(ts.MkAbs(args[0]))
+	ts.Check(err)
+	to := jetstream.Config{URLs: []string{ts.Getenv("NATS_URL")}}
+	if len(args) > 1 {
+		server, err := jetstream.OpenEmbedded(jetstream.EmbeddedConfig{Dir: ts.MkAbs(args[1])}, zerolog.Nop())
+		ts.Check(err)
+		defer server.Close()
+		to = jetstream.Config{Embedded: server}
+	}
+	client, err := jetstream.Connect(ctx, to, zerolog.Nop(), jetstream.Hooks{})
+	ts.Check(err)
+	defer client.Close(ctx)
+	killed := errors.New("killed")
+	_, err = client.Restore(ctx, b, jetstream.RestoreOptions{Replace: true, Settle: func() error { return killed }})
+	if !errors.Is(err, killed) {
+		ts.Fatalf("the restore ended with %v", err)
+	}
 }

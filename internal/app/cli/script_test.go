@@ -64,6 +64,7 @@ const patience = 60 * time.Second
 //	notify EXCHANGE COUNT    sends so many notifications as a service would; 0 only makes the exchange
 //	lose EXCHANGE            deletes an exchange
 //	nats [bare]              a NATS server at $NATS_URL, with the streams unless bare
+//	halfway DIR [STORE]      restores the backup in DIR there, or into the directory of an embedded server, but for the end
 //	start NAME PROGRAM ARG…  runs a program beside the script
 //	await NAME REGEXP [VAR…] waits until its standard output or error matches, and keeps the groups in variables
 //	end NAME [CODE]          interrupts it and checks its exit code, 0 unless given
@@ -88,7 +89,7 @@ func TestScripts(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"cloud": startCloud, "service": startService, "unserve": endService, "fill": fillIn, "broker": useBroker, "notify": notify, "lose": lose, "nats": startNATS, "start": startProgram, "await": await, "end": endProgram,
+			"cloud": startCloud, "service": startService, "unserve": endService, "fill": fillIn, "broker": useBroker, "notify": notify, "lose": lose, "nats": startNATS, "halfway": restoreHalfway, "start": startProgram, "await": await, "end": endProgram,
 			"get": get, "events": countEvents, "exits": exits, "head": head, "hangup": hangUp, "until": until,
 		},
 	})

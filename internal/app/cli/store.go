@@ -15,15 +15,15 @@ import (
 // reached is the NATS that a command works on.
 type reached struct {
 	client *jetstream.Client
-	layout *jetstream.Layout // of the configuration; nil without one
-	where  string            // for people
-	settle func() error      // of a server in this process
+	layout *jetstream.Layout   // of the configuration; nil without one
+	where  string              // for people
+	server *jetstream.Embedded // in this process; nil if there is none
 	close  func()
 }
 
 // reach connects to the NATS of a command. Where a configuration has it embedded, and no process runs it, it is opened here,
-// and nobody else can come in until the command ends. To restore, the
-// directory need not be there, and what is written is made durable by settle.
+// and nobody else can come in until the command ends. To restore, the directory need not be there, and what is written has to be made
+// durable by the server's Sync and Settle.
 func (p Program) reach(ctx context.Context, nats *natsFlags, restoring bool) (reached, error) {
 	var cfg *config.Config
 	var err error
@@ -72,7 +72,7 @@ func (p Program) reach(ctx context.Context, nats *natsFlags, restoring bool) (re
 		return reached{}, errors.Join(err, server.Close())
 	}
 	layout := cfg.Streams.Within(server.MaxFile())
-	return reached{client: client, layout: &layout, where: dir, settle: server.Settle, close: func() {
+	return reached{client: client, layout: &layout, where: dir, server: server, close: func() {
 		p.close(ctx, client)
 		_ = server.Close() // what it has to say no longer matters to the command's result
 	}}, nil

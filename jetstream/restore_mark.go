@@ -1,0 +1,203 @@
+package jetstream
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	natsjs "github.com/nats-io/nats.go/jetstream"
+)
+
+// A restore deletes streams before it has made others in their place. What it leaves when it is killed then is what a new
+// installation looks like: everything would be collected once more, and numbers begin anew. So from before the first change to
+// behind the last one a mark stands where no restore deletes it and whoever begins to work looks: on the stream of the bucket
+// OWNERS.
+
+const (
+	// metaBackup names the backup that a stream came from, metaRestoring that it is not complete yet: a server keeps what it
+	// has got of a stream whose rest never came, and it looks like any other.
+	metaBackup    = "stackstream.backup"
+	metaRestoring = "stackstream.restoring"
+	// metaMark is the mark, a restoreMark.
+	metaMark = "stackstream.restore"
+
+	streamOwners = "KV_" + BucketOwners
+)
+
+// restoreMark says which restore has not ended.
+type restoreMark struct {
+	Dir   string    `json:"dir"`
+	Began time.Time `json:"began"`
+	// Streams are those that it makes: without them the next restore must not take the mark away.
+	Streams []string `json:"streams"`
+}
+
+// markIn returns the mark in the metadata of a stream, nil if there is none. One that can't be read is a mark all the same.
+func markIn(metadata map[string]string) *restoreMark {
+	text := metadata[metaMark]
+	if text == "" {
+		return nil
+	}
+	m := &restoreMark{}
+	if json.Unmarshal([]byte(text), m) != nil {
+		return &restoreMark{}
+	}
+	return m
+}
+
+// covers tells whether the mark speaks of all these streams.
+func (m *restoreMark) covers(names []string) bool {
+	return m != nil && !slices.ContainsFunc(names, func(name string) bool { return !slices.Contains(m.Streams, name) })
+}
+
+// dir is where the backup is, for people.
+func (m *restoreMark) dir() string {
+	if m == nil || m.Dir == "" {
+		return "DIR"
+	}
+	return m.Dir
+}
+
+// notWhole is why nothing may use the streams: m is the mark, or stream is incomplete and says so itself.
+func notWhole(op, stream string, m *restoreMark) error {
+	what := "a restore has not ended"
+	switch {
+	case m == nil:
+		what = stream + " was restored in part"
+	case m.Dir != "":
+		what = fmt.Sprintf("a restore of %s that began at %s has not ended", m.Dir, m.Began.Format(time.RFC3339))
+	}
+	return invalid(op, fmt.Errorf("%s, and what the streams lack would never be missed: unless it runs still, run it again, "+
+		"`stackstream restore --replace %s` with the same -c or --nats", what, m.dir()))
+}
+
+// ownersStream returns the stream with the mark as it is, nil if it is missing.
+func (c *Client) ownersStream(ctx context.Context) (*natsjs.StreamInfo, error) {
+	s, err := ask(ctx, func(ctx context.Context) (natsjs.Stream, error) { return c.js.Stream(ctx, streamOwners) })
+	switch {
+	case errors.Is(err, natsjs.ErrStreamNotFound):
+		return nil, nil
+	case err != nil:
+		return nil, err
+	}
+	return s.CachedInfo(), nil
+}
+
+// HalfRestored returns an error of the kind event.Invalid that says so, and the way out, where a restore runs or was interrupted.
+// Who may not look at the bucket OWNERS goes by what the streams say.
+func (c *Client) HalfRestored(ctx context.Context) error {
+	return c.halfRestored(ctx, "use the streams")
+}
+
+func (c *Client) halfRestored(ctx context.Context, op string) error {
+	m, err := c.currentMark(ctx, op)
+	if unlessRefused(err) != nil {
+		return err
+	}
+	if m != nil {
+		return notWhole(op, "", m)
+	}
+	ctx, release := c.failOnRefusal(ctx, isStreamRequest)
+	defer release()
+	exist, err := c.Look(ctx, BackupStreams())
+	if err != nil {
+		return err
+	}
+	for _, s := range exist {
+		if s.HalfRestore {
+			return notWhole(op, s.Name, nil)
+		}
+	}
+	return nil
+}
+
+// currentMark returns the mark, nil if there is none. The error has a kind.
+func (c *Client) currentMark(ctx context.Context, op string) (*restoreMark, error) {
+	ctx, release := c.failOnRefusal(ctx, isStreamRequest)
+	defer release()
+	info, err := c.ownersStream(ctx)
+	if err != nil {
+		return nil, readError(ctx, op, err)
+	}
+	if info == nil {
+		return nil, nil
+	}
+	return markIn(info.Config.Metadata), nil
+}
+
+// mark puts the mark where it stays. One that speaks of all these streams is not written again: an embedded server that is killed
+// while it writes the settings of a stream does not find that stream again.
+func (r *restoring) mark(ctx context.Context, names []string, replicas int) error {
+	info, err := r.c.ownersStream(ctx)
+	if err != nil {
+		return err
+	}
+	if info == nil {
+		bucket := ownersBucket(replicas)
+		s, err := ask(ctx, func(ctx context.Context) (natsjs.Stream, error) { return r.c.js.CreateStream(ctx, bucket) })
+		if err != nil {
+			return provisionError(ctx, "create stream "+streamOwners, err)
+		}
+		info = s.CachedInfo()
+	}
+	was := markIn(info.Config.Metadata)
+	if was.covers(names) {
+		return nil
+	}
+	m := restoreMark{Dir: r.b.dir, Began: time.Now().UTC().Truncate(time.Second), Streams: slices.Clone(names)}
+	if dir, err := filepath.Abs(m.Dir); err == nil {
+		m.Dir = dir
+	}
+	if was != nil {
+		m.Streams = slices.Compact(slices.Sorted(slices.Values(append(m.Streams, was.Streams...))))
+	}
+	text, err := json.Marshal(m)
+	if err != nil {
+		return err
+	}
+	r.first = was == nil
+	return r.c.writeMark(ctx, info.Config, string(text))
+}
+
+// retract takes the mark away that this restore made, which has done nothing else.
+func (r *restoring) retract(ctx context.Context) {
+	if !r.first {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), readTimeout)
+	defer cancel()
+	err := nats.ErrDisconnected
+	if r.c.nc.IsConnected() {
+		err = r.unmark(ctx)
+	}
+	if err != nil {
+		r.c.log.Warn().Err(err).Msg("nothing was restored or deleted, but programs refuse to start before a restore has ended")
+	}
+}
+
+// unmark takes the mark away.
+func (r *restoring) unmark(ctx context.Context) error {
+	info, err := r.c.ownersStream(ctx)
+	if err != nil || info == nil {
+		return err
+	}
+	return r.c.writeMark(ctx, info.Config, "")
+}
+
+func (c *Client) writeMark(ctx context.Context, config natsjs.StreamConfig, text string) error {
+	config.Metadata = maps.Clone(config.Metadata)
+	if config.Metadata == nil {
+		config.Metadata = map[string]string{}
+	}
+	if config.Metadata[metaMark] = text; text == "" {
+		delete(config.Metadata, metaMark)
+	}
+	_, err := ask(ctx, func(ctx context.Context) (natsjs.Stream, error) { return c.js.UpdateStream(ctx, config) })
+	return err
+}
