@@ -3,6 +3,7 @@ package jetstream
 import (
 	"errors"
 	"fmt"
+	"math"
 	"net"
 	"os"
 	"path/filepath"
@@ -46,7 +47,9 @@ type EmbeddedConfig struct {
 	MaxMemory int64 `yaml:"max_memory,size"`
 	// MaxPayload is the most that one message may have; 0 is the constant MaxPayload.
 	MaxPayload int64 `yaml:"-"`
-	// Bulk leaves writes to the system until Settle: for streams that are restored, of which nobody was told anything yet.
+	// Bulk leaves writes to the system until Settle, and does not count what streams may grow to: for streams that are restored, of
+	// which nobody was told anything yet. A server whose streams may take more than it has, because others fill its disk, would not
+	// even take a change of their settings.
 	Bulk bool `yaml:"-"`
 	// Least is what the streams need at least. The server is not opened where the disk has not as much for it.
 	Least int64 `yaml:"-"`
@@ -95,6 +98,7 @@ type Embedded struct {
 	dir     string
 	lock    *os.File
 	options server.Options
+	maxFile int64
 	log     zerolog.Logger
 
 	turn sync.Mutex // held while the server is stopped or started; guards lock and options
@@ -168,6 +172,10 @@ func (e *Embedded) configure(cfg EmbeddedConfig) error {
 		MaxPayload:             MaxPayload,
 		MaxPending:             64 << 20,
 		DisableJetStreamBanner: true,
+	}
+	e.maxFile = maxFile
+	if cfg.Bulk {
+		o.JetStreamMaxStore = math.MaxInt64
 	}
 	if cfg.MaxMemory > 0 {
 		o.JetStreamMaxMemory = cfg.MaxMemory
@@ -326,4 +334,4 @@ func (e *Embedded) ClientURL() string {
 }
 
 // MaxFile is the most that the streams may take on disk.
-func (e *Embedded) MaxFile() int64 { return e.options.JetStreamMaxStore }
+func (e *Embedded) MaxFile() int64 { return e.maxFile }

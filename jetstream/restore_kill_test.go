@@ -31,23 +31,24 @@ func killed(t *testing.T, server string, b *jetstream.Backup, o jetstream.Restor
 	if err != nil {
 		t.Fatal(err)
 	}
-	done := make(chan struct{})
+	defer listener.Close()
 	go func() {
-		defer close(done)
 		defer kill()
-		defer listener.Close()
-		client, err := listener.Accept()
-		if err != nil {
-			return
+		for dead := false; !dead; {
+			client, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			up, err := net.Dial("tcp", strings.TrimPrefix(server, "nats://"))
+			if err != nil {
+				return
+			}
+			go func() { _, _ = io.Copy(client, up) }()
+			dead = pass(client, up, &n)
+			_ = client.Close()
+			_ = up.Close()
 		}
-		defer client.Close()
-		up, err := net.Dial("tcp", strings.TrimPrefix(server, "nats://"))
-		if err != nil {
-			return
-		}
-		defer up.Close()
-		go func() { _, _ = io.Copy(client, up) }()
-		pass(client, up, n)
+		_ = listener.Close()
 	}()
 	client, err := jetstream.Connect(ctx, jetstream.Config{URLs: []string{"nats://" + listener.Addr().String()}}, zerolog.Nop(), jetstream.Hooks{})
 	if err != nil {
@@ -57,35 +58,34 @@ func killed(t *testing.T, server string, b *jetstream.Backup, o jetstream.Restor
 	closed, cancel := context.WithCancel(context.Background())
 	cancel()
 	_ = client.Close(closed) // at once
-	<-done
 	return err == nil
 }
 
-// pass hands on what a client sends, until it has sent n requests: the last one is left out.
-func pass(client io.Reader, server io.Writer, n int) {
+// pass hands on what a client sends until it has sent n requests, of which the last one is left out, and tells whether it has.
+func pass(client io.Reader, server io.Writer, n *int) bool {
 	r := bufio.NewReader(client)
 	for {
 		line, err := r.ReadBytes('\n')
 		if err != nil {
-			return
+			return false
 		}
 		words := strings.Fields(string(line))
 		if len(words) > 2 && (words[0] == "PUB" || words[0] == "HPUB") {
-			if n--; n == 0 {
-				return
+			if *n--; *n == 0 {
+				return true
 			}
 			size, err := strconv.Atoi(words[len(words)-1])
 			if err != nil {
-				return
+				return false
 			}
 			body := make([]byte, size+len("\r\n"))
 			if _, err := io.ReadFull(r, body); err != nil {
-				return
+				return false
 			}
 			line = append(line, body...)
 		}
 		if _, err := server.Write(line); err != nil {
-			return
+			return false
 		}
 	}
 }

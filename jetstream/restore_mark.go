@@ -162,7 +162,10 @@ func (r *restoring) mark(ctx context.Context, names []string, replicas int) erro
 		return err
 	}
 	r.first = was == nil
-	return r.c.writeMark(ctx, info.Config, string(text))
+	if err := r.c.writeMark(ctx, info.Config, string(text)); err != nil {
+		return provisionError(ctx, "mark the restore in "+streamOwners, err)
+	}
+	return nil
 }
 
 // retract takes the mark away that this restore made, which has done nothing else.
