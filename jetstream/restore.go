@@ -205,7 +205,7 @@ func (r *restoring) insist(ctx context.Context, name string, send func() (*natsj
 			return nil, err
 		}
 		select {
-		case <-time.After(250 * time.Millisecond):
+		case <-time.After(100 * time.Millisecond):
 		case <-ctx.Done():
 			return nil, ctx.Err()
 		}
