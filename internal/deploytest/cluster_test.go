@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -21,6 +20,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"stackstream/event"
+	"stackstream/internal/porttest"
 	"stackstream/jetstream"
 )
 
@@ -46,7 +46,7 @@ func startCluster(t *testing.T) *cluster {
 	if err := os.WriteFile(filepath.Join(c.dir, "nats", "secrets", "users.conf"), []byte(users), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	ports := freePorts(t, 9)
+	ports := porttest.Free(t, 9)
 	var routes []string
 	for i := range 3 {
 		routes = append(routes, fmt.Sprintf("nats://routes:%s@127.0.0.1:%d", c.password("routes"), ports[i]))
@@ -126,20 +126,6 @@ func (o *output) String() string {
 func tail(text string, lines int) string {
 	all := strings.Split(strings.TrimSpace(text), "\n")
 	return strings.Join(all[max(0, len(all)-lines):], "\n")
-}
-
-func freePorts(t *testing.T, n int) []int {
-	t.Helper()
-	var ports []int
-	for range n {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer l.Close() // at the end, so that no port is found twice
-		ports = append(ports, l.Addr().(*net.TCPAddr).Port)
-	}
-	return ports
 }
 
 func eventually(t *testing.T, what string, done func() bool) {

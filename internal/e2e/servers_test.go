@@ -2,11 +2,12 @@ package e2e
 
 import (
 	"fmt"
-	"net"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"stackstream/internal/porttest"
 )
 
 // servers is a cluster of three nats-server processes, which can be killed and stopped as a machine would do it.
@@ -23,7 +24,7 @@ func startServers(t testing.TB, config func(nats string) string, stores ...strin
 	t.Helper()
 	s = &servers{t: t}
 	dir := t.TempDir()
-	addrs := freeAddrs(t, 6)
+	addrs := porttest.Addrs(t, 6)
 	routes := "nats://" + strings.Join(addrs[:3], ", nats://")
 	for i := range s.running {
 		store := filepath.Join(dir, fmt.Sprint("node-", i))
@@ -56,22 +57,8 @@ func (s *servers) start(i int) {
 	s.running[i] = start(s.t, "nats-server", "-c", s.configs[i])
 }
 
-// freeAddrs are loopback addresses that were free a moment ago.
-func freeAddrs(t testing.TB, n int) []string {
-	t.Helper()
-	var addrs []string
-	for range n {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer l.Close() // all at the end, so that none is found twice
-		addrs = append(addrs, l.Addr().String())
-	}
-	return addrs
-}
-
-func freeAddr(t testing.TB) string { t.Helper(); return freeAddrs(t, 1)[0] }
+// freeAddr is a loopback address that was free a moment ago.
+func freeAddr(t testing.TB) string { t.Helper(); return porttest.Addrs(t, 1)[0] }
 
 // singleServer is one server that keeps its files in store; again starts it, for the first time, too.
 func singleServer(t testing.TB, store string) (again func() *process, url string) {

@@ -2,12 +2,12 @@ package jetstreamtest
 
 import (
 	"fmt"
-	"net"
 	"path/filepath"
 	"testing"
 
 	"github.com/nats-io/nats-server/v2/server"
 
+	"stackstream/internal/porttest"
 	"stackstream/jetstream"
 )
 
@@ -38,7 +38,7 @@ func Cluster(t testing.TB, opts ...Option) *Three {
 			c.Kill(i)
 		}
 	})
-	ports := freePorts(t, 2*len(c.servers))
+	ports := porttest.Free(t, 2*len(c.servers))
 	var routes string
 	for i := range c.servers {
 		routes += fmt.Sprintf(",nats://127.0.0.1:%d", ports[i])
@@ -60,22 +60,6 @@ func Cluster(t testing.TB, opts ...Option) *Three {
 	c.settle()
 	provision(t, s, jetstream.Config{URLs: c.urls})
 	return c
-}
-
-// freePorts finds ports that nobody listens on. Routes must be known before the first server starts, so the ports are
-// given free again and could be taken by another process before a server gets them; that fails the test and says so.
-func freePorts(t testing.TB, n int) []int {
-	t.Helper()
-	var ports []int
-	for range n {
-		l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatalf("find a free port: %v", err)
-		}
-		defer func() { _ = l.Close() }() // all at the end, so that no port is found twice
-		ports = append(ports, l.Addr().(*net.TCPAddr).Port)
-	}
-	return ports
 }
 
 func (c *Three) start(i int) {
