@@ -101,8 +101,9 @@ func RemoveBackfill(ctx context.Context, c *jetstream.Client, p event.Provider, 
 			if err != nil {
 				return event.Command{}, err
 			}
-			return event.Command{Verb: "remove", Why: why, Note: fmt.Sprintf("backfill %s of %s from %s to %s, %d events added", job, before.Service,
-				before.From.Format(time.RFC3339), before.To.Format(time.RFC3339), record.Position-before.Base)}, nil
+			note := fmt.Sprintf("backfill %s of %s from %s to %s, %d events added", job, before.Service,
+				before.From.Format(time.RFC3339), before.To.Format(time.RFC3339), record.Position-before.Base)
+			return event.Command{Verb: "remove", Why: why, Note: note}, nil
 		})
 	return err
 }
