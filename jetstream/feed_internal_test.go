@@ -21,6 +21,8 @@ func (newLeader) Info(context.Context, ...natsjs.StreamInfoOpt) (*natsjs.StreamI
 	return &natsjs.StreamInfo{State: natsjs.StreamState{LastSeq: 8, Subjects: map[string]uint64{"events.raw.p.s": 7}}}, nil
 }
 
+func (newLeader) CachedInfo() *natsjs.StreamInfo { return &natsjs.StreamInfo{} }
+
 func (newLeader) GetLastMsgForSubject(context.Context, string) (*natsjs.RawStreamMsg, error) {
 	body, err := json.Marshal(event.RawCursor{Position: 10})
 	return &natsjs.RawStreamMsg{Subject: "events.cursor.raw.p.s", Sequence: 12, Data: body}, err

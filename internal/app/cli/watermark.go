@@ -56,8 +56,8 @@ has the lease, and a state:
   never-collected  nothing of the provider was collected yet
   replaced         another kind of source collects since
   retired          no longer configured, and nothing is left to read
-  removed          by "provider rm", or renamed, and nobody has worked for it since: shown with --all
-                   or its --provider
+  removed          by "provider rm", or renamed, and nobody has worked for it since: shown with
+                   --all or its --provider
 
 The line (all) of a provider is what holds of all sources that collect for it: the earliest time and
 the worst state; LAG is the sum. Sources of backfills and of redriven dead letters are jobs: they are
