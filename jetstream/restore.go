@@ -50,12 +50,12 @@ func (c *Client) Restore(ctx context.Context, b *Backup, o RestoreOptions) ([]Re
 	}
 	ctx, release := c.failOnRefusal(ctx, func(string) bool { return true })
 	defer release()
-	exist, err := c.mayRestore(ctx, b, names, o)
+	exist, all, err := c.mayRestore(ctx, b, names, o)
 	if err != nil {
 		return nil, err
 	}
 	r := &restoring{c: c, b: b, o: o, last: map[string]uint64{}, final: map[string]natsjs.StreamConfig{}}
-	for _, s := range exist {
+	for _, s := range all {
 		r.last[s.Name] = s.Last
 	}
 	done, err := r.run(ctx, names, exist)
@@ -82,6 +82,12 @@ func (r *restoring) run(ctx context.Context, names []string, exist []StreamNow) 
 	}
 	if err := ctx.Err(); err != nil {
 		return nil, err
+	}
+	// Who has begun since it was looked has not seen the mark.
+	if at, err := r.c.AtWork(ctx); err != nil {
+		return nil, err
+	} else if len(at) > 0 {
+		return nil, invalid("restore", fmt.Errorf("%s began to work just now: stop them first", strings.Join(at, ", ")))
 	}
 	r.begun = true
 	// What is made of something goes before that of which it is made, so that nothing copies from what is not complete.
@@ -139,7 +145,7 @@ type restoring struct {
 	c     *Client
 	b     *Backup
 	o     RestoreOptions
-	last  map[string]uint64              // the last sequence of streams that were there
+	last  map[string]uint64              // the last sequences of all streams that are there, or were when an earlier restore began
 	final map[string]natsjs.StreamConfig // how those that are restored are to be in the end
 	first bool                           // the mark is ours: no earlier restore has left anything
 	begun bool                           // something is deleted or made, and not everything is there yet

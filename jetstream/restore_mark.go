@@ -36,6 +36,11 @@ type restoreMark struct {
 	Began time.Time `json:"began"`
 	// Streams are those that it makes: without them the next restore must not take the mark away.
 	Streams []string `json:"streams"`
+	// There are the streams that stood there when it began, whether it makes them or not: a later restore may delete them without
+	// writing the mark again.
+	There []string `json:"there,omitempty"`
+	// Last are the last sequences of those: none may be handed out again, also when they are gone.
+	Last map[string]uint64 `json:"last,omitempty"`
 }
 
 // markIn returns the mark in the metadata of a stream, nil if there is none. One that can't be read is a mark all the same.
@@ -51,9 +56,20 @@ func markIn(metadata map[string]string) *restoreMark {
 	return m
 }
 
-// covers tells whether the mark speaks of all these streams.
-func (m *restoreMark) covers(names []string) bool {
-	return m != nil && !slices.ContainsFunc(names, func(name string) bool { return !slices.Contains(m.Streams, name) })
+// speaksOf tells whether the mark says that a stream has to be there.
+func (m *restoreMark) speaksOf(name string) bool {
+	return m != nil && (slices.Contains(m.Streams, name) || slices.Contains(m.There, name))
+}
+
+// command is how the restore is run again, for people.
+func (m *restoreMark) command() string {
+	text := "stackstream restore --replace "
+	if m != nil && len(m.Streams) < len(BackupStreams()) {
+		for _, name := range m.Streams {
+			text += "--stream " + name + " "
+		}
+	}
+	return text + m.dir()
 }
 
 // dir is where the backup is, for people.
@@ -74,7 +90,7 @@ func notWhole(op, stream string, m *restoreMark) error {
 		what = fmt.Sprintf("a restore of %s that began at %s has not ended", m.Dir, m.Began.Format(time.RFC3339))
 	}
 	return invalid(op, fmt.Errorf("%s, and what the streams lack would never be missed: unless it runs still, run it again, "+
-		"`stackstream restore --replace %s` with the same -c or --nats", what, m.dir()))
+		"`%s` with the same -c or --nats", what, m.command()))
 }
 
 // ownersStream returns the stream with the mark as it is, nil if it is missing.
@@ -131,8 +147,8 @@ func (c *Client) currentMark(ctx context.Context, op string) (*restoreMark, erro
 	return markIn(info.Config.Metadata), nil
 }
 
-// mark puts the mark where it stays. One that speaks of all these streams is not written again: an embedded server that is killed
-// while it writes the settings of a stream does not find that stream again.
+// mark puts the mark where it stays. One that is there and speaks of all that is deleted now is not written again: an embedded server
+// that is killed while it writes the settings of a stream does not find that stream again.
 func (r *restoring) mark(ctx context.Context, names []string, replicas int) error {
 	info, err := r.c.ownersStream(ctx)
 	if err != nil {
@@ -147,15 +163,25 @@ func (r *restoring) mark(ctx context.Context, names []string, replicas int) erro
 		info = s.CachedInfo()
 	}
 	was := markIn(info.Config.Metadata)
-	if was.covers(names) {
-		return nil
+	there := slices.Sorted(maps.Keys(r.last))
+	m := restoreMark{
+		Dir: r.b.dir, Began: time.Now().UTC().Truncate(time.Second), Streams: slices.Clone(names), There: there, Last: maps.Clone(r.last),
 	}
-	m := restoreMark{Dir: r.b.dir, Began: time.Now().UTC().Truncate(time.Second), Streams: slices.Clone(names)}
+	if was != nil {
+		for name, last := range was.Last {
+			r.last[name] = max(r.last[name], last)
+		}
+		if !slices.ContainsFunc(there, func(name string) bool { return slices.Contains(names, name) && !was.speaksOf(name) }) {
+			return nil
+		}
+	}
 	if dir, err := filepath.Abs(m.Dir); err == nil {
 		m.Dir = dir
 	}
 	if was != nil {
 		m.Streams = slices.Compact(slices.Sorted(slices.Values(append(m.Streams, was.Streams...))))
+		m.There = slices.Compact(slices.Sorted(slices.Values(append(m.There, was.There...))))
+		m.Last = maps.Clone(r.last)
 	}
 	text, err := json.Marshal(m)
 	if err != nil {
@@ -187,8 +213,11 @@ func (r *restoring) retract(ctx context.Context) {
 // unmark takes the mark away.
 func (r *restoring) unmark(ctx context.Context) error {
 	info, err := r.c.ownersStream(ctx)
-	if err != nil || info == nil {
+	switch {
+	case err != nil:
 		return err
+	case info == nil:
+		return unavailable("end the restore", errors.New(streamOwners+", which bears its mark, is not to be found"))
 	}
 	return r.c.writeMark(ctx, info.Config, "")
 }

@@ -133,48 +133,47 @@ func (c *Client) AtWork(ctx context.Context) ([]string, error) {
 	return found, nil
 }
 
-// mayRestore looks for what speaks against it, and returns those of the streams that exist, in the order of BackupStreams.
-func (c *Client) mayRestore(ctx context.Context, b *Backup, names []string, o RestoreOptions) ([]StreamNow, error) {
+// mayRestore looks for what speaks against it, and returns all streams that exist, and those of them that are to be made, in the order
+// of BackupStreams.
+func (c *Client) mayRestore(ctx context.Context, b *Backup, names []string, o RestoreOptions) (exist, all []StreamNow, err error) {
 	const op = "restore"
-	all, err := c.Look(ctx, BackupStreams())
-	if err != nil {
-		return nil, err
+	if all, err = c.Look(ctx, BackupStreams()); err != nil {
+		return nil, nil, err
 	}
 	m, err := c.currentMark(ctx, op)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if err := m.left(names, all); err != nil {
-		return nil, invalid(op, err)
+		return nil, nil, invalid(op, err)
 	}
-	var exist []StreamNow
 	for _, s := range all {
 		switch {
 		case slices.Contains(names, s.Name):
 			exist = append(exist, s)
 		case s.Name == event.StreamDead && slices.Contains(names, event.StreamNormalized):
-			return nil, invalid(op, fmt.Errorf("the backup does not have %s, which would copy all dead letters of %s once more: "+
+			return nil, nil, invalid(op, fmt.Errorf("the backup does not have %s, which would copy all dead letters of %s once more: "+
 				"take a backup that has both", event.StreamDead, event.StreamNormalized))
 		}
 	}
 	for _, s := range exist {
 		if !o.Replace && !b.Left(s, exist) {
-			return nil, invalid(op, fmt.Errorf("%s exists, with %d messages: it would have to be replaced", s.Name, s.Messages))
+			return nil, nil, invalid(op, fmt.Errorf("%s exists, with %d messages: it would have to be replaced", s.Name, s.Messages))
 		}
 	}
 	for _, name := range names {
 		if err := b.room(b.stream(name), o); err != nil {
-			return nil, invalid(op, err)
+			return nil, nil, invalid(op, err)
 		}
 	}
-	return exist, nil
+	return exist, all, nil
 }
 
 // left returns an error that names a stream which an earlier restore has left out, or in part, and this one would leave so.
 func (m *restoreMark) left(names []string, all []StreamNow) error {
 	wanted := map[string]bool{}
 	if m != nil {
-		for _, name := range m.Streams {
+		for _, name := range slices.Concat(m.Streams, m.There) {
 			wanted[name] = true // unless it is there
 		}
 	}
