@@ -119,10 +119,14 @@ func (p Program) removeProvider(ctx context.Context, s *providerScene, name even
 	if err := p.sayLeft(ctx, s.client, h, queues); err != nil {
 		return err
 	}
+	empties, err := provider.Empties(ctx, s.client, h)
+	if err != nil {
+		return err
+	}
 	if err := provider.Removable(h); err != nil || !f.clean {
 		return errors.Join(err, p.sayMore(!f.clean && err == nil, "Nothing was changed; --clean removes what can be removed."))
 	}
-	what := p.plan(h, f, broker != nil, queues)
+	what := p.plan(h, f, empties, broker != nil, queues)
 	if err := p.agreed(ctx, f.yes, what); err != nil {
 		return err
 	}
@@ -148,7 +152,7 @@ func (p Program) removeProvider(ctx context.Context, s *providerScene, name even
 	if err := provider.Remove(ctx, s.client, name, provider.Removal{Operator: f.because(p), Purge: f.purge}); err != nil {
 		return rerun(err)
 	}
-	if !f.purge && !provider.Empties(h) && provider.Keeps(h) {
+	if !f.purge && !empties && provider.Keeps(h) {
 		return p.say("Done. Its positions" + andPauses(h) + " stay as long as its events do: run this again when those have expired.")
 	}
 	return p.say("Done.")
@@ -262,7 +266,7 @@ func (p Program) sayMore(say bool, text string) error {
 }
 
 // plan is the question that is asked before anything is removed.
-func (p Program) plan(h *jetstream.Holding, f removalFlags, broker bool, queues []amqp.Leftover) string {
+func (p Program) plan(h *jetstream.Holding, f removalFlags, empties, broker bool, queues []amqp.Leftover) string {
 	text := fmt.Sprintf("Remove the durable consumer and the leases that %s left", h.Provider)
 	switch {
 	case f.purge:
@@ -271,7 +275,7 @@ func (p Program) plan(h *jetstream.Holding, f removalFlags, broker bool, queues 
 		if n := h.Unnormalized(); n > 0 {
 			text += fmt.Sprintf("; %d of the raw events were never normalized", n)
 		}
-	case provider.Empties(h):
+	case empties:
 		text += ", and its positions" + andPauses(h) + ", since the streams have no events of it"
 	case provider.Keeps(h):
 		text += "; its positions" + andPauses(h) + " stay as long as there are events of it"

@@ -39,8 +39,10 @@ func Remove(ctx context.Context, c *jetstream.Client, p event.Provider, r Remova
 	if err := forgettable(ctx, c, h); r.Purge && err != nil {
 		return err
 	}
+	empties, err := Empties(ctx, c, h)
 	switch {
-	case r.Purge || Empties(h):
+	case err != nil:
+	case r.Purge || empties:
 		err = forget(ctx, c, h, r)
 	case Keeps(h):
 		err = giveUp(ctx, c, p, r.Operator)
@@ -51,6 +53,24 @@ func Remove(ctx context.Context, c *jetstream.Client, p event.Provider, r Remova
 		return err
 	}
 	return leave(ctx, c, h)
+}
+
+// remembers tells whether there are events that the provider collected under a name that it had, and that its sources may show again.
+// It returns a *Problem where the provider has not taken over all that the other name knew.
+func remembers(ctx context.Context, c *jetstream.Client, h *jetstream.Holding) (events bool, err error) {
+	for _, s := range sources(h) {
+		for _, f := range event.StillFormer(h.Sources[s].Former, h.Sources[s].DedupeFrom) {
+			old, err := now(ctx, c, f.Provider)
+			if err != nil {
+				return false, err
+			}
+			if renaming(old) == h.Provider {
+				return false, interrupted(f.Provider, h.Provider)
+			}
+			events = events || old.Events() > 0
+		}
+	}
+	return events, nil
 }
 
 // forgettable refuses to purge events that another provider remembers: one that had this name.
@@ -93,8 +113,12 @@ func Removable(h *jetstream.Holding) error {
 // is to be free.
 func Keeps(h *jetstream.Holding) bool { return h.Choice.Kind != "" || positioned(h) }
 
-// Empties tells whether the cursors of a provider are emptied though nothing is purged: the streams have no events of it.
-func Empties(h *jetstream.Holding) bool { return h.Events() == 0 && h.Canonical == 0 }
+// Empties tells whether the cursors of a provider are emptied though nothing is purged: the streams have no events of it, nor any that
+// it collected under another name and might be shown again. It returns a *Problem where it has not taken over all from that name.
+func Empties(ctx context.Context, c *jetstream.Client, h *jetstream.Holding) (bool, error) {
+	former, err := remembers(ctx, c, h)
+	return err == nil && !former && h.Events() == 0 && h.Canonical == 0, err
+}
 
 // forget empties the records, and purges events if that is wanted. The choice comes first, which fences whoever would still write;
 // then the normalizer's cursor moves behind all there is, so that numbers of raw events which are no longer there are not waited

@@ -98,6 +98,9 @@ func handOver(ctx context.Context, c *jetstream.Client, from *jetstream.Holding,
 		return from.Choice, nil
 	}
 	return replaceChoice(ctx, c, from.Provider, o, event.VerbRename, func(choice *event.Choice) error {
+		if other := choice.Renamed(); other != "" && other != to {
+			return interrupted(from.Provider, other) // by who was faster
+		}
 		*choice = event.Choice{Why: why, Paused: &event.Pause{By: o.By, Why: why, At: time.Now().UTC()}}
 		return nil
 	})
@@ -195,10 +198,7 @@ func Renameable(from, to *jetstream.Holding) error {
 	}
 	other := renaming(from)
 	if other != "" && other != to.Provider {
-		return &Problem{
-			fmt.Sprintf("%s is being renamed to %s: that was interrupted", from.Provider, other),
-			fmt.Sprintf("end it first (stackstream provider rename %s %s), and then rename %s", from.Provider, other, other),
-		}
+		return interrupted(from.Provider, other)
 	}
 	queues, err := Queues(from)
 	if err != nil {
@@ -213,7 +213,18 @@ func Renameable(from, to *jetstream.Holding) error {
 				to.Provider, from.Provider, to.Provider, from.Provider),
 		}
 	}
-	return free(to, from.Provider, other != "")
+	if other != "" {
+		return nil // the name was free when this began; what has come since is known again behind the position that it gets
+	}
+	return free(to)
+}
+
+// interrupted is why a provider can't be renamed that is being renamed to another name.
+func interrupted(from, to event.Provider) error {
+	return &Problem{
+		fmt.Sprintf("%s is being renamed to %s: that was interrupted", from, to),
+		fmt.Sprintf("end it first (stackstream provider rename %s %s), and then rename %s", from, to, to),
+	}
 }
 
 // whole is nil, or a *Problem: something was begun under a name and is not done, and nobody would do it under another.
@@ -236,8 +247,8 @@ func whole(from *jetstream.Holding) error {
 	return nil
 }
 
-// free is nil, or a *Problem: a name has something of its own, or what it was not given by a rename that is done again.
-func free(to *jetstream.Holding, from event.Provider, again bool) error {
+// free is nil, or a *Problem: a name has something of its own.
+func free(to *jetstream.Holding) error {
 	if to.Events() > 0 {
 		return &Problem{
 			fmt.Sprintf("%s has %d raw events of its own", to.Provider, to.Events()),
@@ -245,7 +256,7 @@ func free(to *jetstream.Holding, from event.Provider, again bool) error {
 		}
 	}
 	for _, s := range sources(to) {
-		if cursor := to.Sources[s]; !s.Job() && !forgotten(s, cursor) && (!again || !took(cursor, from)) {
+		if cursor := to.Sources[s]; !s.Job() && !forgotten(s, cursor) {
 			return &Problem{
 				fmt.Sprintf("%s has a position of its own in %s", to.Provider, s),
 				"take a name that was not used, or remove that one first: stackstream provider rm --clean",
