@@ -83,6 +83,7 @@ func SetBack(
 		if !ok {
 			choice.Why = "nobody has chosen yet"
 		}
+		choice.Removed = nil // long ago, or the source would not be set back
 		m, ok, err := w.read(ctx, subject, &cursor)
 		if err != nil {
 			return cursor, err

@@ -70,6 +70,9 @@ func BackfillJobs(ctx context.Context, c *jetstream.Client, p event.Provider) ([
 
 func backfillJob(p event.Provider, s event.Source, c event.RawCursor) (job BackfillJob, there bool) {
 	job = BackfillJob{Provider: p, Job: s.Backfill(), State: "open", Owner: c.Owner, WrittenAt: c.WrittenAt}
+	if len(c.Cursor) == 0 && c.Retired {
+		return job, false // it was removed with its provider
+	}
 	state, err := backfill.ReadState(c.Cursor)
 	if err != nil {
 		job.Trouble = err.Error()

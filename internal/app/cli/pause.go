@@ -124,7 +124,13 @@ func (h *halves) markAll(ctx context.Context, verb string, told func(half string
 		return done("collecting by "+h.source, err)
 	}
 	if h.collecting() {
-		_, err := h.choice(ctx, func(c *event.Choice, _ bool) (event.Command, error) { return h.mark(&c.Paused, verb, &m) })
+		_, err := h.choice(ctx, func(c *event.Choice, _ bool) (event.Command, error) {
+			marked, err := h.mark(&c.Paused, verb, &m)
+			if err == nil {
+				c.Removed = nil // it counts again
+			}
+			return marked, err
+		})
 		if err := done("collecting", err); err != nil {
 			return err
 		}

@@ -115,10 +115,10 @@ func (w *rewinding) run(ctx context.Context, byTime bool) error {
 	if err := w.p.agree(ctx, fmt.Sprintf("Rewind %s of %s to %s?", s, w.name, stamp(to)), w.yes); err != nil {
 		return err
 	}
+	if err := w.notBeside(ctx, to); err != nil { // one that has begun meanwhile
+		return err
+	}
 	done, err := w.setBack(ctx, s, func(c *event.RawCursor, _ bool) (event.Command, error) {
-		if err := w.notBeside(ctx, to); err != nil {
-			return event.Command{}, err
-		}
 		return w.change(c, to, recall, r.Normalized.Sources[s].Position, shard)
 	})
 	if err != nil {

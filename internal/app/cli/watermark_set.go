@@ -96,10 +96,10 @@ func (w *settingCursor) run(ctx context.Context, claim bool) error {
 	if err := w.p.agree(ctx, fmt.Sprintf("Set the cursor of %s of %s?", s, w.name), w.yes); err != nil {
 		return err
 	}
+	if err := w.notBeside(ctx, time.Time{}); err != nil { // one that has begun meanwhile
+		return err
+	}
 	done, err := w.setBack(ctx, s, func(c *event.RawCursor, _ bool) (event.Command, error) {
-		if err := w.notBeside(ctx, time.Time{}); err != nil {
-			return event.Command{}, err
-		}
 		c.Cursor, c.Retired = cursor, false
 		// Where it reads is not known by time: everything is to be known again, and nothing was promised.
 		c.Floor, c.DedupeFrom = time.Time{}, 0
