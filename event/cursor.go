@@ -72,6 +72,9 @@ type Rewound struct {
 	To time.Time `json:"to"`
 }
 
+// Emptied tells whether nothing is left of the cursor but its number: it was removed, with its provider or for another name.
+func (c *RawCursor) Emptied() bool { return len(c.Cursor) == 0 && c.Retired }
+
 // Rewind has the record say that the source, whose Cursor the caller has moved back, reads again from a time on. identities is
 // the first event in RAW that it may show again, 0 if that is not known, and normalized how far its events are normalized.
 func (c *RawCursor) Rewind(to time.Time, identities StreamSeq, normalized Seq) {

@@ -62,17 +62,14 @@ func (m *Memory) leadersCursors(ctx context.Context, p event.Provider) (map[even
 	}
 	cursors := make(map[event.Source]event.RawCursor, len(found))
 	for _, m := range found {
-		_, source, ok := event.SubjectProvider(m.Subject)
-		if !ok || source == "" {
-			return nil, invalid("read the cursors of "+string(p), fmt.Errorf("%s is not the subject of a cursor", m.Subject))
-		}
-		var cursor event.RawCursor
-		stored := event.Stored{Message: event.Message{Subject: m.Subject, Body: m.Data}, Sequence: event.StreamSeq(m.Sequence)}
-		if err := event.DecodeRecord(stored, &cursor); err != nil {
+		source, err := sourceOf(p, m.Subject)
+		if err != nil {
 			return nil, err
 		}
-		cursor.Sequence = stored.Sequence
-		cursors[source] = cursor
+		stored := event.Stored{Message: event.Message{Subject: m.Subject, Body: m.Data}, Sequence: event.StreamSeq(m.Sequence)}
+		if cursors[source], err = decodeRawCursor(stored); err != nil {
+			return nil, err
+		}
 	}
 	return cursors, nil
 }

@@ -241,25 +241,23 @@ func (e *Embedded) Restart() error {
 }
 
 // Sync makes durable what was written in bulk so far.
-func (e *Embedded) Sync() error {
-	const op = "make the streams durable"
-	e.turn.Lock()
-	defer e.turn.Unlock()
-	if e.lock == nil {
-		return invalid(op, errors.New("the server is closed"))
-	}
-	if e.options.SyncAlways {
-		return nil
-	}
-	if err := syncTree(e.dir); err != nil {
-		return unavailable(op, err)
-	}
-	return nil
-}
+func (e *Embedded) Sync() error { return e.durable(func() error { return syncTree(e.dir) }) }
 
 // Settle makes durable what was written in bulk, and every write from now on. The server is stopped for it and started again;
 // clients reconnect by themselves.
 func (e *Embedded) Settle() error {
+	return e.durable(func() error {
+		e.stop()
+		if err := syncTree(e.dir); err != nil {
+			return err
+		}
+		e.options.SyncAlways = true
+		return e.start()
+	})
+}
+
+// durable calls make where the server leaves writes to the system.
+func (e *Embedded) durable(make func() error) error {
 	const op = "make the streams durable"
 	e.turn.Lock()
 	defer e.turn.Unlock()
@@ -269,12 +267,7 @@ func (e *Embedded) Settle() error {
 	if e.options.SyncAlways {
 		return nil
 	}
-	e.stop()
-	if err := syncTree(e.dir); err != nil {
-		return unavailable(op, err)
-	}
-	e.options.SyncAlways = true
-	if err := e.start(); err != nil {
+	if err := make(); err != nil {
 		return unavailable(op, err)
 	}
 	return nil

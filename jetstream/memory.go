@@ -336,9 +336,9 @@ func (m *Memory) Cursors(ctx context.Context, p event.Provider) (map[event.Sourc
 	}
 	cursors := make(map[event.Source]event.RawCursor, len(subjects))
 	for _, subject := range subjects {
-		_, source, ok := event.SubjectProvider(subject)
-		if !ok || source == "" {
-			return nil, invalid("read the cursors of "+string(p), fmt.Errorf("%s is not the subject of a cursor", subject))
+		source, err := sourceOf(p, subject)
+		if err != nil {
+			return nil, err
 		}
 		cursor, err := m.raw.readRawCursor(ctx, p, source)
 		if err != nil {
@@ -349,13 +349,27 @@ func (m *Memory) Cursors(ctx context.Context, p event.Provider) (map[event.Sourc
 	return cursors, nil
 }
 
+// sourceOf is the source whose cursor is on a subject.
+func sourceOf(p event.Provider, subject string) (event.Source, error) {
+	_, source, ok := event.SubjectProvider(subject)
+	if !ok || source == "" {
+		return "", invalid("read the cursors of "+string(p), fmt.Errorf("%s is not the subject of a cursor", subject))
+	}
+	return source, nil
+}
+
 // readRawCursor returns the cursor of one source, the zero RawCursor if it has none.
 func (l *Log) readRawCursor(ctx context.Context, p event.Provider, s event.Source) (event.RawCursor, error) {
-	var cursor event.RawCursor
 	m, ok, err := l.ReadCursor(ctx, event.RawCursorSubject(p, s), 0)
 	if err != nil || !ok {
-		return cursor, err
+		return event.RawCursor{}, err
 	}
+	return decodeRawCursor(m)
+}
+
+// decodeRawCursor reads a cursor, with its Sequence.
+func decodeRawCursor(m event.Stored) (event.RawCursor, error) {
+	var cursor event.RawCursor
 	if err := event.DecodeRecord(m, &cursor); err != nil {
 		return cursor, err
 	}

@@ -1,15 +1,11 @@
 package jetstream_test
 
 import (
-	"bufio"
 	"context"
 	"encoding/json"
 	"fmt"
-	"io"
-	"net"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
 
@@ -27,30 +23,9 @@ func killed(t *testing.T, server string, b *jetstream.Backup, o jetstream.Restor
 	t.Helper()
 	ctx, kill := context.WithCancel(testContext(t))
 	defer kill()
-	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer listener.Close()
-	go func() {
-		defer kill()
-		for dead := false; !dead; {
-			client, err := listener.Accept()
-			if err != nil {
-				return
-			}
-			up, err := net.Dial("tcp", strings.TrimPrefix(server, "nats://"))
-			if err != nil {
-				return
-			}
-			go func() { _, _ = io.Copy(client, up) }()
-			dead = pass(client, up, &n)
-			_ = client.Close()
-			_ = up.Close()
-		}
-		_ = listener.Close()
-	}()
-	client, err := jetstream.Connect(ctx, jetstream.Config{URLs: []string{"nats://" + listener.Addr().String()}}, zerolog.Nop(), jetstream.Hooks{})
+	gate := jetstreamtest.NewGate(t, server, n-1, func(string) bool { return true }, kill)
+	defer gate.Close()
+	client, err := jetstream.Connect(ctx, jetstream.Config{URLs: []string{gate.URL()}}, zerolog.Nop(), jetstream.Hooks{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -59,35 +34,6 @@ func killed(t *testing.T, server string, b *jetstream.Backup, o jetstream.Restor
 	cancel()
 	_ = client.Close(closed) // at once
 	return err == nil
-}
-
-// pass hands on what a client sends until it has sent n requests, of which the last one is left out, and tells whether it has.
-func pass(client io.Reader, server io.Writer, n *int) bool {
-	r := bufio.NewReader(client)
-	for {
-		line, err := r.ReadBytes('\n')
-		if err != nil {
-			return false
-		}
-		words := strings.Fields(string(line))
-		if len(words) > 2 && (words[0] == "PUB" || words[0] == "HPUB") {
-			if *n--; *n == 0 {
-				return true
-			}
-			size, err := strconv.Atoi(words[len(words)-1])
-			if err != nil {
-				return false
-			}
-			body := make([]byte, size+len("\r\n"))
-			if _, err := io.ReadFull(r, body); err != nil {
-				return false
-			}
-			line = append(line, body...)
-		}
-		if _, err := server.Write(line); err != nil {
-			return false
-		}
-	}
 }
 
 // contents are the messages of all streams that a backup has, without what differs between a stream and a restored one.

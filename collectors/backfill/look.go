@@ -82,7 +82,7 @@ func (j *Job) before(own event.RawCursor, o *Outlook) error {
 		return fmt.Errorf("the job is paused: %w", err)
 	}
 	o.base = own.Position
-	if own.Sequence == 0 || len(own.Cursor) == 0 && own.Retired { // there is none, or it was removed with its provider
+	if own.Sequence == 0 || own.Emptied() {
 		return nil
 	}
 	s, err := ReadState(own.Cursor)

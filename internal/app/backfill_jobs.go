@@ -70,8 +70,8 @@ func BackfillJobs(ctx context.Context, c *jetstream.Client, p event.Provider) ([
 
 func backfillJob(p event.Provider, s event.Source, c event.RawCursor) (job BackfillJob, there bool) {
 	job = BackfillJob{Provider: p, Job: s.Backfill(), State: "open", Owner: c.Owner, WrittenAt: c.WrittenAt}
-	if len(c.Cursor) == 0 && c.Retired {
-		return job, false // it was removed with its provider
+	if c.Emptied() {
+		return job, false
 	}
 	state, err := backfill.ReadState(c.Cursor)
 	if err != nil {
@@ -106,7 +106,7 @@ func RemoveBackfill(ctx context.Context, c *jetstream.Client, p event.Provider, 
 			}
 			note := fmt.Sprintf("backfill %s of %s from %s to %s, %d events added", job, before.Service,
 				before.From.Format(time.RFC3339), before.To.Format(time.RFC3339), record.Position-before.Base)
-			return event.Command{Verb: "remove", Why: why, Note: note}, nil
+			return event.Command{Verb: event.VerbRemove, Why: why, Note: note}, nil
 		})
 	return err
 }

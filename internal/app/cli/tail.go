@@ -44,10 +44,7 @@ With --replay it reads what a job of "stackstream replay" has made instead, from
   stackstream tail --since 2026-01-31T12:00:00Z --count 100 --json > events.jsonl`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			_, settings, err := nats.read(p)
-			if err != nil {
-				return err
-			}
+			var err error
 			if o.provider, err = providerFlag(provider); err != nil {
 				return err
 			}
@@ -57,13 +54,9 @@ With --replay it reads what a job of "stackstream replay" has made instead, from
 				}
 			}
 			o.count, o.since, o.live = uint64(count), since.at, !cmd.Flags().Changed("since") && job == ""
-			ctx := cmd.Context()
-			client, err := p.connect(ctx, settings)
-			if err != nil {
-				return err
-			}
-			defer p.close(ctx, client)
-			return p.follow(ctx, client, o)
+			return p.withNATS(cmd.Context(), &nats, func(ctx context.Context, client *jetstream.Client) error {
+				return p.follow(ctx, client, o)
+			})
 		},
 	}
 	nats.add(cmd)

@@ -3,6 +3,7 @@ package cli
 import (
 	"github.com/spf13/cobra"
 
+	"stackstream/event"
 	"stackstream/internal/app/show"
 	"stackstream/jetstream"
 )
@@ -24,31 +25,20 @@ show".`,
   stackstream watermark log --json | jq '.[] | select(.verb == "accept-gap") | .gaps'`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			_, settings, err := nats.read(p)
-			if err != nil {
-				return err
-			}
-			name, err := providerFlag(provider)
-			if err != nil {
-				return err
-			}
 			ctx := cmd.Context()
-			client, err := p.connect(ctx, settings)
-			if err != nil {
-				return err
-			}
-			defer p.close(ctx, client)
-			all, err := client.Commands(ctx, name)
-			if err != nil {
-				return err
-			}
-			if !asJSON {
-				return show.Commands(p.Stdout, all)
-			}
-			if all == nil {
-				all = []jetstream.Commanded{}
-			}
-			return p.printJSON(all)
+			return p.connected(ctx, &nats, provider, func(client *jetstream.Client, name event.Provider) error {
+				all, err := client.Commands(ctx, name)
+				if err != nil {
+					return err
+				}
+				if !asJSON {
+					return show.Commands(p.Stdout, all)
+				}
+				if all == nil {
+					all = []jetstream.Commanded{}
+				}
+				return p.printJSON(all)
+			})
 		},
 	}
 	nats.add(cmd)

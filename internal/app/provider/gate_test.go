@@ -1,15 +1,10 @@
 package provider_test
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"net"
-	"strconv"
 	"strings"
-	"sync"
 	"testing"
 
 	natsjs "github.com/nats-io/nats.go/jetstream"
@@ -18,106 +13,10 @@ import (
 	"stackstream/event"
 	"stackstream/internal/app/provider"
 	"stackstream/jetstream"
+	"stackstream/jetstream/jetstreamtest"
 )
 
-// gate stands before a server, lets so many messages through that change something there, and then nothing any more: who is
-// behind it has died before the next one.
-type gate struct {
-	listener net.Listener
-	server   string
-	shut     func()
-
-	mu    sync.Mutex
-	left  int
-	conns []net.Conn
-	all   sync.WaitGroup
-}
-
-func newGate(t *testing.T, server string, left int, shut func()) *gate {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	g := &gate{listener: l, server: strings.TrimPrefix(server, "nats://"), left: left, shut: shut}
-	g.all.Go(func() {
-		for {
-			client, err := l.Accept()
-			if err != nil {
-				return
-			}
-			g.join(client)
-		}
-	})
-	return g
-}
-
-func (g *gate) url() string { return "nats://" + g.listener.Addr().String() }
-
-func (g *gate) close() {
-	_ = g.listener.Close()
-	g.mu.Lock()
-	for _, c := range g.conns {
-		_ = c.Close()
-	}
-	g.mu.Unlock()
-	g.all.Wait()
-}
-
-func (g *gate) join(client net.Conn) {
-	server, err := net.Dial("tcp", g.server)
-	if err != nil {
-		_ = client.Close()
-		return
-	}
-	g.mu.Lock()
-	g.conns = append(g.conns, client, server)
-	g.mu.Unlock()
-	end := func() { _, _ = client.Close(), server.Close() }
-	g.all.Go(func() { defer end(); _, _ = io.Copy(client, server) })
-	g.all.Go(func() { defer end(); g.pass(bufio.NewReader(client), server) })
-}
-
-// pass hands on what a client says, a line at a time, and a message as a whole.
-func (g *gate) pass(client *bufio.Reader, server io.Writer) {
-	for {
-		line, err := client.ReadString('\n')
-		if err != nil {
-			return
-		}
-		said := []byte(line)
-		if words := strings.Fields(line); len(words) > 2 && (words[0] == "PUB" || words[0] == "HPUB") {
-			size, err := strconv.Atoi(words[len(words)-1])
-			if err != nil {
-				return
-			}
-			if writes(words[1]) && !g.opens() {
-				_, _ = io.Copy(io.Discard, client)
-				return
-			}
-			said = append(said, make([]byte, size+len("\r\n"))...)
-			if _, err := io.ReadFull(client, said[len(line):]); err != nil {
-				return
-			}
-		}
-		if _, err := server.Write(said); err != nil {
-			return
-		}
-	}
-}
-
-// opens counts a message that is to come through.
-func (g *gate) opens() bool {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if g.left == 0 {
-		g.shut()
-		return false
-	}
-	g.left--
-	return true
-}
-
+// writes tells whether a message changes something.
 func writes(subject string) bool {
 	for _, prefix := range []string{"ingest.", "$KV.", "$O.", "$JS.API.CONSUMER.DELETE." + event.StreamRaw, "$JS.API.STREAM.PURGE."} {
 		if strings.HasPrefix(subject, prefix) {
@@ -130,18 +29,17 @@ func writes(subject string) bool {
 // killed runs a command that dies after it has sent so many messages that change something, and tells whether it had more to send.
 func (w *world) killed(sent int, command func(context.Context, *jetstream.Client) error) (died bool, err error) {
 	w.t.Helper()
-	errDied := errors.New("killed")
-	ctx, kill := context.WithCancelCause(w.t.Context())
-	defer kill(nil)
-	g := newGate(w.t, w.url, sent, func() { kill(errDied) })
-	defer g.close()
-	c, err := jetstream.Connect(ctx, jetstream.Config{URLs: []string{g.url()}, Name: "gate"}, zerolog.Nop(), jetstream.Hooks{})
+	ctx, kill := context.WithCancel(w.t.Context())
+	defer kill()
+	gate := jetstreamtest.NewGate(w.t, w.url, sent, writes, kill)
+	defer gate.Close()
+	c, err := jetstream.Connect(ctx, jetstream.Config{URLs: []string{gate.URL()}, Name: "gate"}, zerolog.Nop(), jetstream.Hooks{})
 	if err != nil {
 		w.t.Fatal(err)
 	}
 	defer c.Conn().Close()
 	err = command(ctx, c)
-	return errors.Is(context.Cause(ctx), errDied), err
+	return gate.Shut(), err
 }
 
 // interrupted runs a command that is killed, for all that it sends, before it can send that, and then runs it again: on a provider

@@ -75,8 +75,8 @@ func positioned(h *jetstream.Holding) bool {
 
 // forgotten tells whether a cursor has its number alone.
 func forgotten(s event.Source, c event.RawCursor) bool {
-	if len(c.Cursor) == 0 || s.Backfill() == "" {
-		return len(c.Cursor) == 0 && c.Retired
+	if c.Emptied() || s.Backfill() == "" {
+		return c.Emptied()
 	}
 	job, err := backfill.ReadState(c.Cursor)
 	return err == nil && !job.Removed.IsZero()
