@@ -34,11 +34,8 @@ import (
 	"stackstream/event"
 )
 
-// Kind is the name of the kind of source; Format is what the bodies of its events are.
-const (
-	Kind   = "amqp"
-	Format = "oslo"
-)
+// Kind is the name of the kind of source.
+const Kind = "amqp"
 
 // maxPause is the longest pause between two tries to connect: what a service publishes on an exchange that is not
 // durable is lost to us from a restart of the broker until we are back.

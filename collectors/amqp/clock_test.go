@@ -162,7 +162,7 @@ func testConsumer(cfg Config, emit collectors.Emit) *consumer {
 }
 
 func delivery(tag uint64, id string) amqp091.Delivery {
-	return amqp091.Delivery{DeliveryTag: tag, Exchange: "nova", RoutingKey: "k", Body: notification(id, "x.y")}
+	return amqp091.Delivery{DeliveryTag: tag, Exchange: "nova", RoutingKey: "k", Body: notified(id, "x.y")}
 }
 
 // While a full prefetch waits to become durable, nothing can come, and a probe is not overdue.

@@ -5,6 +5,7 @@ import (
 
 	"stackstream/collectors"
 	"stackstream/event"
+	"stackstream/internal/broker"
 )
 
 // Config is the configuration of the source. It is for all shards of a provider.
@@ -24,7 +25,7 @@ type Config struct {
 	// SASL is how to log in: plain with a user and a password, external where the client certificate of TLS says who we are.
 	SASL string `yaml:"sasl" words:"plain,external"`
 
-	TLS TLS `yaml:"tls"`
+	TLS broker.TLS `yaml:"tls"`
 
 	// Heartbeat is how often both sides show that they live; the broker may ask for less.
 	Heartbeat time.Duration `yaml:"heartbeat"`
@@ -63,22 +64,6 @@ type Config struct {
 	EventTypes collectors.FilterConfig `yaml:"event_types"`
 }
 
-// TLS says how to speak TLS. There is no way to skip the check of the broker's certificate.
-type TLS struct {
-	// Enabled says that the broker is spoken to over TLS.
-	Enabled bool `yaml:"enabled"`
-	// CAFile is a file with the certificates to trust in place of the system's.
-	CAFile string `yaml:"ca_file"`
-	// CertFile is a file with our certificate, with KeyFile.
-	CertFile string `yaml:"cert_file"`
-	// KeyFile is the file with the key of CertFile.
-	KeyFile string `yaml:"key_file"`
-	// ServerName is what to expect in the broker's certificate in place of the host.
-	ServerName string `yaml:"server_name"`
-	// MinVersion is the lowest version that is spoken.
-	MinVersion string `yaml:"min_version" words:"1.2,1.3"`
-}
-
 // Queue is what our queues are declared with. One that exists with other arguments is used as it is.
 type Queue struct {
 	// Prefix is what the names of all that we declare begin with.
@@ -95,7 +80,7 @@ type Queue struct {
 // Default has the settings used where the configuration names none.
 func Default() Config {
 	return Config{
-		VHost: "/", SASL: saslPlain, TLS: TLS{MinVersion: "1.2"},
+		VHost: "/", SASL: saslPlain, TLS: broker.TLS{MinVersion: "1.2"},
 		Heartbeat: 10 * time.Second, ConnectTimeout: 10 * time.Second,
 		Exchanges:       []string{"nova", "cinder", "openstack", "glance", "neutron", "keystone", "heat", "ironic"},
 		Topics:          []string{"notifications"},
@@ -114,3 +99,6 @@ const (
 	createDurable   = "durable"
 	createTransient = "transient"
 )
+
+// address is host:port of a host, with the port that is meant where it names none.
+func (c Config) address(host string) string { return broker.Address(host, c.TLS.Enabled) }

@@ -77,7 +77,7 @@ func TestValidate(t *testing.T) {
 			"user: is missing (or set sasl to external, with a client certificate)"},
 		{"external", func(c *Config) {
 			c.SASL, c.User, c.PasswordFile = "external", "", ""
-			c.TLS = TLS{Enabled: true, CertFile: "c", KeyFile: "k", MinVersion: "1.3"}
+			c.TLS = tlsSettings{Enabled: true, CertFile: "c", KeyFile: "k", MinVersion: "1.3"}
 		}, ""},
 		{"external with everything else", func(c *Config) { c.SASL, c.Password = "external", "hunter2" }, "" +
 			"user: can't be set together with sasl: external, where the client certificate says who we are\n" +
@@ -218,7 +218,7 @@ func TestAddress(t *testing.T) {
 		{"[2001:db8::1]", "[2001:db8::1]:5672", "[2001:db8::1]:5671"},
 		{"[2001:db8::1]:1234", "[2001:db8::1]:1234", "[2001:db8::1]:1234"},
 	} {
-		plain, inTLS := Config{}, Config{TLS: TLS{Enabled: true}}
+		plain, inTLS := Config{}, Config{TLS: tlsSettings{Enabled: true}}
 		if a, b := plain.address(tc.host), inTLS.address(tc.host); a != tc.plain || b != tc.inTLS {
 			t.Errorf("%s is %s, with TLS %s; want %s and %s", tc.host, a, b, tc.plain, tc.inTLS)
 		}

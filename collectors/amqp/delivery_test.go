@@ -14,6 +14,7 @@ import (
 
 	"stackstream/collectors/collectorstest"
 	"stackstream/event"
+	"stackstream/internal/notification"
 	"stackstream/internal/rabbitmqtest"
 )
 
@@ -233,7 +234,7 @@ func TestPublishersResendComesOnce(t *testing.T) {
 	v1 := func(id string) []byte {
 		return fmt.Appendf(nil, `{"message_id": %q, "event_type": "x.y", "payload": {}, "publisher_id": "h", "priority": "INFO"}`, id)
 	}
-	v2 := func(id string) []byte { return notification(id, "x.y") }
+	v2 := func(id string) []byte { return notified(id, "x.y") }
 	send(nova, v2("a"), v2("a"), v1("b"), v2("b"), v1("b"), v2("c"), v1("c"))
 	send(glance, v2("a"), v1("d")) // the identity is the message_id, whatever way it came
 	r.wantIDs([]string{"a", "b", "c", "d"})
@@ -261,7 +262,7 @@ func hostile() []amqp091.Publishing {
 		every[i] = byte(i)
 	}
 	sized := func(id string, size int) []byte {
-		body := notification(id, "x.y")
+		body := notified(id, "x.y")
 		return append(body, bytes.Repeat([]byte{' '}, size-len(body))...)
 	}
 	return []amqp091.Publishing{
@@ -270,7 +271,7 @@ func hostile() []amqp091.Publishing {
 		{Body: random, ContentType: "application/octet-stream"},
 		{Body: []byte("not JSON"), ContentType: "text/plain", MessageId: "named-by-amqp"},
 		{Body: []byte(`{"message_id": "", "event_type": "x.y"}`), MessageId: "named-by-amqp-2"},
-		{Body: notification("named-by-itself", "x.y"), MessageId: "not-this"},
+		{Body: notified("named-by-itself", "x.y"), MessageId: "not-this"},
 		{Body: []byte(`{"oslo.version": "2.0", "oslo.message": "{\"message_id\": \"cut`)},
 		{Body: []byte(`[1, 2, 3]`), MessageId: strings.Repeat("m", 255)},
 		{Body: []byte("null")},
@@ -278,10 +279,10 @@ func hostile() []amqp091.Publishing {
 		{Body: sized("frames-exactly", 3*(frameSize-8))},
 		{Body: sized("frames-and-one", 3*(frameSize-8)+1)},
 		{Body: sized("9-mib", 9<<20)},
-		{Body: notification("compressed", "x.y"), ContentEncoding: "gzip", Headers: amqp091.Table{
+		{Body: notified("compressed", "x.y"), ContentEncoding: "gzip", Headers: amqp091.Table{
 			"traceparent": "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", "tracestate": "rojo=1", "other": int64(1)}},
-		{Body: notification("odd-header", "x.y"), ContentEncoding: "utf-8", Headers: amqp091.Table{"traceparent": int64(1)}},
-		{Body: notification("the-last", "x.y")},
+		{Body: notified("odd-header", "x.y"), ContentEncoding: "utf-8", Headers: amqp091.Table{"traceparent": int64(1)}},
+		{Body: notified("the-last", "x.y")},
 	}
 }
 
@@ -318,9 +319,9 @@ func TestBodiesAreVerbatim(t *testing.T) {
 			want["tracestate"] = "rojo=1"
 		}
 		delete(e.Header, "Evt-Redelivered")
-		if fmt.Sprint(e.Header) != fmt.Sprint(want) || e.ContentType != p.ContentType || e.Format != Format {
+		if fmt.Sprint(e.Header) != fmt.Sprint(want) || e.ContentType != p.ContentType || e.Format != notification.Oslo {
 			t.Errorf("body %d came with %v, content type %q, format %q; want %v, %q, %q",
-				i, e.Header, e.ContentType, e.Format, want, p.ContentType, Format)
+				i, e.Header, e.ContentType, e.Format, want, p.ContentType, notification.Oslo)
 		}
 	}
 }

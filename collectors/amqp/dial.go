@@ -3,18 +3,15 @@ package amqp
 import (
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
-	"fmt"
 	"math/rand/v2"
 	"net"
-	"os"
-	"sync"
 	"time"
 
 	"github.com/rabbitmq/amqp091-go"
 
 	"stackstream/event"
+	"stackstream/internal/broker"
 )
 
 // frameSize is the largest frame we take, RabbitMQ's own default.
@@ -41,36 +38,11 @@ func newDialer(cfg Config, name, version string) (*dialer, error) {
 	}
 	d := &dialer{cfg: cfg, name: name, version: version, password: password}
 	if cfg.TLS.Enabled {
-		if d.tls, err = cfg.TLS.config(); err != nil {
+		if d.tls, err = cfg.TLS.Config(); err != nil {
 			return nil, err
 		}
 	}
 	return d, nil
-}
-
-func (t TLS) config() (*tls.Config, error) {
-	conf := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: t.ServerName}
-	if t.MinVersion == tls13 {
-		conf.MinVersion = tls.VersionTLS13
-	}
-	if t.CAFile != "" {
-		pem, err := os.ReadFile(t.CAFile)
-		if err != nil {
-			return nil, invalid("read tls.ca_file", err)
-		}
-		conf.RootCAs = x509.NewCertPool()
-		if !conf.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, invalid("read tls.ca_file", fmt.Errorf("%s has no certificate in PEM form", t.CAFile))
-		}
-	}
-	if t.CertFile != "" {
-		cert, err := tls.LoadX509KeyPair(t.CertFile, t.KeyFile)
-		if err != nil {
-			return nil, invalid("read tls.cert_file and tls.key_file", err)
-		}
-		conf.Certificates = []tls.Certificate{cert}
-	}
-	return conf, nil
 }
 
 // dial tries all hosts once, in random order, and returns the first connection that stands and its host. The error
@@ -89,7 +61,7 @@ func (d *dialer) dial(ctx context.Context, purpose string) (*amqp091.Connection,
 		}
 		errs[i], addresses[i] = err, d.cfg.address(host)
 	}
-	return nil, "", noHost(addresses, errs)
+	return nil, "", broker.NoHost(addresses, errs)
 }
 
 // dialHost connects to one host: TCP, TLS and login together within ConnectTimeout. purpose, if any, is added to the
@@ -118,7 +90,7 @@ func (d *dialer) dialHost(ctx context.Context, host, purpose string) (*amqp091.C
 
 // open speaks TLS and AMQP on a connection.
 func (d *dialer) open(ctx context.Context, address string, tcp net.Conn, purpose string) (*amqp091.Connection, error) {
-	conn := &witness{Conn: tcp}
+	conn := &broker.Witness{Conn: tcp}
 	if d.tls != nil {
 		conf := d.tls.Clone()
 		if conf.ServerName == "" {
@@ -174,36 +146,6 @@ func (l *login) Response() string {
 		capabilities["authentication_failure_close"] = true
 	}
 	return l.Authentication.Response()
-}
-
-// witness remembers what the library's errors do not tell: how the other side's first bytes look, and how reading
-// ended.
-type witness struct {
-	net.Conn
-	mu    sync.Mutex
-	first [8]byte
-	n     int
-	err   error
-}
-
-func (w *witness) Read(p []byte) (int, error) {
-	n, err := w.Conn.Read(p)
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.n < len(w.first) {
-		w.n += copy(w.first[w.n:], p[:n])
-	}
-	if err != nil && w.err == nil {
-		w.err = err
-	}
-	return n, err
-}
-
-// saw returns the first bytes that came, and the first error of reading.
-func (w *witness) saw() (string, error) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return string(w.first[:w.n]), w.err
 }
 
 func invalid(op string, err error) error { return &event.Error{Kind: event.Invalid, Op: op, Err: err} }

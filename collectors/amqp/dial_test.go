@@ -194,7 +194,7 @@ func TestDialTLS(t *testing.T) {
 		c.TLS.CertFile, c.TLS.KeyFile = cert.CertFile, cert.KeyFile
 	}
 	good := guest(vhost)
-	good.TLS = TLS{Enabled: true, CAFile: ca.File, MinVersion: "1.2"}
+	good.TLS = tlsSettings{Enabled: true, CAFile: ca.File, MinVersion: "1.2"}
 	with(&good, client)
 	_, port, _ := net.SplitHostPort(broker.TLSAddr())
 

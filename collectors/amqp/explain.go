@@ -3,31 +3,19 @@ package amqp
 import (
 	"cmp"
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"os"
 	"regexp"
 	"slices"
 	"strings"
-	"syscall"
 
 	"github.com/rabbitmq/amqp091-go"
 
 	"stackstream/event"
+	"stackstream/internal/broker"
 )
-
-// explained says in an operator's words what the error it wraps means.
-type explained struct {
-	text string
-	err  error
-}
-
-func (e *explained) Error() string { return e.text }
-func (e *explained) Unwrap() error { return e.err }
 
 // explain gives an error of the broker, of the library or of the network its kind and says what is wrong, and where one
 // can do something about it, which setting to look at. The broker's own text is kept. An error that has a kind already
@@ -37,7 +25,7 @@ func explain(op string, err error) error {
 		return err
 	}
 	kind, text := meaning(op, err)
-	return &event.Error{Kind: kind, Op: op, Err: &explained{text, err}}
+	return &event.Error{Kind: kind, Op: op, Err: &broker.Explained{Text: text, Err: err}}
 }
 
 // meaning is what an error means on a connection that stands.
@@ -49,7 +37,7 @@ func meaning(op string, err error) (event.Kind, string) {
 		}
 		return meaningOfLoss(answer)
 	}
-	return meaningOfNetwork(err)
+	return broker.OfNetwork(err)
 }
 
 var (
@@ -61,7 +49,7 @@ var (
 
 // meaningOfAnswer is about what the broker said when it closed a channel or the connection.
 func meaningOfAnswer(op string, answer *amqp091.Error) (event.Kind, string) {
-	said := clean(answer.Reason)
+	said := broker.Clean(answer.Reason)
 	switch answer.Code {
 	case amqp091.ConnectionForced:
 		return event.Unavailable, "the broker closed the connection: " + said
@@ -163,102 +151,6 @@ func isProtocolError(err *amqp091.Error) bool {
 	return false
 }
 
-// meaningOfNetwork is about errors of TCP, names and TLS.
-func meaningOfNetwork(err error) (event.Kind, string) {
-	if kind, text := meaningOfTLS(err); kind != 0 {
-		return kind, text
-	}
-	var name *net.DNSError
-	var timeout net.Error
-	switch {
-	case errors.As(err, &name):
-		if name.IsNotFound {
-			return event.Unavailable, "there is no host of that name (see hosts): " + name.Err
-		}
-		return event.Unavailable, "the name can't be looked up (see hosts): " + name.Err
-	case errors.Is(err, syscall.ECONNREFUSED):
-		return event.Unavailable, "nothing listens there, or a firewall refuses (see hosts): connection refused"
-	case errors.Is(err, syscall.EHOSTUNREACH), errors.Is(err, syscall.ENETUNREACH):
-		return event.Unavailable, "there is no way to it (see hosts): " + innermost(err)
-	case errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE),
-		errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
-		return event.Unavailable, "the connection was closed by the other side: " + innermost(err)
-	case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, context.DeadlineExceeded),
-		errors.As(err, &timeout) && timeout.Timeout():
-		return event.Unavailable, "there was no answer in time: " + innermost(err)
-	}
-	return event.Unavailable, innermost(err)
-}
-
-// meaningOfTLS is about certificates and alerts; the kind is 0 if the error is of another sort.
-func meaningOfTLS(err error) (event.Kind, string) {
-	var (
-		unknown     x509.UnknownAuthorityError
-		name        x509.HostnameError
-		certificate x509.CertificateInvalidError
-		other       *tls.CertificateVerificationError
-		record      tls.RecordHeaderError
-		remote      *net.OpError
-	)
-	switch {
-	case errors.As(err, &unknown):
-		return event.Invalid, "the broker's certificate is signed by nobody we trust (see tls.ca_file): " + unknown.Error()
-	case errors.As(err, &name):
-		return event.Invalid, "the broker's certificate is for another name (see tls.server_name): " + name.Error()
-	case errors.As(err, &certificate):
-		return event.Invalid, "the broker's certificate does not hold: " + certificate.Error()
-	case errors.As(err, &other):
-		return event.Invalid, "the broker's certificate does not hold (see tls.ca_file): " + other.Err.Error()
-	case errors.As(err, &record):
-		if strings.HasPrefix(string(record.RecordHeader[:]), "AMQP") {
-			return event.Invalid, "the broker speaks without TLS on this port (see hosts and tls.enabled)"
-		}
-		return event.Invalid, "what listens there does not speak TLS (see hosts and tls.enabled)"
-	case errors.As(err, &remote) && remote.Op == "remote error":
-		return meaningOfAlert(strings.TrimPrefix(remote.Err.Error(), "tls: "))
-	case strings.Contains(err.Error(), "tls: server selected unsupported protocol version"):
-		return event.Invalid, "the broker has no version of TLS in common with us (see tls.min_version): " + innermost(err)
-	case strings.Contains(err.Error(), "tls: "):
-		return event.Invalid, "TLS fails: " + innermost(err)
-	}
-	return 0, ""
-}
-
-// meaningOfAlert is about what the broker's side of TLS refuses, in crypto/tls's words for the alert.
-func meaningOfAlert(said string) (event.Kind, string) {
-	switch said {
-	case "certificate required":
-		return event.Invalid, "the broker wants a client certificate (see tls.cert_file and tls.key_file): " + said
-	case "bad certificate", "unsupported certificate", "revoked certificate", "expired certificate", "unknown certificate",
-		"unknown certificate authority", "access denied":
-		return event.Invalid, "the broker refuses our client certificate, or wants one (see tls.cert_file): " + said
-	case "protocol version not supported":
-		return event.Invalid, "the broker has no version of TLS in common with us (see tls.min_version): " + said
-	case "handshake failure", "insufficient security level":
-		return event.Invalid, "the broker wants a client certificate, or has no ciphers in common with us " +
-			"(see tls.cert_file and tls.min_version): " + said
-	case "internal error":
-		return event.Unavailable, "the broker's TLS fails: " + said
-	}
-	return event.Invalid, "the broker breaks TLS off: " + said
-}
-
-// innermost is the text of the last error in the chain, without the addresses and verbs around it.
-func innermost(err error) string {
-	for {
-		inner := errors.Unwrap(err)
-		if inner == nil {
-			return clean(err.Error())
-		}
-		err = inner
-	}
-}
-
-// clean makes one printable line of the broker's text.
-func clean(text string) string {
-	return strings.Join(strings.FieldsFunc(strings.ToValidUTF8(text, "?"), func(r rune) bool { return r <= ' ' || r == 0x7f }), " ")
-}
-
 // stage is how far a connection had come.
 type stage string
 
@@ -269,12 +161,12 @@ const (
 )
 
 // failed says why a host could not be connected to.
-func (d *dialer) failed(ctx context.Context, address string, at stage, w *witness, err error) error {
+func (d *dialer) failed(ctx context.Context, address string, at stage, w *broker.Witness, err error) error {
 	kind, text := d.meaningOfDial(ctx, at, w, err)
-	return &event.Error{Kind: kind, Op: "connect to " + address, Err: &explained{text, err}}
+	return &event.Error{Kind: kind, Op: "connect to " + address, Err: &broker.Explained{Text: text, Err: err}}
 }
 
-func (d *dialer) meaningOfDial(ctx context.Context, at stage, w *witness, err error) (event.Kind, string) {
+func (d *dialer) meaningOfDial(ctx context.Context, at stage, w *broker.Witness, err error) (event.Kind, string) {
 	var timeout net.Error
 	late := errors.Is(err, os.ErrDeadlineExceeded) || errors.As(err, &timeout) && timeout.Timeout()
 	if ctx.Err() != nil || late {
@@ -295,7 +187,7 @@ func (d *dialer) meaningOfDial(ctx context.Context, at stage, w *witness, err er
 const frameStart = "\x01\x00\x00"
 
 // meaningOfLogin is about what shows only to somebody who has seen what came; the kind is 0 if nothing does.
-func (d *dialer) meaningOfLogin(w *witness, err error) (event.Kind, string) {
+func (d *dialer) meaningOfLogin(w *broker.Witness, err error) (event.Kind, string) {
 	var answer *amqp091.Error
 	switch errors.As(err, &answer); {
 	case answer == amqp091.ErrSASL && d.cfg.SASL == saslExternal:
@@ -306,7 +198,7 @@ func (d *dialer) meaningOfLogin(w *witness, err error) (event.Kind, string) {
 	case answer != nil && answer.Server:
 		return 0, ""
 	}
-	first, readErr := w.saw()
+	first, readErr := w.Saw()
 	switch {
 	case strings.HasPrefix(first, "AMQP"):
 		return event.Invalid, "the broker does not speak AMQP 0-9-1 on this port (see hosts)"
@@ -321,7 +213,7 @@ func (d *dialer) meaningOfLogin(w *witness, err error) (event.Kind, string) {
 	case readErr == nil: // writing failed
 		readErr = err
 	}
-	if kind, text := meaningOfTLS(readErr); kind != 0 {
+	if kind, text := broker.OfTLS(readErr); kind != 0 {
 		return kind, text
 	}
 	if first == "" {
@@ -329,37 +221,8 @@ func (d *dialer) meaningOfLogin(w *witness, err error) (event.Kind, string) {
 		if d.tls != nil { // the alert that would say so is lost where the end comes as a reset
 			text += ", as a broker also does that refuses our client certificate, or wants one (see tls.cert_file)"
 		}
-		return event.Unavailable, text + ": " + innermost(readErr)
+		return event.Unavailable, text + ": " + broker.Innermost(readErr)
 	}
 	return event.Unavailable, "the connection was closed while we logged in; RabbitMQ before 3.2 does so where it refuses " +
-		"user or password: " + innermost(readErr)
-}
-
-// noHost makes one error of those of all hosts, in the order of the settings: each reason once, after the hosts that it
-// is of. It is Invalid only if all of them are.
-func noHost(addresses []string, errs []error) error {
-	if len(errs) == 1 {
-		return errs[0]
-	}
-	kind := event.Invalid
-	var reasons []string
-	hosts := map[string][]string{}
-	for i, err := range errs {
-		var e *event.Error
-		reason := err.Error()
-		if errors.As(err, &e) && e.Err != nil {
-			reason = e.Err.Error()
-		}
-		if event.KindOf(err) != event.Invalid {
-			kind = event.Unavailable
-		}
-		if hosts[reason] == nil {
-			reasons = append(reasons, reason)
-		}
-		hosts[reason] = append(hosts[reason], addresses[i])
-	}
-	for i, reason := range reasons {
-		reasons[i] = strings.Join(hosts[reason], ", ") + ": " + reason
-	}
-	return &event.Error{Kind: kind, Op: "connect", Err: &explained{strings.Join(reasons, "; "), errors.Join(errs...)}}
+		"user or password: " + broker.Innermost(readErr)
 }

@@ -118,7 +118,7 @@ func TestUnknownRoutingKeysAreCollectedAndSaid(t *testing.T) {
 		t.Fatal(err)
 	}
 	for i := range 5 {
-		nova.publish("elsewhere.info", amqp091.Publishing{Body: notification(fmt.Sprintf("n%d", i), "x.y")})
+		nova.publish("elsewhere.info", amqp091.Publishing{Body: notified(fmt.Sprintf("n%d", i), "x.y")})
 	}
 	r.wantIDs([]string{"n0", "n1", "n2", "n3", "n4"})
 	r.eventually("a word about routing keys", func() bool {

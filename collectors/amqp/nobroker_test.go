@@ -14,6 +14,7 @@ import (
 	"github.com/rabbitmq/amqp091-go"
 
 	"stackstream/event"
+
 	"stackstream/internal/rabbitmqtest"
 )
 
@@ -86,7 +87,7 @@ func TestDialWhatIsNoBroker(t *testing.T) {
 		old := ca.Config(ca.Issue(t, "localhost", "127.0.0.1"))
 		old.MinVersion, old.MaxVersion = tls.VersionTLS10, tls.VersionTLS11
 		cfg := guest("/")
-		cfg.TLS = TLS{Enabled: true, CAFile: ca.File, MinVersion: "1.2"}
+		cfg.TLS = tlsSettings{Enabled: true, CAFile: ca.File, MinVersion: "1.2"}
 		addr := serve(t, func(conn net.Conn) { _ = tls.Server(conn, old).Handshake() })
 		_, _, err := dialTo(t, cfg, addr).dial(t.Context(), "")
 		wantError(t, err, event.Invalid, "no version of TLS", "(see tls.min_version)")

@@ -19,6 +19,7 @@ import (
 	"stackstream/collectors"
 	"stackstream/collectors/collectorstest"
 	"stackstream/event"
+	"stackstream/internal/broker"
 	"stackstream/internal/rabbitmqtest"
 )
 
@@ -283,8 +284,11 @@ func difference(got, want []string) string {
 		len(got), len(want), i, strings.Join(got[i:min(i+5, len(got))], " "), strings.Join(want[i:min(i+5, len(want))], " "))
 }
 
-// notification is a v2 body.
-func notification(id, eventType string) []byte {
+// tlsSettings has another name here, where a broker is one that runs.
+type tlsSettings = broker.TLS
+
+// notified is a v2 body.
+func notified(id, eventType string) []byte {
 	return fmt.Appendf(nil, `{"oslo.version": "2.0", "oslo.message": "{\"message_id\": \"%s\", \"publisher_id\": \"compute.h1\", `+
 		`\"event_type\": \"%s\", \"priority\": \"INFO\", \"payload\": {\"instance_id\": \"i-1\"}, \"timestamp\": \"%s\"}"}`,
 		id, eventType, time.Now().UTC().Format("2006-01-02 15:04:05.000000"))
@@ -328,7 +332,7 @@ func (s *service) notifySized(n, size int) []string {
 		s.n++
 		id := fmt.Sprintf("%s-%06d", s.exchange, s.n)
 		ids = append(ids, id)
-		body := append(notification(id, "compute.instance.update"), bytes.Repeat([]byte{' '}, size)...)
+		body := append(notified(id, "compute.instance.update"), bytes.Repeat([]byte{' '}, size)...)
 		last = s.publish("notifications.info", amqp091.Publishing{Body: body})
 	}
 	if last != nil && !last.Wait() {

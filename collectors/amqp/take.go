@@ -8,6 +8,7 @@ import (
 	"stackstream/collectors"
 	"stackstream/event"
 	"stackstream/internal/kombu"
+	"stackstream/internal/notification"
 )
 
 // taken is what is made of a number of deliveries.
@@ -28,8 +29,6 @@ func (t *taken) add(d *amqp091.Delivery) {
 		t.probe(d)
 		return
 	}
-	t.count++
-	t.bytes += len(d.Body)
 	t.consumer.bytes = average(t.consumer.bytes, len(d.Body))
 	if d.Redelivered {
 		t.redelivered++
@@ -37,15 +36,16 @@ func (t *taken) add(d *amqp091.Delivery) {
 	if !t.known[d.RoutingKey] {
 		t.unknown++
 	}
-	n := readNotice(uncompressed(d))
-	if n.readable && !t.filter.Keep(n.eventType) {
-		t.batch.Filtered++
-		return
+	raws, filtered, sent := notification.Raws(raw(d), uncompressed(d), t.filter.Keep)
+	t.count += max(1, len(raws)) // a notification of Ceilometer's makes several
+	for i := range raws {
+		t.bytes += len(raws[i].Body)
 	}
-	if !d.Redelivered && t.probes.quick() {
-		t.skew.add(t.now, n.time)
+	t.batch.Filtered += filtered
+	if !d.Redelivered && t.probes.quick() && filtered == 0 {
+		t.skew.add(t.now, sent)
 	}
-	t.batch.Events = append(t.batch.Events, raw(d, n))
+	t.batch.Events = append(t.batch.Events, raws...)
 }
 
 // maxDecompressed bounds what a compressed body may become for us to look for its identity in it.
@@ -79,13 +79,13 @@ func average(bytes, size int) int {
 	}
 }
 
-// raw makes the event of a delivery.
-func raw(d *amqp091.Delivery, n notice) event.Raw {
+// raw is what is known of a delivery without looking into its body.
+func raw(d *amqp091.Delivery) event.Raw {
 	e := event.Raw{
-		ID: n.id, Time: n.time, Format: Format, ContentType: d.ContentType, Body: d.Body,
+		ContentType: d.ContentType, Body: d.Body,
 		Header: map[string]string{"Evt-Exchange": d.Exchange, "Evt-Routing-Key": d.RoutingKey},
 	}
-	if e.ID == "" && d.MessageId != "" {
+	if d.MessageId != "" {
 		e.ID = event.BoundID(event.ID(d.MessageId))
 	}
 	if d.Redelivered {

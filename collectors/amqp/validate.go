@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"stackstream/event"
+	"stackstream/internal/broker"
 	"stackstream/internal/setting"
 )
 
@@ -42,8 +43,6 @@ const (
 	minQueueBytes = 1 << 20
 	minQueueTTL   = time.Minute
 
-	tls13 = "1.3"
-
 	// maxName is how long AMQP lets the name of an exchange, a queue or a virtual host be, and a routing key.
 	maxName = 255
 )
@@ -61,7 +60,7 @@ func (c Config) Validate() []Problem {
 	}
 	c.validateConnection(&found)
 	c.validateLogin(&found)
-	c.TLS.validate(&found)
+	c.TLS.Problems(func(field, message string) { found.add("tls."+field, "%s", message) })
 	c.validateExchanges(&found)
 	c.validateBindings(&found)
 	c.Queue.validate(&found)
@@ -77,7 +76,7 @@ func (c Config) validateConnection(found *problems) {
 	seen := map[string]bool{}
 	for i, host := range c.Hosts {
 		field := fmt.Sprintf("hosts[%d]", i)
-		if msg := checkHost(host); msg != "" {
+		if msg := broker.CheckHost(host); msg != "" {
 			found.add(field, "%s", msg)
 			continue
 		}
@@ -133,24 +132,6 @@ func (c Config) validateLogin(found *problems) {
 		if c.TLS.CertFile == "" && c.TLS.KeyFile == "" {
 			found.add("tls.cert_file", "is missing, with tls.key_file: sasl: external logs in with a client certificate")
 		}
-	}
-}
-
-func (t TLS) validate(found *problems) {
-	if !t.Enabled {
-		for _, s := range []struct{ field, value string }{
-			{"ca_file", t.CAFile}, {"cert_file", t.CertFile}, {"key_file", t.KeyFile}, {"server_name", t.ServerName},
-		} {
-			if s.value != "" {
-				found.add("tls."+s.field, "is set, and TLS is not used: set tls.enabled")
-			}
-		}
-	}
-	if t.CertFile != "" && t.KeyFile == "" {
-		found.add("tls.key_file", "is missing: tls.cert_file is set")
-	}
-	if t.KeyFile != "" && t.CertFile == "" {
-		found.add("tls.cert_file", "is missing: tls.key_file is set")
 	}
 }
 

@@ -8,9 +8,9 @@ import (
 	"stackstream/internal/rawjson"
 )
 
-// open takes a notification out of its envelope, if it has one, and returns its members and how many values of either
+// Open takes a notification out of its envelope, if it has one, and returns its members and how many values of either
 // were mended.
-func open(body []byte) (members rawjson.Object, mended int, err error) {
+func Open(body []byte) (members rawjson.Object, mended int, err error) {
 	outer, mended, err := rawjson.ParseMended(body)
 	if err != nil {
 		return nil, 0, fmt.Errorf("body: %w", err)
@@ -18,6 +18,9 @@ func open(body []byte) (members rawjson.Object, mended int, err error) {
 	members, ok := outer.Members()
 	if !ok {
 		return nil, 0, errors.New("body: not an object")
+	}
+	if request, wrapped := members.Get("request").Members(); wrapped && isWrapper(members) {
+		members = request
 	}
 	message, version := members.Get("oslo.message"), members.Get("oslo.version")
 	if message == nil && version == nil {
@@ -37,6 +40,11 @@ func open(body []byte) (members rawjson.Object, mended int, err error) {
 		return nil, 0, errors.New("oslo.message: neither an object nor a string that holds one")
 	}
 	return members, mended, nil
+}
+
+// isWrapper tells whether an object with a request is what AMQP 1.0 has around a notification, and none itself.
+func isWrapper(members rawjson.Object) bool {
+	return members.Get("oslo.message") == nil && members.Get("oslo.version") == nil && members.Get("event_type") == nil
 }
 
 // checkVersion refuses envelopes of another major version than 2. One that does not say its version is taken for one of

@@ -61,7 +61,7 @@ func FuzzConvert(f *testing.F) {
 		if shown, n := redactor.Redact(payload); n != first.Redacted || !bytes.Equal(shown, payload) {
 			t.Fatalf("%d redacted, but %d to redact in %s", first.Redacted, n, payload)
 		}
-		members, _, err := open(body)
+		members, _, err := Open(body)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -3,7 +3,8 @@
 //
 //	{"oslo.version": "2.0", "oslo.message": "{\"message_id\": …, \"event_type\": …, \"payload\": …, \"timestamp\": …}"}
 //
-// The body of a raw event is such an envelope, or what it holds ("v1"). An envelope of another major version is refused,
+// The body of a raw event is such an envelope, also as the member "request" of another object, which is how notifications come
+// over AMQP 1.0; or what it holds ("v1"). An envelope of another major version is refused,
 // since nobody knows what it means; of another minor version it is read.
 //
 // The payload is the source's, value for value, whatever it is: an object, a list, a string, null. Two things are
@@ -67,7 +68,7 @@ func (c *Converter) Convert(raw event.Raw) (normalizer.Converted, error) {
 			return normalizer.Converted{}, fmt.Errorf("body: %w", err)
 		}
 	}
-	members, mended, err := open(body)
+	members, mended, err := Open(body)
 	if err != nil {
 		return normalizer.Converted{}, err
 	}

@@ -1,4 +1,14 @@
-package amqp
+// Package notification reads as much of a notification of oslo.messaging as a collector has to know, and no more: whose it
+// is, and when it was sent. And it takes apart those in which Ceilometer's agent hands out several events at once.
+//
+// The forms in which a notification travels:
+//
+//	{"message_id": …, "event_type": …, "payload": …, "timestamp": …}                          version 1
+//	{"oslo.version": "2.0", "oslo.message": "{\"message_id\": …}"}                            version 2
+//	{"request": {"oslo.version": "2.0", "oslo.message": "{…}"}, "context": {}}                version 2 over AMQP 1.0
+//
+// What is read here is what the converter (normalizer/oslo) reads: both take the same, and find the same in it.
+package notification
 
 import (
 	"strings"
@@ -9,12 +19,12 @@ import (
 	"stackstream/internal/rawjson"
 )
 
-// notice is what the collector needs to know of a notification without converting it.
-type notice struct {
-	id        event.ID  // "" if it has none
-	eventType string    // "" if it has none
-	time      time.Time // when it was sent; zero if it does not say so in a known form
-	readable  bool      // it is a notification: an object with an event type
+// Notice is what a collector needs to know of a notification without converting it.
+type Notice struct {
+	ID       event.ID  // "" if it has none
+	Type     string    // "" if it has none
+	Time     time.Time // when it was sent; zero if it does not say so in a known form
+	Readable bool      // it is a notification: an object with an event type
 }
 
 // Version 2 of oslo.messaging's format has the notification, usually as a string of JSON, in one member of an object
@@ -22,11 +32,13 @@ type notice struct {
 const (
 	messageKey = "oslo.message"
 	versionKey = "oslo.version"
+	// requestKey is the member around both where the notification came over AMQP 1.0.
+	requestKey = "request"
 )
 
-// readNotice reads as much of a notification as the collector needs, and of its payload no more than whether it is
+// Read reads as much of a notification as the collector needs, and of its payload no more than whether it is
 // JSON. It takes what the converter takes: what is not plain JSON is mended by rawjson first, which costs more.
-func readNotice(body []byte) notice {
+func Read(body []byte) Notice {
 	if n, ok := readPlain(body); ok {
 		return n
 	}
@@ -34,29 +46,37 @@ func readNotice(body []byte) notice {
 }
 
 // readMended is the rule; readPlain knows a shorter way to the same result.
-func readMended(body []byte) notice {
+func readMended(body []byte) Notice {
 	v, err := rawjson.Parse(body)
 	if err != nil {
-		return notice{}
+		return Notice{}
 	}
 	members, ok := v.Members()
 	if !ok {
-		return notice{}
+		return Notice{}
+	}
+	if request, wrapped := members.Get(requestKey).Members(); wrapped && isWrapper(members) {
+		members = request
 	}
 	if inner, version := members.Get(messageKey), members.Get(versionKey); inner != nil || version != nil {
 		if !isKnown(version) {
-			return notice{}
+			return Notice{}
 		}
 		if text, quoted := inner.Text(); quoted {
 			if inner, err = rawjson.Parse([]byte(text)); err != nil {
-				return notice{}
+				return Notice{}
 			}
 		}
 		if members, ok = inner.Members(); !ok {
-			return notice{}
+			return Notice{}
 		}
 	}
 	return newNotice(members.Get("message_id"), members.Get("event_type"), members.Get("timestamp"))
+}
+
+// isWrapper tells whether an object with a request is what AMQP 1.0 has around a notification, and none itself.
+func isWrapper(members rawjson.Object) bool {
+	return members.Get(messageKey) == nil && members.Get(versionKey) == nil && members.Get("event_type") == nil
 }
 
 // isKnown tells whether an envelope of that version is understood: 2, whatever comes after the point, or none.
@@ -65,13 +85,13 @@ func isKnown(version rawjson.Value) bool {
 	return major == "2" || version.IsNull()
 }
 
-func newNotice(id, eventType, timestamp rawjson.Value) notice {
-	n := notice{id: event.ID(id.ID())}
-	n.eventType, _ = eventType.Text()
-	n.readable = n.eventType != ""
+func newNotice(id, eventType, timestamp rawjson.Value) Notice {
+	n := Notice{ID: event.ID(id.ID())}
+	n.Type, _ = eventType.Text()
+	n.Readable = n.Type != ""
 	if text, ok := timestamp.Text(); ok {
 		if ts, err := event.ParseTimestamp(text); err == nil {
-			n.time = ts.Time()
+			n.Time = ts.Time()
 		}
 	}
 	return n
@@ -79,16 +99,16 @@ func newNotice(id, eventType, timestamp rawjson.Value) notice {
 
 // readPlain reads a notification in one pass over its bytes. ok is false for what needs mending, and for what is
 // unusual enough to be left to rawjson.
-func readPlain(body []byte) (n notice, ok bool) {
+func readPlain(body []byte) (n Notice, ok bool) {
 	found, ok := readMembers(body, true)
 	if ok && (found.message != nil || found.version != nil) {
 		if !isKnown(found.version) {
-			return notice{}, false
+			return Notice{}, false
 		}
 		found, ok = readMembers(found.message, false)
 	}
 	if !ok || !utf8.Valid(found.id) || !utf8.Valid(found.eventType) {
-		return notice{}, false
+		return Notice{}, false
 	}
 	return newNotice(found.id, found.eventType, found.timestamp), true
 }
@@ -140,6 +160,8 @@ func readMembers(text []byte, outer bool) (f found, ok bool) {
 			f.version = text[start:i]
 		case messageKey:
 			f.message = inner
+		case requestKey:
+			return f, false
 		default:
 			if hasEscape(key) {
 				return f, false

@@ -1,4 +1,4 @@
-package amqp
+package notification
 
 import (
 	"bufio"
@@ -53,63 +53,68 @@ func wrap(notification string) string {
 	return `{"oslo.version": "2.0", "oslo.message": ` + string(quoted) + `}`
 }
 
-func TestReadNotice(t *testing.T) {
+func TestRead(t *testing.T) {
 	at := time.Date(2026, 11, 22, 5, 42, 9, 830894000, time.UTC)
 	bare := `{"message_id": "m-1", "event_type": "a.b", "timestamp": "2026-11-22 05:42:09.830894", "payload": {"message_id": "no"}}`
 	converter := oslo.New(normalizertest.Rules(t))
-	whole := notice{id: "m-1", eventType: "a.b", time: at, readable: true}
+	whole := Notice{ID: "m-1", Type: "a.b", Time: at, Readable: true}
 	for _, tc := range []struct {
 		name, body string
-		want       notice
+		want       Notice
 	}{
 		{"version 1", bare, whole},
 		{"version 2", wrap(bare), whole},
 		{"version 2 as an object", `{"oslo.message": ` + bare + `, "oslo.version": "2.1"}`, whole},
 		{"version 2 without its version", `{"oslo.message": ` + bare + `}`, whole},
 		{"version as a number", `{"oslo.version": 2.0, "oslo.message": ` + bare + `}`, whole},
-		{"version 3", strings.Replace(wrap(bare), "2.0", "3.0", 1), notice{}},
-		{"version without a message", `{"oslo.version": "2.0", "message_id": "m", "event_type": "a"}`, notice{}},
-		{"message is null", `{"oslo.message": null, "message_id": "m", "event_type": "a"}`, notice{}},
-		{"message is empty", `{"oslo.message": "", "message_id": "m", "event_type": "a"}`, notice{}},
-		{"message is no JSON", wrap(`{"message_id": "m",`), notice{}},
-		{"message is no object", wrap(`"null"`), notice{}},
-		{"envelope in an envelope", wrap(wrap(bare)), notice{}},
+		{"version 3", strings.Replace(wrap(bare), "2.0", "3.0", 1), Notice{}},
+		{"version without a message", `{"oslo.version": "2.0", "message_id": "m", "event_type": "a"}`, Notice{}},
+		{"message is null", `{"oslo.message": null, "message_id": "m", "event_type": "a"}`, Notice{}},
+		{"message is empty", `{"oslo.message": "", "message_id": "m", "event_type": "a"}`, Notice{}},
+		{"message is no JSON", wrap(`{"message_id": "m",`), Notice{}},
+		{"message is no object", wrap(`"null"`), Notice{}},
+		{"envelope in an envelope", wrap(wrap(bare)), Notice{}},
+		{"over AMQP 1.0", `{"request": ` + wrap(bare) + `, "context": {}}`, whole},
+		{"over AMQP 1.0, version 1", `{"context": {}, "request": ` + bare + `}`, whole},
+		{"a request in a notification", strings.Replace(bare, `"payload"`, `"request": {"event_type": "no"}, "payload"`, 1), whole},
+		{"a request in a request", `{"request": {"request": ` + bare + `}}`, Notice{}},
+		{"a request that is no object", `{"request": "x", "message_id": "m"}`, Notice{ID: "m"}},
 		{"space around", " \r\n\t" + bare + "\n", whole},
 		{"byte order mark", "\xef\xbb\xbf" + bare, whole},
 		{"byte order mark inside", wrap("\ufeff" + bare), whole},
 		{"words of Python", wrap(strings.Replace(bare, `"no"`, `NaN, "x": [Infinity, -Infinity]`, 1)), whole},
 		{"payload that is no UTF-8", strings.Replace(bare, "no", "\xff\xfe", 1), whole},
 		{"id that is no UTF-8", strings.Replace(bare, "m-1", "m\xff\xfe1", 1),
-			notice{id: "m\uFFFD1", eventType: "a.b", time: at, readable: true}},
+			Notice{ID: "m\uFFFD1", Type: "a.b", Time: at, Readable: true}},
 		{"members twice", `{"message_id": "x", "event_type": "x.y", ` + bare[1:], whole},
 		{"envelope twice", `{"oslo.message": "{}", "oslo.message": ` + bare + `}`, whole},
 		{"names with escapes", strings.Replace(bare, `"message_id": "m`, `"message\u005fid": "m`, 1), whole},
 		{"values with escapes", strings.Replace(wrap(bare), "m-1", `\\u006d\u002d1`, 1), whole},
 		{"half of a surrogate pair", strings.Replace(bare, "m-1", `m\ud83d`, 1),
-			notice{id: "m\uFFFD", eventType: "a.b", time: at, readable: true}},
+			Notice{ID: "m\uFFFD", Type: "a.b", Time: at, Readable: true}},
 		{"surrogate pair in the envelope", strings.Replace(wrap(bare), "m-1", `m\ud83d\ude00`, 1),
-			notice{id: "m😀", eventType: "a.b", time: at, readable: true}},
+			Notice{ID: "m😀", Type: "a.b", Time: at, Readable: true}},
 		{"id as a number", strings.Replace(bare, `"m-1"`, `-1.50e3`, 1),
-			notice{id: "-1.50e3", eventType: "a.b", time: at, readable: true}},
-		{"id of another kind", strings.Replace(bare, `"m-1"`, `["m"]`, 1), notice{eventType: "a.b", time: at, readable: true}},
-		{"no id", `{"event_type": "a.b"}`, notice{eventType: "a.b", readable: true}},
-		{"event type of another kind", `{"message_id": "m", "event_type": 7}`, notice{id: "m"}},
+			Notice{ID: "-1.50e3", Type: "a.b", Time: at, Readable: true}},
+		{"id of another kind", strings.Replace(bare, `"m-1"`, `["m"]`, 1), Notice{Type: "a.b", Time: at, Readable: true}},
+		{"no id", `{"event_type": "a.b"}`, Notice{Type: "a.b", Readable: true}},
+		{"event type of another kind", `{"message_id": "m", "event_type": 7}`, Notice{ID: "m"}},
 		{"CADF's time", strings.Replace(bare, "2026-11-22 05:42:09.830894", "2026-11-22T06:42:09.830894+0100", 1), whole},
 		{"time in no known form", strings.Replace(bare, "2026-11-22 ", "yesterday ", 1),
-			notice{id: "m-1", eventType: "a.b", readable: true}},
-		{"time is null", `{"message_id": "m", "event_type": "a", "timestamp": null}`, notice{id: "m", eventType: "a", readable: true}},
-		{"empty object", `{}`, notice{}},
-		{"no object", `[{"message_id": "m"}]`, notice{}},
-		{"nothing", ``, notice{}},
-		{"no JSON", `hello`, notice{}},
-		{"more behind it", bare + `{}`, notice{}},
-		{"cut off", bare[:len(bare)-1], notice{}},
-		{"nested too deep", `{"event_type": "a", "payload": ` + strings.Repeat("[", 256) + strings.Repeat("]", 256) + `}`, notice{}},
+			Notice{ID: "m-1", Type: "a.b", Readable: true}},
+		{"time is null", `{"message_id": "m", "event_type": "a", "timestamp": null}`, Notice{ID: "m", Type: "a", Readable: true}},
+		{"empty object", `{}`, Notice{}},
+		{"no object", `[{"message_id": "m"}]`, Notice{}},
+		{"nothing", ``, Notice{}},
+		{"no JSON", `hello`, Notice{}},
+		{"more behind it", bare + `{}`, Notice{}},
+		{"cut off", bare[:len(bare)-1], Notice{}},
+		{"nested too deep", `{"event_type": "a", "payload": ` + strings.Repeat("[", 256) + strings.Repeat("]", 256) + `}`, Notice{}},
 		{"nested as deep as allowed", `{"event_type": "a", "payload": ` + strings.Repeat("[", 255) + strings.Repeat("]", 255) + `}`,
-			notice{eventType: "a", readable: true}},
+			Notice{Type: "a", Readable: true}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			if got := readNotice([]byte(tc.body)); got != tc.want {
+			if got := Read([]byte(tc.body)); got != tc.want {
 				t.Errorf("got %+v, want %+v", got, tc.want)
 			}
 			agrees(t, converter, []byte(tc.body))
@@ -124,20 +129,20 @@ func TestReadNotice(t *testing.T) {
 func TestReadRecordings(t *testing.T) {
 	for _, r := range recordings(t) {
 		want := decodeNotice(t, strings.ReplaceAll(r.Body, ": Infinity", ": null"))
-		if want.id == "" || want.eventType == "" || want.time.IsZero() {
+		if want.ID == "" || want.Type == "" || want.Time.IsZero() {
 			t.Fatalf("a recording without id, type or time: %+v", want)
 		}
-		if got := readNotice([]byte(r.Body)); got != want {
+		if got := Read([]byte(r.Body)); got != want {
 			t.Errorf("got %+v, want %+v", got, want)
 		}
 		if _, plain := readPlain([]byte(r.Body)); plain == strings.Contains(r.Body, "Infinity") {
-			t.Errorf("%s: took the shorter way: %v", want.eventType, plain)
+			t.Errorf("%s: took the shorter way: %v", want.Type, plain)
 		}
 	}
 }
 
 // decodeNotice reads valid JSON with the standard library.
-func decodeNotice(tb testing.TB, body string) notice {
+func decodeNotice(tb testing.TB, body string) Notice {
 	tb.Helper()
 	members := map[string]json.RawMessage{}
 	if err := json.Unmarshal([]byte(body), &members); err != nil {
@@ -150,9 +155,9 @@ func decodeNotice(tb testing.TB, body string) notice {
 		}
 		return decodeNotice(tb, inner)
 	}
-	var n notice
+	var n Notice
 	var id, timestamp string
-	for name, to := range map[string]*string{"message_id": &id, "event_type": &n.eventType, "timestamp": &timestamp} {
+	for name, to := range map[string]*string{"message_id": &id, "event_type": &n.Type, "timestamp": &timestamp} {
 		if err := json.Unmarshal(members[name], to); err != nil {
 			tb.Fatalf("%s: %v", name, err)
 		}
@@ -161,26 +166,26 @@ func decodeNotice(tb testing.TB, body string) notice {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	n.id, n.time, n.readable = event.ID(id), ts.Time(), true
+	n.ID, n.Time, n.Readable = event.ID(id), ts.Time(), true
 	return n
 }
 
 // agrees fails the test if a notification that the converter takes has another identity or type for it.
 func agrees(t *testing.T, converter *oslo.Converter, body []byte) {
 	t.Helper()
-	got := readNotice(body)
+	got := Read(body)
 	converted, err := converter.Convert(event.Raw{
-		ID: cmp.Or(got.id, "a hash"), Body: body, Format: Format, Received: time.Date(2026, 11, 22, 0, 0, 0, 0, time.UTC),
+		ID: cmp.Or(got.ID, "a hash"), Body: body, Format: oslo.Format, Received: time.Date(2026, 11, 22, 0, 0, 0, 0, time.UTC),
 	})
 	if err != nil {
 		return
 	}
 	e := converted.Events[0]
-	if !got.readable || got.eventType != e.EventType || string(cmp.Or(got.id, "a hash")) != e.MessageID {
+	if !got.Readable || got.Type != e.EventType || string(cmp.Or(got.ID, "a hash")) != e.MessageID {
 		t.Fatalf("got %+v; the converter reads id %q and type %q", got, e.MessageID, e.EventType)
 	}
-	if !got.time.IsZero() && !got.time.Equal(e.Timestamp.Time()) {
-		t.Fatalf("the time is %s; the converter reads %s", got.time, e.Timestamp)
+	if !got.Time.IsZero() && !got.Time.Equal(e.Timestamp.Time()) {
+		t.Fatalf("the time is %s; the converter reads %s", got.Time, e.Timestamp)
 	}
 }
 
@@ -202,9 +207,9 @@ func TestNoticeDoesNotShareTheBody(t *testing.T) {
 			text = wrap(text)
 		}
 		body := []byte(text)
-		n := readNotice(body)
+		n := Read(body)
 		clear(body)
-		if n.id != "m-1" || n.eventType != "a.b" {
+		if n.ID != "m-1" || n.Type != "a.b" {
 			t.Errorf("wrapped %v: after the body was overwritten it is %+v", wrapped, n)
 		}
 	}
@@ -225,7 +230,7 @@ func TestSkipValueTakesJSONOnly(t *testing.T) {
 	}
 }
 
-func FuzzReadNotice(f *testing.F) {
+func FuzzRead(f *testing.F) {
 	for _, r := range recordings(f)[:4] {
 		f.Add([]byte(r.Body))
 	}
@@ -240,11 +245,11 @@ func FuzzReadNotice(f *testing.F) {
 	converter := oslo.New(normalizertest.Rules(f))
 	f.Fuzz(func(t *testing.T, body []byte) {
 		agrees(t, converter, body)
-		got := readNotice(body)
+		got := Read(body)
 		if want := readMended(body); got != want {
 			t.Fatalf("the shorter way reads %+v, the rule says %+v", got, want)
 		}
-		if got.readable != (got.eventType != "") || got.time.Location() != time.UTC {
+		if got.Readable != (got.Type != "") || got.Time.Location() != time.UTC {
 			t.Fatalf("%+v contradicts itself", got)
 		}
 		if skipSpace(body, 0) == 0 && utf8.Valid(body) {
@@ -258,12 +263,12 @@ func FuzzReadNotice(f *testing.F) {
 }
 
 // compareWithStandard reads a notification without an envelope with the standard library, if that can.
-func compareWithStandard(t *testing.T, body []byte, got notice) {
+func compareWithStandard(t *testing.T, body []byte, got Notice) {
 	var members map[string]json.RawMessage
 	if !utf8.Valid(body) || json.Unmarshal(body, &members) != nil || members == nil {
 		return
 	}
-	if members["oslo.message"] != nil || members["oslo.version"] != nil {
+	if members["oslo.message"] != nil || members["oslo.version"] != nil || members["request"] != nil {
 		return
 	}
 	if _, err := rawjson.Parse(body); err != nil {
@@ -282,22 +287,22 @@ func compareWithStandard(t *testing.T, body []byte, got notice) {
 	} else if len(text) > 0 && (text[0] == '-' || text[0] >= '0' && text[0] <= '9') {
 		id = string(text)
 	}
-	if got.eventType != eventType || string(got.id) != id {
+	if got.Type != eventType || string(got.ID) != id {
 		t.Fatalf("got %+v, encoding/json reads %q and %q", got, id, eventType)
 	}
 }
 
-func BenchmarkReadNotice(b *testing.B) {
+func BenchmarkRead(b *testing.B) {
 	big := `{"message_id": "m", "event_type": "x.big", "timestamp": "2026-11-22 05:42:09.830894", "payload": {"blob": "` +
 		strings.Repeat("x", 64<<10) + `"}}`
 	bodies := map[string]string{"64KiB": wrap(big)}
 	for _, r := range recordings(b) {
-		switch n := readNotice([]byte(r.Body)); {
-		case n.eventType == "volume.create.end":
+		switch n := Read([]byte(r.Body)); {
+		case n.Type == "volume.create.end":
 			bodies["volume"] = r.Body
-		case n.eventType == "instance.create.end" && len(r.Body) > 3000:
+		case n.Type == "instance.create.end" && len(r.Body) > 3000:
 			bodies["instance"] = r.Body
-		case n.eventType == "x.unicode":
+		case n.Type == "x.unicode":
 			bodies["mended"] = r.Body
 		}
 	}
@@ -307,7 +312,7 @@ func BenchmarkReadNotice(b *testing.B) {
 			b.SetBytes(int64(len(text)))
 			b.ReportAllocs()
 			for b.Loop() {
-				if !readNotice(text).readable {
+				if !Read(text).Readable {
 					b.Fatal("not readable")
 				}
 			}

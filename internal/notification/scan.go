@@ -1,4 +1,4 @@
-package amqp
+package notification
 
 import (
 	"unicode/utf8"

@@ -1,4 +1,4 @@
-package amqp
+package broker
 
 import (
 	"fmt"
@@ -7,9 +7,9 @@ import (
 	"strings"
 )
 
-// checkHost says what is wrong with one of the hosts, "" if nothing is. It does not repeat what could have a password
+// CheckHost says what is wrong with one of the hosts of a configuration, "" if nothing is. It does not repeat what could have a password
 // in it.
-func checkHost(host string) string {
+func CheckHost(host string) string {
 	switch {
 	case strings.TrimSpace(host) == "":
 		return "is empty"
@@ -61,14 +61,14 @@ func splitHost(host string) (name, port string, ok bool) {
 	return name, port, err == nil && port != ""
 }
 
-// address is host:port with the port that is meant where none is given.
-func (c Config) address(host string) string {
+// Address is host:port, with the port that is meant where none is given.
+func Address(host string, secure bool) string {
 	name, port, ok := splitHost(host)
 	switch {
 	case !ok:
 		return host
 	case port != "":
-	case c.TLS.Enabled:
+	case secure:
 		port = "5671"
 	default:
 		port = "5672"
