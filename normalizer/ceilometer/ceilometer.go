@@ -4,7 +4,8 @@
 //	{"message_id": "…", "event_type": "image.delete", "generated": "2026-11-22T06:06:06.755824",
 //	 "traits": [{"name": "size", "type": "integer", "value": "100000"}], "raw": {}}
 //
-// The body of a raw event is one such object. Traits may be objects as above, triples as the publishers write them
+// The body of a raw event is one such object, or a notification of oslo.messaging that has such objects in a list for its
+// payload: so the agent hands them out over a broker. Traits may be objects as above, triples as the publishers write them
 // (["size", 2, "100000"]), or one object of names and values.
 //
 // The payload is an object of the traits. The type of a trait decides about a value that came as a string: integer
@@ -15,11 +16,11 @@
 //
 // Whatever else the event has goes into the payload too, under its own name, unless it is empty: above all "raw", the
 // notification that the event was made of, where the service was told to keep it. Should a trait have that name,
-// underscores are put in front.
+// underscores are put in front. Left out is message_signature, by which the agent's own services know its messages: the events
+// API does not have it, and the event is the same without it.
 package ceilometer
 
 import (
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -46,32 +47,46 @@ func New(r *rules.Rules) *Converter { return &Converter{rules: r} }
 // Name returns "ceilometer/1".
 func (*Converter) Name() string { return "ceilometer/1" }
 
-// Convert makes one canonical event. Its timestamp is "generated"; where that is missing, empty or null it is the time
-// at which the event was received. Without a message_id the event has the identity of the raw event. An error says
-// that the body is not such an event: not JSON, no event_type, or a part that is not what it should be.
+// Convert makes one canonical event, or one of each event of a notification. Its timestamp is "generated"; where that is
+// missing, empty or null it is the time at which the event was received. Without a message_id the event has the identity of the
+// raw event. An error says that the body is no such event and has none: not JSON, no event_type, or a part that is not what it
+// should be.
 func (c *Converter) Convert(raw event.Raw) (normalizer.Converted, error) {
-	body, mended, err := rawjson.ParseMended(raw.Body)
+	events, mended, err := bodies(raw)
 	if err != nil {
-		return normalizer.Converted{}, fmt.Errorf("body: %w", err)
-	}
-	members, ok := body.Members()
-	if !ok {
-		return normalizer.Converted{}, errors.New("body: not an object")
-	}
-	var e event.Event
-	if err := rules.Identify(&e, raw, members, "generated"); err != nil {
 		return normalizer.Converted{}, err
+	}
+	all := normalizer.Converted{Mended: mended}
+	for i, members := range events {
+		e, redacted, trace, err := c.convert(raw, members)
+		if err != nil && len(events) > 1 {
+			return normalizer.Converted{}, fmt.Errorf("payload[%d]: %w", i, err)
+		}
+		if err != nil {
+			return normalizer.Converted{}, err
+		}
+		if len(events) == 1 {
+			all.Trace = trace
+		}
+		all.Events, all.Redacted = append(all.Events, e), all.Redacted+redacted
+	}
+	return all, nil
+}
+
+func (c *Converter) convert(raw event.Raw, members rawjson.Object) (e event.Event, redacted int, trace event.Trace, err error) {
+	if err := rules.Identify(&e, raw, members, "generated"); err != nil {
+		return e, 0, trace, err
 	}
 	t, err := readTraits(members.Get("traits"))
 	if err != nil {
-		return normalizer.Converted{}, err
+		return e, 0, trace, err
 	}
 	payload, redacted := c.rules.Redact(t.payload(others(members)))
 	e.Payload = []byte(payload)
 	notification, _ := c.rules.Redact(members.Get("raw"))
 	docs, trace := describe(&e, payload, notification)
 	c.rules.Apply(&e, docs...)
-	return normalizer.Converted{Events: []event.Event{e}, Redacted: redacted, Mended: mended, Trace: trace}, nil
+	return e, redacted, trace, nil
 }
 
 // others returns the members that are not part of every event and have something in them. Of members with one name the
@@ -81,7 +96,7 @@ func others(members rawjson.Object) rawjson.Object {
 	at := map[string]int{}
 	for _, m := range members {
 		switch name := string(m.Name); name {
-		case "message_id", "event_type", "generated", "traits":
+		case "message_id", "event_type", "generated", "traits", "message_signature":
 		default:
 			i, again := at[name]
 			if !again {
