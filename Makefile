@@ -8,7 +8,7 @@ VULN  := $(TOOLS)/govulncheck
 # How long each fuzz target runs under make fuzz.
 FUZZTIME ?= 20s
 
-.PHONY: help build test check fmt lint vuln unit generate fuzz clean compiler rabbitmq promtool
+.PHONY: help build test check fmt lint vuln unit generate fuzz clean compiler rabbitmq proton promtool
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -36,7 +36,7 @@ vuln: $(VULN) ## known vulnerabilities in what we call
 	else echo "$$out"; exit 1; fi
 
 # What takes longest comes first, so that the rest runs beside it.
-unit: compiler rabbitmq promtool ## all tests with the race detector
+unit: compiler rabbitmq proton promtool ## all tests with the race detector
 	$(GO) test -race -timeout 45m ./internal/e2e ./...
 
 # The race detector needs a C compiler.
@@ -59,7 +59,12 @@ debian = if command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ]; then \
 # Tests start RabbitMQ brokers of their own.
 rabbitmq: ## RabbitMQ, which tests start
 	@[ -e /usr/lib/rabbitmq/bin/rabbitmq-server ] || { \
-		$(call debian,rabbitmq-server,tests of the AMQP source need RabbitMQ: install rabbitmq-server); }
+		$(call debian,rabbitmq-server,tests of the AMQP sources need RabbitMQ: install rabbitmq-server); }
+
+# Those who send to STF use this library: tests of the AMQP 1.0 source do, too.
+proton: ## qpid-proton for Python, which tests use as a peer
+	@/usr/bin/python3 -c 'import proton' 2>/dev/null || { \
+		$(call debian,python3-qpid-proton,tests of the AMQP 1.0 source need qpid-proton: install python3-qpid-proton); }
 
 promtool: ## promtool, which tries the alerts and the dashboard
 	@command -v promtool >/dev/null || { $(call debian,prometheus,tests of the alerts need promtool: install prometheus); }

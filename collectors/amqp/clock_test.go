@@ -337,18 +337,18 @@ func TestGrowingIsSaidAfterSixLooks(t *testing.T) {
 func TestConditionsAreReportedOnceAndInOrder(t *testing.T) {
 	var got []string
 	c := newConditions(func(trouble bool, what string) { got = append(got, fmt.Sprintf("%t %s", trouble, what)) })
-	c.set(conditionSkew, "")
-	c.set(conditionSkew, "skew")
-	c.set(conditionUnknown, "unknown")
-	c.set(conditionSkew, "skew")
-	c.set(conditionHandover, "handover")
-	c.set(conditionBlocked, "blocked")
-	c.set(conditionMissing, "missing")
-	c.set(conditionBlocked, "")
-	c.set(conditionMissing, "")
-	c.set(conditionHandover, "")
-	c.set(conditionSkew, "")
-	c.set(conditionUnknown, "")
+	c.Set(conditionSkew, "")
+	c.Set(conditionSkew, "skew")
+	c.Set(conditionUnknown, "unknown")
+	c.Set(conditionSkew, "skew")
+	c.Set(conditionHandover, "handover")
+	c.Set(conditionBlocked, "blocked")
+	c.Set(conditionMissing, "missing")
+	c.Set(conditionBlocked, "")
+	c.Set(conditionMissing, "")
+	c.Set(conditionHandover, "")
+	c.Set(conditionSkew, "")
+	c.Set(conditionUnknown, "")
 	want := []string{
 		"false skew", "false skew; unknown", "true handover; skew; unknown", "true blocked; handover; skew; unknown",
 		"true blocked; missing; handover; skew; unknown", "true missing; handover; skew; unknown", "true handover; skew; unknown",
@@ -359,7 +359,7 @@ func TestConditionsAreReportedOnceAndInOrder(t *testing.T) {
 	}
 	for what := range conditionsCount {
 		trouble := false
-		newConditions(func(is bool, _ string) { trouble = is }).set(what, "x")
+		newConditions(func(is bool, _ string) { trouble = is }).Set(what, "x")
 		if trouble != (what <= conditionHandover) {
 			t.Errorf("condition %d is trouble: %t", what, trouble)
 		}

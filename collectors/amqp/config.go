@@ -80,7 +80,7 @@ type Queue struct {
 // Default has the settings used where the configuration names none.
 func Default() Config {
 	return Config{
-		VHost: "/", SASL: saslPlain, TLS: broker.TLS{MinVersion: "1.2"},
+		VHost: "/", SASL: broker.SASLPlain, TLS: broker.TLS{MinVersion: "1.2"},
 		Heartbeat: 10 * time.Second, ConnectTimeout: 10 * time.Second,
 		Exchanges:       []string{"nova", "cinder", "openstack", "glance", "neutron", "keystone", "heat", "ironic"},
 		Topics:          []string{"notifications"},
@@ -92,9 +92,6 @@ func Default() Config {
 }
 
 const (
-	saslPlain    = "plain"
-	saslExternal = "external"
-
 	createNever     = "never"
 	createDurable   = "durable"
 	createTransient = "transient"

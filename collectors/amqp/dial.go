@@ -3,8 +3,6 @@ package amqp
 import (
 	"context"
 	"crypto/tls"
-	"errors"
-	"math/rand/v2"
 	"net"
 	"time"
 
@@ -16,9 +14,6 @@ import (
 
 // frameSize is the largest frame we take, RabbitMQ's own default.
 const frameSize = 128 << 10
-
-// errTooLate is why a connection is given up after ConnectTimeout.
-var errTooLate = errors.New("too late")
 
 // dialer makes connections to the broker. It may be used by several goroutines at once.
 type dialer struct {
@@ -48,27 +43,16 @@ func newDialer(cfg Config, name, version string) (*dialer, error) {
 // dial tries all hosts once, in random order, and returns the first connection that stands and its host. The error
 // names every host and what is wrong with it; it is Invalid only if no host could serve us later either.
 func (d *dialer) dial(ctx context.Context, purpose string) (*amqp091.Connection, string, error) {
-	hosts := d.cfg.Hosts
-	errs, addresses := make([]error, len(hosts)), make([]string, len(hosts))
-	for _, i := range rand.Perm(len(hosts)) {
-		host := hosts[i]
-		conn, err := d.dialHost(ctx, host, purpose)
-		if err == nil {
-			return conn, host, nil
-		}
-		if ctx.Err() != nil {
-			return nil, "", err
-		}
-		errs[i], addresses[i] = err, d.cfg.address(host)
-	}
-	return nil, "", broker.NoHost(addresses, errs)
+	return broker.Dial(ctx, d.cfg.Hosts, d.cfg.TLS.Enabled, func(ctx context.Context, host string) (*amqp091.Connection, error) {
+		return d.dialHost(ctx, host, purpose)
+	})
 }
 
 // dialHost connects to one host: TCP, TLS and login together within ConnectTimeout. purpose, if any, is added to the
 // name of the connection.
 func (d *dialer) dialHost(ctx context.Context, host, purpose string) (*amqp091.Connection, error) {
 	address := d.cfg.address(host)
-	limited, cancel := context.WithTimeoutCause(ctx, d.cfg.ConnectTimeout, errTooLate)
+	limited, cancel := context.WithTimeoutCause(ctx, d.cfg.ConnectTimeout, broker.ErrTooLate)
 	defer cancel()
 	tcp, err := (&net.Dialer{}).DialContext(limited, "tcp", address)
 	if err != nil {
@@ -132,7 +116,7 @@ type login struct {
 }
 
 func (d *dialer) login(properties amqp091.Table) *login {
-	if d.cfg.SASL == saslExternal {
+	if d.cfg.SASL == broker.SASLExternal {
 		return &login{&amqp091.ExternalAuth{}, properties}
 	}
 	return &login{&amqp091.PlainAuth{Username: d.cfg.User, Password: d.password}, properties}

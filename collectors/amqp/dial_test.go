@@ -151,7 +151,7 @@ func TestDialRefused(t *testing.T) {
 			[]string{"takes no more connections", "limit (0)"}},
 		{"TLS where there is none", func(c *Config) { c.TLS.Enabled = true }, event.Invalid,
 			[]string{"speaks without TLS on this port (see hosts and tls.enabled)"}},
-		{"a mechanism that is not offered", func(c *Config) { c.SASL = saslExternal }, event.Invalid,
+		{"a mechanism that is not offered", func(c *Config) { c.SASL = "external" }, event.Invalid,
 			[]string{"does not offer a login by client certificate (see sasl)", "rabbitmq_auth_mechanism_ssl"}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -214,9 +214,9 @@ func TestDialTLS(t *testing.T) {
 		{"without TLS", func(c *Config) { c.TLS.Enabled = false }, event.Invalid,
 			[]string{"speaks TLS on this port (see hosts and tls.enabled)"}},
 		{"wrong password", func(c *Config) { c.Password = "hunter2" }, event.Invalid, []string{"see user and password_file"}},
-		{"external", func(c *Config) { c.SASL, c.User, c.Password = saslExternal, "", "" }, 0, nil},
+		{"external", func(c *Config) { c.SASL, c.User, c.Password = "external", "", "" }, 0, nil},
 		{"external, unknown to the broker", func(c *Config) {
-			c.SASL, c.User, c.Password = saslExternal, "", ""
+			c.SASL, c.User, c.Password = "external", "", ""
 			with(c, ca.Issue(t, "nobody"))
 		}, event.Invalid, []string{"does not know the user that the client certificate names (see tls.cert_file)"}},
 	} {

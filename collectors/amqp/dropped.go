@@ -84,7 +84,7 @@ func (c *consumer) takeDropped(ctx context.Context, first amqp091.Delivery) erro
 	}
 	if len(counts) > 0 {
 		c.droppedN = time.Now()
-		c.says.set(conditionDropping, fmt.Sprintf("queue %s reached its limit of length or age, and the broker dropped "+
+		c.says.Set(conditionDropping, fmt.Sprintf("queue %s reached its limit of length or age, and the broker dropped "+
 			"notifications: they are lost (look at queue.max_bytes, queue.ttl, and why they waited)", c.names.queue))
 		if c.droppedN.Sub(c.lostSaid) >= droppedSay {
 			c.sayLost()
@@ -112,7 +112,7 @@ func (c *consumer) checkDropped(now time.Time) {
 		return
 	}
 	c.droppedN = time.Time{}
-	c.says.set(conditionDropping, "")
+	c.says.Set(conditionDropping, "")
 	c.change(func(st *state) { st.Counted = nil })
 }
 

@@ -184,7 +184,7 @@ func TestDroppingIsOverAfterAWhile(t *testing.T) {
 	}
 	start := time.Now()
 	c := &consumer{session: s, prefetch: 10, droppedN: start, lostSaid: start}
-	s.says.set(conditionDropping, "drops")
+	s.says.Set(conditionDropping, "drops")
 	for _, step := range []struct {
 		after time.Duration
 		want  string

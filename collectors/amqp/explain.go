@@ -170,7 +170,7 @@ func (d *dialer) meaningOfDial(ctx context.Context, at stage, w *broker.Witness,
 	var timeout net.Error
 	late := errors.Is(err, os.ErrDeadlineExceeded) || errors.As(err, &timeout) && timeout.Timeout()
 	if ctx.Err() != nil || late {
-		if cause := context.Cause(ctx); late || errors.Is(cause, errTooLate) {
+		if cause := context.Cause(ctx); late || errors.Is(cause, broker.ErrTooLate) {
 			return event.Unavailable, fmt.Sprintf("there was no answer %s within %s (see connect_timeout)", at, d.cfg.ConnectTimeout)
 		}
 		return event.Unavailable, ctx.Err().Error()
@@ -190,7 +190,7 @@ const frameStart = "\x01\x00\x00"
 func (d *dialer) meaningOfLogin(w *broker.Witness, err error) (event.Kind, string) {
 	var answer *amqp091.Error
 	switch errors.As(err, &answer); {
-	case answer == amqp091.ErrSASL && d.cfg.SASL == saslExternal:
+	case answer == amqp091.ErrSASL && d.cfg.SASL == broker.SASLExternal:
 		return event.Invalid, "the broker does not offer a login by client certificate (see sasl): its plugin " +
 			"rabbitmq_auth_mechanism_ssl and the mechanism EXTERNAL have to be enabled"
 	case answer == amqp091.ErrSASL:

@@ -115,7 +115,7 @@ func (s *session) release(ctx context.Context) error {
 	if len(leaving) == 0 {
 		return nil
 	}
-	s.says.set(conditionHandover, "finishes with exchanges that are no longer its own: "+strings.Join(leaving, ", "))
+	s.says.Set(conditionHandover, "finishes with exchanges that are no longer its own: "+strings.Join(leaving, ", "))
 	if !s.probes.proven() {
 		return nil
 	}
@@ -210,7 +210,7 @@ func (s *session) released(probe int) bool {
 		}
 	}
 	if !slices.ContainsFunc(slices.Collect(maps.Keys(s.state.Claims)), func(x string) bool { return s.cfg.owner(x) != s.name }) {
-		s.says.set(conditionHandover, "")
+		s.says.Set(conditionHandover, "")
 	}
 	return len(s.exchanges) == 0 && len(s.state.Claims) == 0
 }

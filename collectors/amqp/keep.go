@@ -145,7 +145,7 @@ func (s *session) tellMissing(kept map[string]*upkeep) {
 	case len(missing) == len(s.exchanges) && len(missing) > 0 && len(s.cfg.Shards) == 0:
 		text = "none of the exchanges is there yet: " + strings.Join(missing, ", ")
 	}
-	s.says.set(conditionMissing, text)
+	s.says.Set(conditionMissing, text)
 }
 
 // depth follows how many notifications wait.
@@ -194,11 +194,11 @@ func (s *session) lookAtQueue(q *depth, now time.Time) error {
 		text = "queue " + s.names.queue + " has another consumer, which comes first: the broker takes an earlier connection for alive"
 		s.wake() // it is the first that is heard of us, if nothing can come
 	}
-	s.says.set(conditionBehind, text)
+	s.says.Set(conditionBehind, text)
 	text = ""
 	if q.grows(found.Messages) {
 		text = "queue " + s.names.queue + " grows: notifications come faster than they are collected"
 	}
-	s.says.set(conditionGrowing, text)
+	s.says.Set(conditionGrowing, text)
 	return nil
 }

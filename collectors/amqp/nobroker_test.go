@@ -15,6 +15,7 @@ import (
 
 	"stackstream/event"
 
+	"stackstream/internal/broker"
 	"stackstream/internal/rabbitmqtest"
 )
 
@@ -153,7 +154,7 @@ func TestDialEndsWithItsContext(t *testing.T) {
 		})
 		_, _, err := dialTo(t, cfg, addr, addr, addr).dial(ctx, "")
 		wantError(t, err, event.Unavailable, "context canceled")
-		if errors.Is(err, errTooLate) {
+		if errors.Is(err, broker.ErrTooLate) {
 			t.Errorf("taken for late: %v", err)
 		}
 	}

@@ -31,7 +31,7 @@ type session struct {
 	from   time.Time // the watermark at the start
 	steady bool      // the queue is a quorum queue, or may be one
 
-	says        *conditions
+	says        *collectors.Conditions
 	probes      *probes
 	acks        *acks
 	droppedAcks *acks
@@ -108,7 +108,7 @@ func (s *session) work(ctx context.Context, all *errgroup.Group) error {
 	if err := s.keepAll(kept, time.Now()); err != nil {
 		return err // before anything is consumed: who may not bind all exchanges is not live for a moment again and again
 	}
-	s.says.set(conditionPreparing, "")
+	s.says.Set(conditionPreparing, "")
 	group, ctx := errgroup.WithContext(ctx)
 	all.Go(func() error {
 		<-ctx.Done()
@@ -165,9 +165,9 @@ func lost(what string, err *amqp091.Error) error {
 
 func (s *session) block(b amqp091.Blocking) {
 	s.probes.block(b.Active, time.Now())
-	s.says.set(conditionBlocked, "")
+	s.says.Set(conditionBlocked, "")
 	if b.Active {
-		s.says.set(conditionBlocked, fmt.Sprintf("the broker has an alarm and blocks all who publish (%s)", b.Reason))
+		s.says.Set(conditionBlocked, fmt.Sprintf("the broker has an alarm and blocks all who publish (%s)", b.Reason))
 	}
 	if s.opts.Hooks.Blocked != nil {
 		s.opts.Hooks.Blocked(b.Active)
@@ -183,7 +183,7 @@ func (s *session) prepare(ctx context.Context) error {
 	}
 	leftover := found.queue && s.state.Queue != s.names.queue
 	claimed := s.plan(found)
-	s.says.set(conditionPreparing, "the queue is not bound yet") // what is made durable now counts as a sign of life
+	s.says.Set(conditionPreparing, "the queue is not bound yet") // what is made durable now counts as a sign of life
 	if err := s.save(ctx); err != nil {
 		return err
 	}

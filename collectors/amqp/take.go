@@ -7,6 +7,7 @@ import (
 
 	"stackstream/collectors"
 	"stackstream/event"
+	"stackstream/internal/broker"
 	"stackstream/internal/kombu"
 	"stackstream/internal/notification"
 )
@@ -29,7 +30,7 @@ func (t *taken) add(d *amqp091.Delivery) {
 		t.probe(d)
 		return
 	}
-	t.consumer.bytes = average(t.consumer.bytes, len(d.Body))
+	t.consumer.bytes = broker.Average(t.consumer.bytes, len(d.Body)+beside)
 	if d.Redelivered {
 		t.redelivered++
 	}
@@ -48,6 +49,9 @@ func (t *taken) add(d *amqp091.Delivery) {
 	t.batch.Events = append(t.batch.Events, raws...)
 }
 
+// beside is what a delivery takes beside its body: for headers, and in any case.
+const beside = 512
+
 // maxDecompressed bounds what a compressed body may become for us to look for its identity in it.
 const maxDecompressed = 16 << 20
 
@@ -64,19 +68,6 @@ func uncompressed(d *amqp091.Delivery) []byte {
 func compression(d *amqp091.Delivery) string {
 	method, _ := d.Headers[kombu.Property].(string)
 	return method
-}
-
-// average moves an average towards a size: at once to a larger one, slowly to a smaller one.
-func average(bytes, size int) int {
-	size += 512 // for headers, and what a delivery takes anyway
-	switch {
-	case bytes == 0:
-		return size
-	case size > bytes:
-		return bytes + (size-bytes+15)/16
-	default:
-		return bytes - (bytes-size)/64
-	}
 }
 
 // raw is what is known of a delivery without looking into its body.
@@ -130,20 +121,20 @@ func (t *taken) tell() {
 		if hooks.Unknown != nil {
 			hooks.Unknown(t.unknown)
 		}
-		t.says.set(conditionUnknown, "notifications come with routing keys that are not configured, through bindings that are not ours")
+		t.says.Set(conditionUnknown, "notifications come with routing keys that are not configured, through bindings that are not ours")
 	}
 	if t.probed == 0 {
 		return
 	}
 	if !t.strange {
-		t.says.set(conditionUnknown, "")
+		t.says.Set(conditionUnknown, "")
 	}
 	t.strange = false
 	if ahead, known := t.skew.take(); known {
 		if hooks.Skew != nil {
 			hooks.Skew(ahead)
 		}
-		t.says.set(conditionSkew, skewText(ahead))
+		t.says.Set(conditionSkew, skewText(ahead))
 	}
 	t.keepSize()
 }

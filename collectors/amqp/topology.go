@@ -125,7 +125,7 @@ func (s *session) declareQueue(n names) error {
 		return err
 	}
 	if n == s.names {
-		s.says.set(conditionArguments, differs)
+		s.says.Set(conditionArguments, differs)
 		s.steady = s.cfg.Queue.Type == "quorum" || differs != ""
 	}
 	return nil

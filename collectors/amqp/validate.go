@@ -59,7 +59,8 @@ func (c Config) Validate() []Problem {
 		found.add(p.Field, "%s", p.Msg)
 	}
 	c.validateConnection(&found)
-	c.validateLogin(&found)
+	broker.Login{SASL: c.SASL, User: c.User, Password: c.Password, PasswordFile: c.PasswordFile}.Problems(c.TLS,
+		func(field, message string) { found.add(field, "%s", message) })
 	c.TLS.Problems(func(field, message string) { found.add("tls."+field, "%s", message) })
 	c.validateExchanges(&found)
 	c.validateBindings(&found)
@@ -70,22 +71,7 @@ func (c Config) Validate() []Problem {
 }
 
 func (c Config) validateConnection(found *problems) {
-	if len(c.Hosts) == 0 {
-		found.add("hosts", "is missing: the nodes of the broker, like [rabbit1, rabbit2:5672]")
-	}
-	seen := map[string]bool{}
-	for i, host := range c.Hosts {
-		field := fmt.Sprintf("hosts[%d]", i)
-		if msg := broker.CheckHost(host); msg != "" {
-			found.add(field, "%s", msg)
-			continue
-		}
-		address := c.address(host)
-		if seen[address] {
-			found.add(field, "%s is there twice", host)
-		}
-		seen[address] = true
-	}
+	broker.HostProblems(c.Hosts, c.TLS.Enabled, func(field, message string) { found.add(field, "%s", message) })
 	switch {
 	case c.VHost == "":
 		found.add("vhost", `is empty: the virtual host that the services use; a broker's own is "/"`)
@@ -103,35 +89,6 @@ func (c Config) validateConnection(found *problems) {
 	}
 	if c.ConnectTimeout < minConnectTimeout || c.ConnectTimeout > maxConnectTimeout {
 		found.add("connect_timeout", "must be from %s to %s", minConnectTimeout, maxConnectTimeout)
-	}
-}
-
-func (c Config) validateLogin(found *problems) {
-	switch c.SASL {
-	case saslPlain:
-		if c.User == "" {
-			found.add("user", "is missing (or set sasl to external, with a client certificate)")
-		}
-		switch {
-		case c.Password == "" && c.PasswordFile == "":
-			found.add("password_file", "is missing (or set password)")
-		case c.Password != "" && c.PasswordFile != "":
-			found.add("password_file", "can't be set together with password")
-		}
-	case saslExternal:
-		for _, s := range []struct{ field, value string }{
-			{"user", c.User}, {"password", string(c.Password)}, {"password_file", c.PasswordFile},
-		} {
-			if s.value != "" {
-				found.add(s.field, "can't be set together with sasl: external, where the client certificate says who we are")
-			}
-		}
-		if !c.TLS.Enabled {
-			found.add("tls.enabled", "must be true where sasl is external, which logs in with a client certificate")
-		}
-		if c.TLS.CertFile == "" && c.TLS.KeyFile == "" {
-			found.add("tls.cert_file", "is missing, with tls.key_file: sasl: external logs in with a client certificate")
-		}
 	}
 }
 

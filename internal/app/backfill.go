@@ -13,6 +13,7 @@ import (
 
 	"stackstream/collectors"
 	"stackstream/collectors/amqp"
+	"stackstream/collectors/amqp1"
 	"stackstream/collectors/backfill"
 	"stackstream/collectors/ceilometer"
 	"stackstream/collectors/httppoll"
@@ -208,7 +209,7 @@ const late = time.Minute
 // promised is the time before which a live source hands over nothing any more. What a queue was sent by then is handed over; that
 // is by the time of the broker.
 func promised(s event.Source, c event.RawCursor) time.Time {
-	if s.Of(amqp.Kind) && !c.Watermark.IsZero() {
+	if (s.Of(amqp.Kind) || s.Of(amqp1.Kind)) && !c.Watermark.IsZero() {
 		return c.Watermark.Add(-late)
 	}
 	return c.Floor

@@ -10,6 +10,7 @@ import (
 
 	"stackstream/collectors"
 	"stackstream/collectors/amqp"
+	"stackstream/collectors/amqp1"
 	"stackstream/collectors/ceilometer"
 	"stackstream/collectors/httppoll"
 	"stackstream/collectors/none"
@@ -60,6 +61,15 @@ func sourceKinds() []SourceKind {
 		},
 		{
 			Kind: config.Kind{
+				Name:     amqp1.Kind,
+				About:    "events and notifications of an OpenStack cloud, over AMQP 1.0 (the Service Telemetry Framework)",
+				Settings: func() any { c := amqp1.Default(); return &c },
+				Problems: func(s any) []config.Problem { return config.Problems(s.(*amqp1.Config).Validate()) },
+			},
+			Candidate: amqp1Candidate,
+		},
+		{
+			Kind: config.Kind{
 				Name:     panko.Kind,
 				About:    "events of an OpenStack cloud, from Panko",
 				Settings: func() any { c := panko.Default(); return &c },
@@ -106,6 +116,15 @@ func amqpCandidate(p event.Provider, settings any, env SourceEnv) collectors.Can
 		return amqp.Options{
 			Provider: p, Version: env.Version, Host: env.Host, Began: env.Began, Hooks: env.Metrics.AMQP(p, s), Report: report,
 			Log: env.Log, Cursors: cursors,
+		}
+	})
+}
+
+func amqp1Candidate(p event.Provider, settings any, env SourceEnv) collectors.Candidate {
+	return amqp1.Candidate(*settings.(*amqp1.Config), func(report collectors.Report) amqp1.Options {
+		return amqp1.Options{
+			Provider: p, Version: env.Version, Host: env.Host, Began: env.Began, Hooks: env.Metrics.AMQP1(p, amqp1.Kind),
+			Report: report, Log: env.Log,
 		}
 	})
 }

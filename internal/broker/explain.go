@@ -121,9 +121,9 @@ func Clean(text string) string {
 	return strings.Join(strings.FieldsFunc(strings.ToValidUTF8(text, "?"), func(r rune) bool { return r <= ' ' || r == 0x7f }), " ")
 }
 
-// NoHost makes one error of those of all hosts, in the order of the settings: each reason once, after the hosts that it
+// noHost makes one error of those of all hosts, in the order of the settings: each reason once, after the hosts that it
 // is of. It is Invalid only if all of them are.
-func NoHost(addresses []string, errs []error) error {
+func noHost(addresses []string, errs []error) error {
 	if len(errs) == 1 {
 		return errs[0]
 	}

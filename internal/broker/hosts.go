@@ -7,9 +7,29 @@ import (
 	"strings"
 )
 
-// CheckHost says what is wrong with one of the hosts of a configuration, "" if nothing is. It does not repeat what could have a password
+// HostProblems calls each for every mistake in a list of hosts.
+func HostProblems(hosts []string, secure bool, each func(field, message string)) {
+	if len(hosts) == 0 {
+		each("hosts", "is missing: the nodes of the broker, like [rabbit1, rabbit2:5672]")
+	}
+	seen := map[string]bool{}
+	for i, host := range hosts {
+		field := fmt.Sprintf("hosts[%d]", i)
+		if msg := checkHost(host); msg != "" {
+			each(field, msg)
+			continue
+		}
+		address := Address(host, secure)
+		if seen[address] {
+			each(field, host+" is there twice")
+		}
+		seen[address] = true
+	}
+}
+
+// checkHost says what is wrong with one of the hosts of a configuration, "" if nothing is. It does not repeat what could have a password
 // in it.
-func CheckHost(host string) string {
+func checkHost(host string) string {
 	switch {
 	case strings.TrimSpace(host) == "":
 		return "is empty"

@@ -16,13 +16,13 @@ var shared struct {
 }
 
 // Shared is one broker per test process, started on first use, for tests that need a virtual host of their own and leave
-// the broker alone. It ends in Main; without Main, when the process ends.
-func Shared(tb testing.TB) *Broker {
+// the broker alone. It ends in Main; without Main, when the process ends. All tests of a package give it the same options.
+func Shared(tb testing.TB, opts ...Option) *Broker {
 	tb.Helper()
 	shared.Lock()
 	defer shared.Unlock()
 	if shared.broker == nil {
-		b, err := launch(settings{})
+		b, err := launch(apply(opts))
 		if err != nil {
 			tb.Fatalf("start the shared RabbitMQ broker: %v", err)
 		}

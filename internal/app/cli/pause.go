@@ -265,6 +265,9 @@ func (h *halves) outside(s event.Source) string {
 			return shard.Manual.Meanwhile()
 		}
 	}
+	if s.Of("amqp1") {
+		return "a broker keeps messages in its queues, up to their limits; a router keeps nothing (-c FILE says more)"
+	}
 	if s.Of("amqp") {
 		return "the broker's queue goes on filling up to its limits, and then the broker drops the oldest notifications " +
 			"(-c FILE shows name and limits)"

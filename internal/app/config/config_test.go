@@ -14,6 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"stackstream/collectors/amqp"
+	"stackstream/collectors/amqp1"
 	"stackstream/collectors/httppoll"
 	"stackstream/collectors/panko"
 	"stackstream/collectors/telemetry"
@@ -216,6 +217,21 @@ func TestAMQPExampleShowsTheDefaults(t *testing.T) {
 	}
 }
 
+// TestAMQP1ExampleShowsTheDefaults: as TestExampleShowsTheDefaults.
+func TestAMQP1ExampleShowsTheDefaults(t *testing.T) {
+	got, err := reader().File(examples + "amqp1.yaml")
+	if err != nil {
+		t.Fatalf("the example is refused:\n%v", err)
+	}
+	want := amqp1.Default()
+	want.Hosts, want.Addresses = []string{"router-1", "router-2:5672"}, []string{"anycast/ceilometer/event.sample"}
+	want.User, want.PasswordFile = "stackstream", "/etc/stackstream/stf.password"
+	want.EventTypes.Include, want.EventTypes.Exclude = []string{"*"}, []string{"*.exists"}
+	if diff := cmp.Diff(map[string]any{"amqp1": &want}, got.Providers["my-cloud"].Sources); diff != "" {
+		t.Errorf("example (-default +example):\n%s", diff)
+	}
+}
+
 // TestBusyExampleHasShards: each exchange belongs to one source, a single one may stand for a list.
 func TestBusyExampleHasShards(t *testing.T) {
 	got, err := reader().File(examples + "amqp-busy.yaml")
@@ -273,8 +289,8 @@ func TestExamplesHaveEverySetting(t *testing.T) {
 			t.Errorf("the example does not show the source %s", kind.Name)
 		}
 		text := everything
-		if kind.Name == amqp.Kind {
-			text = readFile(t, examples+"amqp.yaml")
+		if kind.Name == amqp.Kind || kind.Name == amqp1.Kind {
+			text = readFile(t, examples+kind.Name+".yaml")
 		}
 		if kind.Name == httppoll.Kind {
 			text += readFile(t, examples+"http/every-setting.yaml") // with the login to Keystone as panko has it

@@ -3,6 +3,7 @@ package metrics
 import (
 	"slices"
 
+	"stackstream/collectors/amqp1"
 	"stackstream/event"
 )
 
@@ -19,10 +20,12 @@ const other = "other"
 
 //nolint:gochecknoglobals // tables that nobody changes
 var (
-	dropReasons  = []string{"maxlen", "expired", other}
-	gapsOf       = []string{"exchange", other}
-	retryReasons = []string{"error", "token", "reset", "marker", "wait", "size", "part", other}
-	oddities     = []string{
+	dropReasons = []string{"maxlen", "expired", other}
+	// rejectReasons are those for which messages are rejected over AMQP 1.0.
+	rejectReasons = append(amqp1.Reasons(), other)
+	gapsOf        = []string{"exchange", other}
+	retryReasons  = []string{"error", "token", "reset", "marker", "wait", "size", "part", other}
+	oddities      = []string{
 		"no-id", "no-time", "no-cursor", "not-json", "not-utf8", "disorder", "too-early", "unfiltered", other,
 	}
 	reasons = []string{

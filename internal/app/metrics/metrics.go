@@ -38,6 +38,7 @@ type Metrics struct {
 	pageTook                *prometheus.HistogramVec
 
 	broker  broker
+	links   links
 	streams streams
 
 	state, since           *prometheus.GaugeVec
@@ -132,6 +133,9 @@ func New(board *admin.Board, version string) *Metrics {
 
 	r.part = "Sources that consume from RabbitMQ"
 	m.broker = newBroker(r)
+
+	r.part = "Sources that receive over AMQP 1.0"
+	m.links = newLinks(r)
 
 	r.part = "Streams and their subscribers"
 	m.streams = newStreams(r)

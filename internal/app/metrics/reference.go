@@ -26,13 +26,14 @@ func labels() map[string]string {
 		event.RoleCollector, event.RoleNormalizer, admin.RoleNATS, admin.RoleStore, admin.RoleStreams, admin.RoleReplicas,
 	}
 	return map[string]string{
-		provider:  "a cloud, as the configuration names it; empty for what all stand on",
-		source:    "a source of it: `panko`, `amqp`, `amqp-nova`; those that jobs make are one, `" + backfill + "`",
-		"role":    words(roles),
-		"state":   words(states),
-		"kind":    words(append([]string{other}, kinds()...)),
-		"result":  words(append([]string{"ok"}, kinds()...)),
-		"reason":  "of a dead letter: " + words(reasons) + "; of a notification that was dropped: " + words(dropReasons),
+		provider: "a cloud, as the configuration names it; empty for what all stand on",
+		source:   "a source of it: `panko`, `amqp`, `amqp-nova`; those that jobs make are one, `" + backfill + "`",
+		"role":   words(roles),
+		"state":  words(states),
+		"kind":   words(append([]string{other}, kinds()...)),
+		"result": words(append([]string{"ok"}, kinds()...)),
+		"reason": "of a dead letter: " + words(reasons) + "; of a notification that was dropped: " + words(dropReasons) +
+			"; of a message that was rejected: " + words(rejectReasons),
 		"why":     words(retryReasons),
 		"what":    "is odd: " + words(oddities) + "; was gone: " + words(gapsOf),
 		stream:    words(jetstream.StreamNames()),

@@ -1,0 +1,277 @@
+package amqp1
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"sync"
+	"time"
+)
+
+// gate stands between the network and the library, and keeps from the library what a peer could do harm with: messages, and
+// the flow of them. The library gets each delivery with an empty message in place of the one that came, and keeps account of
+// connection, link and settlement; what came waits here to be asked for, in the same order. There is one link to a
+// connection, so that the order is enough.
+//
+// So everything that a peer sends is bounded, whatever it does, which the library does not promise: a frame by its size; a
+// message by its size (what is too large is counted and thrown away as it comes, and can be rejected by itself, while the
+// library would have to give up the link); and all of them together, also where the peer does not care for its credit, by room:
+// while what was not settled takes more, nothing more is read from the network. And what can't be decoded, or makes the decoder panic,
+// is one bad message and not the end of the connection, or of the process.
+type gate struct {
+	net.Conn
+	maxMessage int
+	room       int
+
+	// Of the library's one reading goroutine:
+	in      *bufio.Reader
+	frame   []byte
+	out     []byte // passed, and not read yet
+	err     error
+	partial *parcel // a message whose frames are not all there
+	idle    time.Duration
+
+	writing sync.Mutex    // held while a frame is written
+	freed   chan struct{} // has a token after something was freed
+	closed  chan struct{}
+	once    sync.Once
+
+	mu      sync.Mutex
+	flow    flow
+	held    int // bytes of messages that were not freed
+	arrived []*parcel
+	failure error // why nothing is read any more
+}
+
+// parcel is a message as it came, encoded.
+type parcel struct {
+	payload  []byte
+	size     int // also of what was thrown away
+	settled  bool
+	tooLarge bool
+}
+
+// parcelOverhead is what a message takes beside its bytes, about.
+const parcelOverhead = 1 << 10
+
+func (p *parcel) cost() int { return len(p.payload) + parcelOverhead }
+
+// frameSize is the largest frame that we take, and say so.
+const frameSize = 128 << 10
+
+// errProtocol is what a peer does that AMQP does not allow.
+type errProtocol string
+
+func (e errProtocol) Error() string { return string(e) }
+
+func newGate(conn net.Conn, maxMessage, room int) *gate {
+	return &gate{
+		Conn: conn, maxMessage: maxMessage, room: room, in: bufio.NewReaderSize(conn, 64<<10),
+		freed: make(chan struct{}, 1), closed: make(chan struct{}), flow: flow{reply: make(chan bool, 1)},
+	}
+}
+
+// take returns the next message: that of the next delivery that comes out of the library. nil: there is none, which can't be.
+func (g *gate) take() *parcel {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if len(g.arrived) == 0 {
+		return nil
+	}
+	p := g.arrived[0]
+	g.arrived[0] = nil
+	g.arrived = g.arrived[1:]
+	return p
+}
+
+// free says that a message that took so many bytes is no longer held.
+func (g *gate) free(bytes int) {
+	g.mu.Lock()
+	g.held -= bytes
+	g.mu.Unlock()
+	select {
+	case g.freed <- struct{}{}:
+	default:
+	}
+}
+
+// full tells whether nothing is read because of what is held.
+func (g *gate) full() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.held >= g.room
+}
+
+// failed is why nothing is read any more. The library's errors hide it.
+func (g *gate) failed() error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.failure
+}
+
+// Close ends the connection, and a Read that waits for room.
+func (g *gate) Close() error {
+	g.once.Do(func() { close(g.closed) })
+	return g.Conn.Close()
+}
+
+// SetReadDeadline keeps how long the library wants to wait: that we did not read is not the peer's silence.
+func (g *gate) SetReadDeadline(t time.Time) error {
+	if g.idle = 0; !t.IsZero() {
+		g.idle = time.Until(t)
+	}
+	return g.Conn.SetReadDeadline(t)
+}
+
+// Write writes what the library does: whole frames.
+func (g *gate) Write(p []byte) (int, error) {
+	g.writing.Lock()
+	defer g.writing.Unlock()
+	return g.Conn.Write(p)
+}
+
+// Read hands over what passes.
+func (g *gate) Read(p []byte) (int, error) {
+	for len(g.out) == 0 {
+		if g.err == nil {
+			g.out, g.err = g.next()
+		}
+		if g.err != nil {
+			g.mu.Lock()
+			g.failure = g.err
+			g.mu.Unlock()
+			return 0, g.err
+		}
+	}
+	n := copy(p, g.out)
+	g.out = g.out[n:]
+	return n, nil
+}
+
+// The performatives that do not just pass.
+const (
+	isBegin       = 0x11
+	isAttach      = 0x12
+	isFlow        = 0x13
+	isTransfer    = 0x14
+	isDisposition = 0x15
+)
+
+// next reads one frame, or the header of a protocol, and returns what passes of it.
+func (g *gate) next() ([]byte, error) {
+	if err := g.waitForRoom(); err != nil {
+		return nil, err
+	}
+	const header = 8 // of frames and of protocols
+	g.frame = resize(g.frame, header)
+	if _, err := io.ReadFull(g.in, g.frame); err != nil {
+		return nil, err
+	}
+	if string(g.frame[:4]) == "AMQP" {
+		return g.frame, nil
+	}
+	switch size := binary.BigEndian.Uint32(g.frame); {
+	case size < header:
+		return nil, errProtocol(fmt.Sprintf("a frame says that it has %d bytes", size))
+	case size > frameSize:
+		return nil, errProtocol(fmt.Sprintf("a frame of %d bytes came, and at most %d are agreed on", size, frameSize))
+	default:
+		g.frame = resize(g.frame, int(size))
+	}
+	if _, err := io.ReadFull(g.in, g.frame[header:]); err != nil {
+		if errors.Is(err, io.EOF) {
+			err = io.ErrUnexpectedEOF
+		}
+		return nil, err
+	}
+	at := int(g.frame[4]) * 4
+	const amqp = 0 // and not a login
+	if g.frame[5] != amqp || at < header || at+3 > len(g.frame) || !bytes.HasPrefix(g.frame[at:], []byte{0, 0x53}) {
+		return g.frame, nil
+	}
+	performative := g.frame[at+2]
+	at += 3
+	switch performative {
+	case isBegin, isAttach:
+		return g.frame, g.learn(performative, g.frame[at:])
+	case isFlow:
+		return g.takeFlow(g.frame[at:])
+	case isTransfer:
+		return g.transfer(at)
+	case isDisposition:
+		return g.frame, checkDisposition(g.frame[at:])
+	}
+	return g.frame, nil
+}
+
+func resize(b []byte, n int) []byte {
+	if cap(b) < n {
+		return append(make([]byte, 0, n), b...)[:n]
+	}
+	return b[:n]
+}
+
+// waitForRoom waits while what is held takes all the room there is.
+func (g *gate) waitForRoom() error {
+	if !g.full() {
+		return nil
+	}
+	for g.full() {
+		select {
+		case <-g.freed:
+		case <-g.closed:
+			return net.ErrClosed
+		}
+	}
+	if g.idle > 0 {
+		return g.Conn.SetReadDeadline(time.Now().Add(g.idle))
+	}
+	return nil
+}
+
+// emptyMessage is a message with an empty section of data.
+const emptyMessage = "\x00\x53\x75\xa0\x00"
+
+// transfer takes the part of a message out of a frame; the list of the transfer begins there.
+func (g *gate) transfer(at int) ([]byte, error) {
+	t, err := readTransfer(g.frame[at:])
+	if err != nil {
+		return nil, err
+	}
+	payload := g.frame[at+t.length:]
+	passes := g.frame[: at+t.length : at+t.length]
+	first := g.partial == nil
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.flow.incoming++
+	if first {
+		g.flow.begin()
+		g.partial = &parcel{}
+	}
+	p := g.partial
+	p.size += len(payload)
+	if p.settled = p.settled || t.settled; p.size > g.maxMessage {
+		p.tooLarge, p.payload = true, nil
+	} else {
+		p.payload = append(p.payload, payload...)
+	}
+	switch {
+	case t.aborted:
+		g.partial = nil
+		g.flow.abort()
+	case !t.more:
+		g.partial = nil
+		g.held += p.cost()
+		g.arrived = append(g.arrived, p)
+		g.flow.drained() // it may have used up the credit
+	}
+	if first {
+		passes = append(passes, emptyMessage...)
+	}
+	binary.BigEndian.PutUint32(passes, uint32(len(passes)))
+	return passes, nil
+}
