@@ -28,7 +28,7 @@ const (
 	leastPatience, mostPatience = 5 * time.Second, 10 * time.Second
 	firstCredit, leastCredit    = 64, 8
 	// lingerFor is how long at the end what was handed over may take to become durable, to be accepted and not released.
-	lingerFor = time.Second
+	lingerFor = 250 * time.Millisecond
 )
 
 // link is one connection to an address. One goroutine receives, and another one settles.
