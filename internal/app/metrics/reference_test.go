@@ -186,8 +186,9 @@ func seriesOf(t *testing.T, m *Metrics, p event.Provider) (series, families int)
 
 // The series of a provider are bounded: what its sources send, and how many jobs it had, makes none.
 func TestSeriesOfAProviderAreBounded(t *testing.T) {
-	// All there can be for a source that consumes from RabbitMQ and one that is asked over HTTP at once, and for the backfills.
-	const most = 220
+	// All there can be for a source that consumes from RabbitMQ, one that receives over AMQP 1.0 and one that is asked over HTTP at
+	// once, and for the backfills.
+	const most = 260
 	m := New(admin.NewBoard(), "v1")
 	chosen := []string{"maxlen", "error", "no-id", "malformed", "exchange nova"}
 	everything(m, "prod", chosen...)
