@@ -31,6 +31,7 @@ func TestEventsOfCeilometer(t *testing.T) {
 	r := newRig(t, broker, vhost, func(c *Config) {
 		c.Exchanges, c.Topics, c.Priorities = []string{"ceilometer"}, []string{"event"}, []string{"sample"}
 		c.EventTypes.Exclude = []string{"image.exists"}
+		c.Prefetch = firstPrefetch // another one takes another channel, and what was not acknowledged comes again
 	})
 	agent := newService(t, broker, vhost, "ceilometer", true)
 	r.run()
@@ -56,7 +57,8 @@ func TestEventsOfCeilometer(t *testing.T) {
 	if string(events[0].Body) != string(listOf("l-1", "create-1")) {
 		t.Errorf("what came with one event was changed to %s", events[0].Body)
 	}
-	if told := r.told(); told.filtered != 1 || told.repeated != 1 {
-		t.Errorf("%d were left out by their type, and %d because they were known", told.filtered, told.repeated)
-	}
+	r.eventually("one to be left out by its type, and one because it is known", func() bool {
+		told := r.told()
+		return told.filtered == 1 && told.repeated == 1
+	})
 }
