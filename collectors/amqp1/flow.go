@@ -210,7 +210,7 @@ func (g *gate) tell(how question) error {
 	g.mu.Lock()
 	frame := g.flow.frame(how)
 	g.mu.Unlock()
-	if err := g.Conn.SetWriteDeadline(time.Now().Add(tellWithin)); err != nil {
+	if err := g.SetWriteDeadline(time.Now().Add(tellWithin)); err != nil {
 		return err
 	}
 	_, err := g.Conn.Write(frame)

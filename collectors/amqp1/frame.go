@@ -87,12 +87,12 @@ func isTrue(value []byte) bool {
 // number is an unsigned number of 32 bits; false for anything else, null above all.
 func number(value []byte) (n uint32, known bool) {
 	const uint0, smalluint, uint32be = 0x43, 0x52, 0x70
-	switch {
-	case value[0] == uint0:
+	switch value[0] {
+	case uint0:
 		return 0, true
-	case value[0] == smalluint:
+	case smalluint:
 		return uint32(value[1]), true
-	case value[0] == uint32be:
+	case uint32be:
 		return binary.BigEndian.Uint32(value[1:]), true
 	}
 	return 0, false

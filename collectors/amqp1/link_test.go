@@ -223,26 +223,40 @@ func TestSettledBeforeAndMute(t *testing.T) {
 	}
 }
 
-// A peer that has answered before, and does not any more although it lives, is left.
+// A peer that has answered before, in either way, and does not any more although it lives, is left.
 func TestPeerThatFallsSilent(t *testing.T) {
 	t.Parallel()
-	var links atomic.Int32
-	peer := newPeer(t, func(l *peerLink) {
-		if links.Add(1) > 1 {
-			return
-		}
-		l.await(func() bool { return l.drains > 0 })
-		l.drained()
-		for l.await(func() bool { return false }) {
-		}
-	})
-	cfg := config(peer.addr(), "a")
-	r := newRig(t, cfg)
-	r.limits.Heartbeat = 10 * time.Millisecond
-	stop := r.run()
-	defer stop()
-	r.eventually("a watermark", func() bool { return !r.log.Cursor(cloud, Kind).Watermark.IsZero() })
-	r.eventually("another link", func() bool { return links.Load() > 1 })
+	for name, answer := range map[string]func(l *peerLink){
+		"echo": func(l *peerLink) {
+			for n := 1; n <= 2; n++ {
+				l.await(func() bool { return l.echoes >= n })
+				l.tells()
+			}
+		},
+		"drain": func(l *peerLink) {
+			l.await(func() bool { return l.drains > 0 })
+			l.drained()
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var links atomic.Int32
+			peer := newPeer(t, func(l *peerLink) {
+				if links.Add(1) > 1 {
+					return
+				}
+				answer(l)
+				for l.await(func() bool { return false }) {
+				}
+			})
+			r := newRig(t, config(peer.addr(), "a"))
+			r.limits.Heartbeat = 10 * time.Millisecond
+			stop := r.run()
+			defer stop()
+			r.eventually("a watermark", func() bool { return !r.log.Cursor(cloud, Kind).Watermark.IsZero() })
+			r.eventually("another link", func() bool { return links.Load() > 1 })
+		})
+	}
 }
 
 // Whatever a peer sends within its credit, no more is held than there is room for, and nothing is lost by that.

@@ -13,10 +13,9 @@ import (
 
 // The few forms of values that a peer needs to speak.
 var (
-	null  = []byte{0x40}
-	yes   = []byte{0x41}
-	no    = []byte{0x42}
-	empty = []byte{0x45}
+	null = []byte{0x40}
+	yes  = []byte{0x41}
+	no   = []byte{0x42}
 )
 
 func u32(n uint32) []byte { return binary.BigEndian.AppendUint32([]byte{0x70}, n) }
