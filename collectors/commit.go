@@ -62,7 +62,14 @@ func (r *run) admit(b Batch) (it item, hashed int) {
 	}
 	now := time.Now()
 	it.events = make([]event.Raw, 0, len(b.Events))
+	was, stored := event.ID(""), false
 	for _, e := range b.Events {
+		if e.Was != was { // asked once for all that came together: one of them may have that very identity
+			was, stored = e.Was, e.Was != "" && r.seen.has(e.Was)
+		}
+		if stored {
+			continue
+		}
 		if e.ID == "" {
 			e.ID, e.Hashed = event.HashID(e.Body), true
 		}

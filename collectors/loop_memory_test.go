@@ -77,3 +77,30 @@ func TestLoopReadsIdentitiesWithTheFirstEvents(t *testing.T) {
 		b.wantIDs(t, nil)
 	})
 }
+
+// What an earlier version stored of several events under one identity is not taken again, event by event.
+func TestLoopKnowsWhatEventsCameIn(t *testing.T) {
+	came := func(in event.ID, events ...event.Raw) (all []event.Raw) {
+		for _, e := range events {
+			e.Was = in
+			all = append(all, e)
+		}
+		return all
+	}
+	bubble(t, "known", func(t *testing.T) {
+		log := collectorstest.NewLog()
+		b := newBench(log, emits(collectors.Batch{Events: raws(1, 1)}))
+		b.start(t)
+		after(time.Second)
+		b.stop(t)
+		again := came("1", raws(11, 12)...)
+		again = append(again, came("20", raws(20, 22)...)...) // the first has the identity of what they came in
+		again = append(again, came("1", raws(13, 13)...)...)
+		again = append(again, raws(30, 30)...)
+		b = newBench(log, emits(collectors.Batch{Events: again}, collectors.Batch{Events: came("20", raws(20, 22)...)}))
+		b.start(t)
+		after(time.Second)
+		b.stop(t)
+		b.wantIDs(t, []event.ID{"1", "20", "21", "22", "30"})
+	})
+}

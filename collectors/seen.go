@@ -99,6 +99,14 @@ func (s *seen) add(id event.ID, at time.Time) bool {
 	return true
 }
 
+// has tells whether an identity is known.
+func (s *seen) has(id event.ID) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	_, known := s.ids[identityOf(id)]
+	return known
+}
+
 func (s *seen) insert(r remembered) bool {
 	if _, known := s.ids[r.id]; known {
 		return false

@@ -29,6 +29,9 @@ type Raw struct {
 	Backfill string
 	// Repair, if set, says that this is no news.
 	Repair *Repair
+	// Was is the identity under which an earlier version of the source stored what the event came in, if it did. The collector
+	// loop takes nothing again that is stored so. It is not kept.
+	Was ID
 }
 
 // HashID is the identity of an event whose source gave none: a hash of its body.

@@ -1,6 +1,7 @@
 package notification
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"time"
@@ -25,7 +26,7 @@ const (
 // Raws are the raw events that a message makes: one, or as many as a notification of Ceilometer's has events. message has
 // what is known of it without looking inside: its body as it came, headers, an identity for what has none. plain is the body as it
 // was before it was compressed. Events whose type keep does not want are left out. sent is when an ordinary notification says
-// that it was sent.
+// that it was sent. Earlier versions made one raw event of a notification of Ceilometer's, with the identity of the notification.
 func Raws(message event.Raw, plain []byte, keep func(eventType string) bool) (raws []event.Raw, filtered int, sent time.Time) {
 	events := Events(plain)
 	if events == nil {
@@ -37,13 +38,14 @@ func Raws(message event.Raw, plain []byte, keep func(eventType string) bool) (ra
 		return []event.Raw{withNotice(message, n)}, 0, n.Time
 	}
 	envelope := Read(plain).ID
+	was := cmp.Or(event.BoundID(envelope), message.ID, event.HashID(message.Body))
 	for _, e := range events {
 		if e.Readable && !keep(e.Type) {
 			filtered++
 			continue
 		}
 		one := message
-		one.Format, one.Header = Ceilometer, maps.Clone(message.Header)
+		one.Format, one.Header, one.Was = Ceilometer, maps.Clone(message.Header), was
 		if one.Header == nil {
 			one.Header = map[string]string{}
 		}
