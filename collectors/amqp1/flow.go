@@ -142,23 +142,25 @@ func (g *gate) give(n int) error {
 	return g.tell(nothing)
 }
 
-// credit is how much the peer has.
-func (g *gate) credit() int {
+// credit is how much the peer has, and how many messages it has used some for that were not taken yet.
+func (g *gate) credit() (left, used int) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return g.flow.credit
+	used = len(g.arrived)
+	if g.partial != nil {
+		used++
+	}
+	return g.flow.credit, used
 }
 
 // ask asks the peer whether it has sent all there is; the answer comes on answers. It asks nothing where the peer has no credit.
-func (g *gate) ask(how question) (asked bool, err error) {
+// over says that it has more than it should have.
+func (g *gate) ask(how question, over bool) (asked bool, err error) {
 	g.mu.Lock()
 	f := &g.flow
-	if f.credit == 0 || f.asked != nothing {
+	if f.credit == 0 || f.asked != nothing || how == echo && !f.vary(over) {
 		g.mu.Unlock()
 		return false, nil
-	}
-	if how == echo {
-		f.credit++ // so that no answer to something else looks like that to this
 	}
 	f.asked, f.left, f.spoke, f.limit = how, 0, false, f.count+uint32(f.credit)
 	select {
@@ -167,6 +169,21 @@ func (g *gate) ask(how question) (asked bool, err error) {
 	}
 	g.mu.Unlock()
 	return true, g.tell(how)
+}
+
+// vary changes the credit by one, so that no answer to something else looks like that to the next question: up, and down where it
+// is more than it should be. So a peer that is asked for days has one too many, and not credit without end. It is false where the
+// credit would have to end: what is on its way comes first.
+func (f *flow) vary(over bool) bool {
+	switch {
+	case !over:
+		f.credit++
+	case f.credit > 1:
+		f.credit--
+	default:
+		return false
+	}
+	return true
 }
 
 // forgetAsking goes on without an answer, and tells whether the peer has said anything.

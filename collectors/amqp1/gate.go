@@ -28,12 +28,11 @@ type gate struct {
 	room       int
 
 	// Of the library's one reading goroutine:
-	in      *bufio.Reader
-	frame   []byte
-	out     []byte // passed, and not read yet
-	err     error
-	partial *parcel // a message whose frames are not all there
-	idle    time.Duration
+	in    *bufio.Reader
+	frame []byte
+	out   []byte // passed, and not read yet
+	err   error
+	idle  time.Duration
 
 	writing sync.Mutex    // held while a frame is written
 	freed   chan struct{} // has a token after something was freed
@@ -42,7 +41,8 @@ type gate struct {
 
 	mu      sync.Mutex
 	flow    flow
-	held    int // bytes of messages that were not freed
+	held    int     // bytes of messages that were not freed
+	partial *parcel // a message whose frames are not all there; only who reads writes it
 	arrived []*parcel
 	failure error // why nothing is read any more
 }

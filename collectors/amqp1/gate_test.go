@@ -92,7 +92,7 @@ func TestGateKeepsMessages(t *testing.T) {
 				rt.Fatalf("%+v, want %q", p, w)
 			}
 		}
-		if g.take() != nil || g.flow.incoming != incoming || g.credit() != 10-len(want) || g.flow.count != uint32(len(want)) {
+		if g.take() != nil || g.flow.incoming != incoming || g.flow.credit != 10-len(want) || g.flow.count != uint32(len(want)) {
 			rt.Fatalf("there is more, or it was counted as %+v", g.flow)
 		}
 	})
@@ -131,16 +131,16 @@ func TestGateAsks(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			g, c := gateOver(tc.frames...)
-			if asked, err := g.ask(tc.how); asked || err != nil {
+			if asked, err := g.ask(tc.how, false); asked || err != nil {
 				t.Errorf("asked without credit: %t, %v", asked, err)
 			}
 			if err := g.give(10); err != nil {
 				t.Fatal(err)
 			}
-			if asked, err := g.ask(tc.how); !asked || err != nil {
+			if asked, err := g.ask(tc.how, false); !asked || err != nil {
 				t.Fatal(err)
 			}
-			if asked, _ := g.ask(tc.how); asked {
+			if asked, _ := g.ask(tc.how, false); asked {
 				t.Error("asked twice at once")
 			}
 			if passed, err := io.ReadAll(g); err != nil || bytes.Contains(passed, []byte{0x53, isFlow}) {
@@ -156,8 +156,8 @@ func TestGateAsks(t *testing.T) {
 					t.Error("there is no answer")
 				}
 			}
-			if g.credit() != tc.credit {
-				t.Errorf("the credit is %d, want %d", g.credit(), tc.credit)
+			if credit, _ := g.credit(); credit != tc.credit {
+				t.Errorf("the credit is %d, want %d", credit, tc.credit)
 			}
 			if want := 2 + strings.Count(tc.name, "asks, too"); c.flows() != want {
 				t.Errorf("%d flows were written, want %d", c.flows(), want)
@@ -168,6 +168,48 @@ func TestGateAsks(t *testing.T) {
 			}
 		})
 	}
+}
+
+// However often a peer is asked, while it uses its credit or has nothing to send: each question is another one than what it was told
+// before, and none of them is credit that stays.
+func TestAskingGivesNothing(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		const want = 3
+		g, _ := gateOver(bytes.Repeat(part(0, data("x"), false, false), 200))
+		held := 0
+		for range rapid.IntRange(1, 50).Draw(rt, "steps") {
+			credit, _ := g.credit()
+			switch n := want - credit - held; rapid.IntRange(0, 3).Draw(rt, "what") {
+			case 0:
+				if n > 0 {
+					if err := g.give(n); err != nil {
+						rt.Fatal(err)
+					}
+				}
+			case 1:
+				if credit > 0 {
+					if _, err := g.next(); err != nil || g.take() == nil {
+						rt.Fatal("no message")
+					}
+					held++
+				}
+			case 2:
+				held = 0
+			default:
+				before := g.flow.count + uint32(g.flow.credit)
+				asked, err := g.ask(echo, n < 0)
+				if err != nil || asked && g.flow.limit == before || !asked && credit > 0 && n >= 0 {
+					rt.Fatalf("asked: %t, %v", asked, err)
+				}
+				if _, err := g.forgetAsking(); err != nil {
+					rt.Fatal(err)
+				}
+			}
+			if credit, _ := g.credit(); credit+held > want+1 {
+				rt.Fatalf("the credit is %d, and %d are held", credit, held)
+			}
+		}
+	})
 }
 
 // The frame of a flow is one that the other side reads.

@@ -103,6 +103,7 @@ func (l *link) run(ctx context.Context) error {
 // receive hands over what comes.
 func (l *link) receive(ctx context.Context) error {
 	l.heard = time.Now()
+	l.asked = l.heard.Add(-l.cfg.Probe)                         // as soon as nothing comes, and not while the first messages do
 	if err := l.handOver(ctx, collectors.Batch{}); err != nil { // it is live
 		return err
 	}
@@ -159,12 +160,18 @@ func (l *link) wanted() int {
 func (l *link) issue() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	want, credit := l.wanted(), l.wire.gate.credit()
-	n := want - credit - len(l.open)
+	want := l.wanted()
+	n, credit := l.room(want)
 	if n <= 0 || credit > 0 && n < want/4 {
 		return nil
 	}
 	return l.wire.gate.give(n)
+}
+
+// room is for how many more messages there is credit, and how much the peer has. It is called with mu held.
+func (l *link) room(want int) (n, credit int) {
+	credit, used := l.wire.gate.credit()
+	return want - credit - used - len(l.open), credit
 }
 
 // look does what is due.
@@ -224,7 +231,10 @@ func (l *link) ask(now time.Time) error {
 	if l.draining {
 		how = drain
 	}
-	asked, err := l.wire.gate.ask(how)
+	l.mu.Lock()
+	n, _ := l.room(l.wanted())
+	l.mu.Unlock()
+	asked, err := l.wire.gate.ask(how, n < 0)
 	if asked {
 		l.asking, l.waiting = how, now
 	}
@@ -236,10 +246,16 @@ func (l *link) answer(ctx context.Context, now time.Time, all bool) error {
 	how := l.asking
 	l.asking = nothing
 	l.answered = l.answered || l.wire.gate.spoke()
-	for { // what came before the answer is there
+	for { // what came before the answer is there, or on its way through the library
 		message := l.wire.receiver.Prefetched()
-		if message == nil {
+		if _, used := l.wire.gate.credit(); message == nil && used == 0 {
 			break
+		}
+		if message == nil {
+			var err error
+			if message, err = l.next(ctx); message == nil {
+				return err // the next question is soon enough
+			}
 		}
 		if err := l.take(ctx, message); err != nil {
 			return err
@@ -259,7 +275,8 @@ func (l *link) answer(ctx context.Context, now time.Time, all bool) error {
 	return l.handOver(ctx, collectors.Batch{Watermark: l.showed(l.index, at)})
 }
 
-// settle settles what is durable, until ctx or the link ends.
+// settle settles what is durable, until ctx ends. When it can't, it ends the connection, so that who receives learns of it: a link
+// that settles nothing more gets nothing more either, and would look like a quiet one.
 func (l *link) settle(ctx context.Context) {
 	for {
 		select {
@@ -273,13 +290,21 @@ func (l *link) settle(ctx context.Context) {
 		l.ready.Unlock()
 		for _, d := range all {
 			if l.verdict(ctx, d) != nil {
-				return // the link has ended: who receives notices
+				l.giveUp(ctx)
+				return
 			}
 			l.closed(d)
 		}
 		if l.issue() != nil {
+			l.giveUp(ctx)
 			return
 		}
+	}
+}
+
+func (l *link) giveUp(ctx context.Context) {
+	if ctx.Err() == nil {
+		_ = l.wire.gate.Close()
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"stackstream/collectors"
 	"stackstream/event"
 )
 
@@ -257,6 +258,36 @@ func TestPeerThatFallsSilent(t *testing.T) {
 			r.eventually("another link", func() bool { return links.Load() > 1 })
 		})
 	}
+}
+
+// What is on its way, waits in the library or waits to become durable counts against the credit. A question adds one.
+func TestCredit(t *testing.T) {
+	t.Parallel()
+	const prefetch = 50
+	links := make(chan *peerLink, 1)
+	peer := newPeer(t, func(l *peerLink) {
+		links <- l
+		for i := 0; l.send(data(notified(fmt.Sprintf("e-%d", i)))); i++ {
+			l.tells()
+		}
+	})
+	cfg := config(peer.addr(), "a")
+	cfg.Prefetch = prefetch
+	r := newRig(t, cfg)
+	opened := make(chan struct{})
+	r.wrap = func(w collectors.Writer) collectors.Writer { return &heldWriter{w, opened} }
+	stop := r.run()
+	defer stop()
+	l := <-links
+	r.eventually("as many as may be held", func() bool { return r.told().held >= prefetch })
+	l.mu.Lock()
+	limit := l.credit
+	l.mu.Unlock()
+	if limit > prefetch+1 {
+		t.Errorf("there was credit for %d", limit)
+	}
+	close(opened)
+	r.eventually("many more", func() bool { return len(r.log.IDs(cloud)) > 20*prefetch })
 }
 
 // Whatever a peer sends within its credit, no more is held than there is room for, and nothing is lost by that.

@@ -57,12 +57,13 @@ func (l *link) take(ctx context.Context, first *amqp.Message) error {
 
 // add takes one message: a delivery of the library, and what the gate kept of it.
 func (t *taken) add(message *amqp.Message) error {
+	t.mu.Lock() // also while it changes places, so that it counts against the credit at any time
 	p := t.wire.gate.take()
 	if p == nil {
+		t.mu.Unlock()
 		return errProtocol("a delivery came without a message")
 	}
 	d := &delivery{message: message, cost: p.cost()}
-	t.mu.Lock()
 	t.numbered++
 	t.open[d] = t.numbered
 	t.size = broker.Average(t.size, d.cost)
