@@ -27,6 +27,8 @@ const (
 	longest                     = 4
 	leastPatience, mostPatience = 5 * time.Second, 10 * time.Second
 	firstCredit, leastCredit    = 64, 8
+	// mostWithheld is how often running a peer may say that it has messages, and credit for them, and send none.
+	mostWithheld = 4
 	// lingerFor is how long at the end what was handed over may take to become durable, to be accepted and not released.
 	lingerFor = 250 * time.Millisecond
 )
@@ -49,6 +51,7 @@ type link struct {
 	answered bool // it has said something when it was asked, once
 	draining bool // it is asked in the other way
 	mute     bool // it does not answer
+	withheld int  // how often it said since something came that there is something
 	beat     time.Time
 
 	wake chan struct{} // has a token when something is to be settled
@@ -262,12 +265,19 @@ func (l *link) answer(ctx context.Context, now time.Time, all bool) error {
 		}
 	}
 	switch {
+	case !all && how == echo:
+		if l.withheld++; l.withheld >= mostWithheld {
+			return &event.Error{Kind: event.Unavailable, Op: "receive from " + l.address, Err: errors.New(
+				"the peer has messages for us and sends none, although it may: another receiver has them to itself, or it is stuck")}
+		}
+		return nil
 	case !all:
 		return nil
 	case how == echo && !l.sure:
 		l.sure = true
 		return l.ask(now)
 	}
+	l.withheld = 0
 	if l.opts.Hooks.Probe != nil {
 		l.opts.Hooks.Probe(time.Since(l.asked))
 	}

@@ -260,6 +260,32 @@ func TestPeerThatFallsSilent(t *testing.T) {
 	}
 }
 
+// A peer that has messages, and credit, and sends nothing would look like a quiet one for ever. It is left.
+func TestPeerThatWithholds(t *testing.T) {
+	t.Parallel()
+	var links, answers atomic.Int32
+	peer := newPeer(t, func(l *peerLink) {
+		if links.Add(1) > 1 {
+			l.send(data(notified("e-1")))
+			return
+		}
+		for n := 1; l.await(func() bool { return l.echoes >= n }); n++ {
+			answers.Add(1)
+			l.mu.Lock()
+			credit := l.credit
+			l.mu.Unlock()
+			l.write(framed(0, isFlow, "", u32(0), u32(100_000), u32(0), u32(100_000), u32(0), u32(0), u32(credit), u32(7), no))
+		}
+	})
+	r := newRig(t, config(peer.addr(), "a"))
+	stop := r.run()
+	defer stop()
+	r.wantIDs([]string{"e-1"})
+	if n := answers.Load(); n != mostWithheld {
+		t.Errorf("it was asked %d times", n)
+	}
+}
+
 // What is on its way, waits in the library or waits to become durable counts against the credit. A question adds one.
 func TestCredit(t *testing.T) {
 	t.Parallel()

@@ -38,7 +38,7 @@ func (l *link) take(ctx context.Context, first *amqp.Message) error {
 		}
 		message = l.wire.receiver.Prefetched()
 	}
-	l.came = time.Now()
+	l.came, l.withheld = time.Now(), 0
 	l.heard = l.came
 	t.tell()
 	t.batch.Done = l.done(t.deliveries)
