@@ -13,6 +13,10 @@ type Pause struct {
 	By  string    `json:"by,omitempty"`
 	Why string    `json:"why,omitempty"`
 	At  time.Time `json:"at"`
+	// Taking is set where nobody has asked for a pause: the provider takes over what the one of that name knew, and has not begun
+	// as long as anything of it is missing. Own is what an operator has paused, which holds when that is done.
+	Taking Provider `json:"taking,omitempty"`
+	Own    *Pause   `json:"own,omitempty"`
 }
 
 // Err is what who opens a record with a pause gets: an error of the kind Paused, or nil without a pause.

@@ -183,6 +183,14 @@ func (c Choice) Renamed() Provider {
 	return Provider(to)
 }
 
+// Taking is the provider from which this one is taking over, as its new name: a rename that is not done. "" for any other.
+func (c Choice) Taking() Provider {
+	if c.Paused == nil {
+		return ""
+	}
+	return c.Paused.Taking
+}
+
 // Seen is an identity that RAW holds.
 type Seen struct {
 	ID       ID

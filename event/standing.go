@@ -100,6 +100,21 @@ const (
 	manyWait = 1000
 )
 
+// Renaming are the old and the new name of a rename that is not done and that concerns the provider; both are "" if there is none.
+func (r *Records) Renaming() (from, to Provider) {
+	if from := r.Choice.Taking(); from != "" {
+		return from, r.Provider
+	}
+	if to := r.Choice.Renamed(); to != "" {
+		for name, c := range r.Raw {
+			if !name.Job() && !c.Emptied() {
+				return r.Provider, to
+			}
+		}
+	}
+	return "", ""
+}
+
 // Stand says what all that means. Sources that are jobs are shown, and count for nothing.
 func (r *Records) Stand() ProviderStand {
 	p := ProviderStand{

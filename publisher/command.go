@@ -62,6 +62,61 @@ func Command[R any, P interface {
 	}
 }
 
+// Place is where a record is, and where the traces of commands about it are.
+type Place struct{ Record, Commands string }
+
+// Both is a Command about two records of one kind: either both are changed, in one atomic batch, or none. It returns the stream
+// sequence of the second one, also where change finds nothing to do.
+func Both[R any, P interface {
+	*R
+	Record
+}](
+	ctx context.Context, log Log, one, other Place, opts Options, change func(one, other P) (event.Command, event.Command, error),
+) (event.StreamSeq, error) {
+	w := newWriter(log, nil, other.Record, event.Fence{Subject: one.Record}, opts)
+	w.rereads = true
+	defer w.calm()
+	for {
+		var first, second R
+		before, _, err := w.read(ctx, one.Record, &first)
+		if err != nil {
+			return 0, err
+		}
+		last, _, err := w.read(ctx, other.Record, &second)
+		if err != nil {
+			return 0, err
+		}
+		w.fence.Sequence, w.expect = before.Sequence, last.Sequence
+		done, doneToo, err := change(&first, &second)
+		if err != nil {
+			return last.Sequence, err
+		}
+		now := time.Now().UTC()
+		P(&first).Stamp(w.ids.Next(), opts.Owner, now)
+		P(&second).Stamp("", opts.Owner, now)
+		trace, err := w.trace(&done, before.Body, &first)
+		if err != nil {
+			return 0, err
+		}
+		traceToo, err := w.trace(&doneToo, last.Body, &second)
+		if err != nil {
+			return 0, err
+		}
+		content := piece{messages: []event.Message{
+			{Subject: one.Record, Header: event.Header{}, Body: done.After},
+			{Subject: one.Commands, Header: event.Header{}, Body: trace},
+			{Subject: other.Commands, Header: event.Header{}, Body: traceToo},
+		}}
+		at, err := w.write(ctx, content, func(int) piece { return content }, func(batch string) any {
+			P(&second).Stamp(batch, opts.Owner, now)
+			return second
+		})
+		if err := w.outpaced(ctx, err); !errors.Is(err, errAgain) {
+			return at, err
+		}
+	}
+}
+
 // SetBack changes the cursor of a source so that the source may collect once more what others reckon it has passed. It is a
 // Command that writes, in the same atomic batch and behind the cursor, the provider's choice of source as it is. So it fences all
 // who have read the cursor as it was and write under that choice, whatever they write and whenever: whatever they have stored comes
@@ -72,6 +127,7 @@ func SetBack(
 ) (event.RawCursor, error) {
 	subject := event.RawCursorSubject(p, s)
 	w := newWriter(log, nil, event.ChoiceSubject(p), event.Fence{Subject: subject}, opts)
+	w.rereads = true
 	defer w.calm()
 	for {
 		var choice event.Choice

@@ -4,8 +4,10 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"strings"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"stackstream/event"
 )
@@ -108,6 +110,104 @@ func checkSetBack(t *testing.T, between int, lost bool) {
 		if err := commit(w); event.KindOf(err) != event.Fenced {
 			t.Errorf("who collects behind %s goes on: %v", w.subject, err)
 		}
+	}
+}
+
+// Whoever is always first is told of each time, and nothing is waited for that the stream need not have: the sequence that a refusal
+// names is that of the cursor, which the choice may never come to.
+func TestSetBackBesideWhoWritesWithoutPause(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &stream{}
+		s.put(event.Message{Subject: choiceSubject, Body: []byte("{}")})
+		log := fakeLog{append: s.Append, readCursor: func(ctx context.Context, subject string, atLeast event.StreamSeq) (event.Stored, bool, error) {
+			if atLeast > 0 {
+				t.Errorf("it wants %s to have come to %d", subject, atLeast)
+			}
+			return s.ReadCursor(ctx, subject, atLeast)
+		}}
+		misses, began := 0, time.Now()
+		opts := Options{Hooks: Hooks{Waiting: func(err error) {
+			if misses++; event.KindOf(err) != event.Fenced {
+				t.Errorf("it waits because of %v", err)
+			}
+		}}}
+		writes := 20
+		_, err := SetBack(t.Context(), log, provider, source, opts, func(*event.RawCursor, bool) (event.Command, error) {
+			if writes > 0 {
+				writes--
+				s.put(event.Message{Subject: cursorSubject, Body: []byte("{}")})
+			}
+			return event.Command{Verb: event.VerbSet}, nil
+		})
+		if err != nil || misses != 20 {
+			t.Errorf("%v after %d misses", err, misses)
+		}
+		if took := time.Since(began); took > 20*200*time.Millisecond {
+			t.Errorf("it took %s", took)
+		}
+	})
+}
+
+// Both records change, or none, whoever writes between, and whether or not an answer is lost.
+func TestBoth(t *testing.T) {
+	for between := range 3 {
+		for _, lost := range []bool{false, true} {
+			synctest.Test(t, func(t *testing.T) { checkBoth(t, between, lost) })
+		}
+	}
+}
+
+func checkBoth(t *testing.T, between int, lost bool) {
+	const otherSubject = "events.cursor.raw.cloud-2"
+	s := &stream{}
+	s.put(event.Message{Subject: otherSubject, Body: []byte(`{"kind":"panko"}`)})
+	log := fakeLog{readCursor: s.ReadCursor, append: func(ctx context.Context, b event.Batch) (event.StreamSeq, error) {
+		seq, err := s.Append(ctx, b)
+		if lost && err == nil {
+			lost = false
+			return 0, &event.Error{Kind: event.Unknown, Op: "append"}
+		}
+		return seq, err
+	}}
+	one := Place{Record: choiceSubject, Commands: choiceSubject + ".commands"}
+	other := Place{Record: otherSubject, Commands: otherSubject + ".commands"}
+	at, err := Both(t.Context(), log, one, other, Options{Owner: "ada"}, func(a, b *event.Choice) (event.Command, event.Command, error) {
+		if between > 0 {
+			between--
+			s.put(event.Message{Subject: []string{choiceSubject, otherSubject}[between], Body: []byte(`{"kind":"panko"}`)})
+		}
+		a.Kind, b.Kind = b.Kind, ""
+		done := event.Command{Verb: event.VerbRename}
+		return done, done, nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := len(s.messages)
+	subjects := []string{one.Record, one.Commands, other.Commands, other.Record}
+	for i, want := range subjects {
+		if got := s.messages[n-len(subjects)+i].Subject; got != want {
+			t.Fatalf("message %d is on %s, want %s", i, got, want)
+		}
+	}
+	var a, b event.Choice
+	var trace event.Command
+	for i, into := range map[int]any{0: &a, 2: &trace, 3: &b} {
+		if err := json.Unmarshal(s.messages[n-len(subjects)+i].Body, into); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if a.Kind != "panko" || b.Kind != "" || a.Batch == "" || b.Batch == "" || at != s.last(otherSubject, s.end()) {
+		t.Errorf("%+v and %+v at %d", a, b, at)
+	}
+	if trace.By != "ada" || !strings.Contains(string(trace.Before), "panko") || strings.Contains(string(trace.After), "panko") {
+		t.Errorf("the trace is %+v", trace)
+	}
+	refused, err := Both(t.Context(), log, one, other, Options{}, func(_, _ *event.Choice) (event.Command, event.Command, error) {
+		return event.Command{}, event.Command{}, ErrUnchanged
+	})
+	if !errors.Is(err, ErrUnchanged) || refused != at || len(s.messages) != n {
+		t.Errorf("%v at %d", err, refused)
 	}
 }
 

@@ -33,6 +33,9 @@ type writer struct {
 	// expect is the stream sequence of the cursor that the next batch replaces; it is known while opened.
 	expect event.StreamSeq
 	opened bool
+	// rereads: whoever is fenced reads all that he goes by anew. Who has fenced him is of no interest then, and is not looked for:
+	// the sequence in a refusal may be the fence's, which the cursor's subject never comes to.
+	rereads bool
 }
 
 // minBody is where making bodies smaller for a server that calls them too large ends, in bytes.
@@ -158,6 +161,11 @@ func (w *writer) write(
 		case event.Invalid:
 			return 0, err
 
+		case event.Fenced:
+			if w.rereads && len(mine) == 1 {
+				return 0, w.fenced(nobody, state{}, err) // nothing of this was sent before: nothing of it can be there
+			}
+			fallthrough
 		default:
 			found, last, rerr := w.reread(ctx, lastSeen(err), mine)
 			switch {
