@@ -356,6 +356,12 @@ func (c *Client) PurgeEvents(ctx context.Context, p event.Provider, raw, normali
 	return nil
 }
 
+// HasRaw tells whether EVENTS_RAW has events of a provider from a sequence on and before another.
+func (c *Client) HasRaw(ctx context.Context, p event.Provider, from, until event.StreamSeq) (bool, error) {
+	m, ok, err := c.Raw().firstFrom(ctx, event.RawSubjects(p), from)
+	return ok && m.Sequence < until, err
+}
+
 // Expiry is when the last message on one of the subjects of a stream is dropped for its age; the zero time if there is none.
 func (c *Client) Expiry(ctx context.Context, stream string, subjects ...string) (time.Time, error) {
 	handle, err := c.stream(ctx, stream)

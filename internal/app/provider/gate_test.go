@@ -44,8 +44,9 @@ func (w *world) killed(sent int, command func(context.Context, *jetstream.Client
 
 // interrupted runs a command that is killed, for all that it sends, before it can send that, and then runs it again: on a provider
 // of its own each time, which ready makes and done looks at. And on one it is killed again and again, each time a little later.
+// Of each that was killed halfway has a look.
 func (w *world) interrupted(
-	ready func(event.Provider), command func(context.Context, *jetstream.Client, event.Provider) error, done func(event.Provider),
+	ready func(event.Provider), command func(context.Context, *jetstream.Client, event.Provider) error, halfway, done func(event.Provider),
 ) {
 	w.t.Helper()
 	run := func(sent int, name event.Provider) (died bool) {
@@ -63,6 +64,7 @@ func (w *world) interrupted(
 		ready(name)
 		died := run(sent, name)
 		if died {
+			halfway(name)
 			if err := command(w.t.Context(), w.client, name); err != nil {
 				w.t.Fatalf("killed after %d messages, and run again: %v", sent, err)
 			}
@@ -113,37 +115,6 @@ func (w *world) marked(p event.Provider) {
 	w.job(p, "old", over)
 }
 
-// Killed wherever that may be, and run again, a command leaves what it leaves otherwise.
-func TestKilledRename(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t)
-	next := func(name event.Provider) event.Provider { return name + "-next" }
-	rename := func(ctx context.Context, c *jetstream.Client, name event.Provider) error {
-		return provider.Rename(ctx, c, name, next(name), by)
-	}
-	w.interrupted(
-		func(name event.Provider) { w.plant(name, 0, "a", "b", "c"); w.leftovers(name); w.marked(name) }, rename,
-		func(name event.Provider) {
-			was, is := w.look(name), w.look(next(name))
-			if was.Choice.Kind != "" || len(provider.Pauses(was)) != 1 || was.Choice.Paused == nil || was.Consumer || len(was.Owners) > 0 ||
-				len(was.Sources["test"].Cursor) > 0 || was.Sources["test"].Position != 3 {
-				t.Errorf("left of %s is %+v", name, was)
-			}
-			if string(is.Sources["test"].Cursor) != `{"after":"c"}` || len(is.Sources["test"].Former) != 1 || is.Choice.Kind != "test" {
-				t.Errorf("%s is %+v", next(name), is)
-			}
-			wantPauses(t, is, "collecting: upgrade", "sourcetest: floods", "normalizing: wrong converter")
-			if _, taken := is.Sources["backfill-old"]; taken || was.Sources["backfill-old"].Cursor == nil {
-				t.Errorf("the job is %+v", was.Sources["backfill-old"])
-			}
-			wantProblem(t, rename(t.Context(), w.client, name), "was renamed to "+string(next(name))+" already")
-		})
-	w.resume("often-next")
-	w.works("often-next", 1, "b", "c", "d")
-	w.wantRaw("often-next", "d")
-	w.wantRaw("often", "a", "b", "c")
-}
-
 func TestKilledRemoval(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -151,6 +122,7 @@ func TestKilledRemoval(t *testing.T) {
 		func(ctx context.Context, c *jetstream.Client, name event.Provider) error {
 			return provider.Remove(ctx, c, name, provider.Removal{Operator: by, Purge: true})
 		},
+		func(event.Provider) {},
 		func(name event.Provider) {
 			h := w.look(name)
 			if !provider.Gone(h) || h.Sources["test"].Position != 3 || h.Normalized.Sources["test"].Position != 3 {
@@ -167,6 +139,7 @@ func TestKilledClean(t *testing.T) {
 		func(ctx context.Context, c *jetstream.Client, name event.Provider) error {
 			return provider.Remove(ctx, c, name, provider.Removal{Operator: by})
 		},
+		func(event.Provider) {},
 		func(name event.Provider) {
 			h := w.look(name)
 			if h.Consumer || len(h.Owners) > 0 || h.Events() != 3 || h.Unnormalized() != 2 || h.Choice.Kind != "test" ||

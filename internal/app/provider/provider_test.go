@@ -154,7 +154,7 @@ func TestRenamedGoesOnWithoutRepeats(t *testing.T) {
 	w.works("berlin", 2, "b", "c", "d", "e")
 	w.wantRaw("prod", "a", "b", "c")
 	w.wantRaw("berlin", "d", "e")
-	wantProblem(t, w.remove("prod", true), "berlin had the name prod, and its source test may still show events again")
+	wantProblem(t, w.remove("prod", true), "berlin had the name prod, and its source test may still show events that are stored under it")
 	// And once more, with events of both names to be known.
 	if err := w.rename("berlin", "bonn"); err != nil {
 		t.Fatal(err)

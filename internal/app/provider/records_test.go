@@ -1,9 +1,7 @@
 package provider_test
 
 import (
-	"context"
 	"encoding/json"
-	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -70,74 +68,6 @@ func TestRenameKeepsPausesOfTheNewName(t *testing.T) {
 	wantPauses(t, w.look("berlin"))
 	if h := w.look("berlin"); h.Choice.Kind != "test" {
 		t.Errorf("there is %+v", h)
-	}
-}
-
-// A rename that was interrupted is ended before anything else is done to the name.
-func TestHalfRenamed(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t)
-	w.plant("prod", 0, "a")
-	died, _ := w.killed(6, func(ctx context.Context, c *jetstream.Client) error {
-		return provider.Rename(ctx, c, "prod", "berlin", by)
-	})
-	if h := w.look("prod"); !died || h.Choice.Kind != "" || len(h.Sources["test"].Cursor) == 0 {
-		t.Fatalf("there is %+v", h)
-	}
-	wantProblem(t, w.rename("prod", "bonn"), "prod is being renamed to berlin")
-	wantProblem(t, w.remove("prod", true), "the rename of prod to berlin was interrupted")
-	if err := w.rename("prod", "berlin"); err != nil {
-		t.Fatal(err)
-	}
-}
-
-// A name that was put to work before it had taken over everything gets the old position all the same, and knows what it has collected.
-func TestHalfRenamedAndPutToWork(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t)
-	w.plant("prod", 0, "a", "b")
-	died, _ := w.killed(6, func(ctx context.Context, c *jetstream.Client) error {
-		return provider.Rename(ctx, c, "prod", "berlin", by)
-	})
-	if h := w.look("prod"); !died || h.Choice.Renamed() != "berlin" || len(h.Sources["test"].Cursor) == 0 {
-		t.Fatalf("there is %+v", h)
-	}
-	w.works("berlin", 2, "d", "e")
-	if err := w.rename("prod", "berlin"); err != nil {
-		t.Fatal(err)
-	}
-	w.works("berlin", 4, "b", "c", "d", "e", "f")
-	w.wantRaw("berlin", "d", "e", "c", "f")
-}
-
-// A name that has taken over a position is not removed while others are to follow, nor does it forget them while there are events that
-// its sources may show again.
-func TestRemovingANameThatHasTakenOver(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t)
-	refused := 0
-	for sent := 6; ; sent++ {
-		from, to := event.Provider(fmt.Sprintf("from%d", sent)), event.Provider(fmt.Sprintf("to%d", sent))
-		w.plant(from, 0, "a", "b")
-		died, _ := w.killed(sent, func(ctx context.Context, c *jetstream.Client) error { return provider.Rename(ctx, c, from, to, by) })
-		if !died {
-			if err := w.remove(to, false); err != nil {
-				t.Fatal(err)
-			}
-			w.works(to, 1, "b", "c")
-			w.wantRaw(to, "c")
-			break
-		}
-		if len(w.look(from).Sources["test"].Cursor) > 0 && len(w.look(to).Sources["test"].Cursor) > 0 {
-			wantProblem(t, w.remove(to, false), fmt.Sprintf("%s is being renamed to %s", from, to))
-			refused++
-		}
-		if err := w.rename(from, to); err != nil && !strings.Contains(err.Error(), "already") {
-			t.Fatal(err)
-		}
-	}
-	if refused == 0 {
-		t.Error("it never stood under both names")
 	}
 }
 

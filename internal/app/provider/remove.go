@@ -36,8 +36,10 @@ func Remove(ctx context.Context, c *jetstream.Client, p event.Provider, r Remova
 	if err := idle(ctx, c, h); err != nil {
 		return err
 	}
-	if err := forgettable(ctx, c, h); r.Purge && err != nil {
-		return err
+	if r.Purge {
+		if err := Forgettable(ctx, c, h); err != nil {
+			return err
+		}
 	}
 	empties, err := Empties(ctx, c, h)
 	switch {
@@ -67,14 +69,25 @@ func remembers(ctx context.Context, c *jetstream.Client, h *jetstream.Holding) (
 			if renaming(old) == h.Provider {
 				return false, interrupted(f.Provider, h.Provider)
 			}
-			events = events || old.Events() > 0
+			again, err := mayShow(ctx, c, h.Sources[s], f)
+			if err != nil {
+				return false, err
+			}
+			events = events || again
 		}
 	}
 	return events, nil
 }
 
-// forgettable refuses to purge events that another provider remembers: one that had this name.
-func forgettable(ctx context.Context, c *jetstream.Client, h *jetstream.Holding) error {
+// mayShow tells whether there are events under a former name of a provider that the source with the cursor may show again. That they
+// are there is all by which they are known.
+func mayShow(ctx context.Context, c *jetstream.Client, cursor event.RawCursor, f event.Former) (bool, error) {
+	return c.HasRaw(ctx, f.Provider, cursor.DedupeFrom, f.Until)
+}
+
+// Forgettable is nil, or a *Problem: events of the provider can't be purged, because another one, which had this name, may be shown
+// them again and would collect them once more.
+func Forgettable(ctx context.Context, c *jetstream.Client, h *jetstream.Holding) error {
 	if h.Events() == 0 {
 		return nil
 	}
@@ -83,14 +96,18 @@ func forgettable(ctx context.Context, c *jetstream.Client, h *jetstream.Holding)
 		return err
 	}
 	for _, name := range slices.Sorted(maps.Keys(all)) {
-		for s, cursor := range all[name].Sources {
-			for _, f := range event.StillFormer(cursor.Former, cursor.DedupeFrom) {
-				if f.Provider == h.Provider {
-					return &Problem{
-						fmt.Sprintf("%s had the name %s, and its source %s may still show events again that are stored under it",
-							name, f.Provider, s),
-						"wait until it has collected more of its own, or until those events have expired",
-					}
+		other := all[name]
+		for _, s := range sources(other) {
+			for _, f := range event.StillFormer(other.Sources[s].Former, other.Sources[s].DedupeFrom) {
+				if f.Provider != h.Provider {
+					continue
+				}
+				again, err := mayShow(ctx, c, other.Sources[s], f)
+				if err != nil {
+					return err
+				}
+				if again {
+					return remembered(ctx, c, h, other, s)
 				}
 			}
 		}
@@ -98,15 +115,56 @@ func forgettable(ctx context.Context, c *jetstream.Client, h *jetstream.Holding)
 	return nil
 }
 
-// Removable is nil, or a *Problem: somebody works for the provider, or another name has begun to take over what it knows.
+// remembered is why events are not purged that a source of another provider may show again, and when they may be.
+func remembered(ctx context.Context, c *jetstream.Client, h, other *jetstream.Holding, s event.Source) error {
+	var subjects []string
+	for s := range h.Raw {
+		subjects = append(subjects, event.RawSubject(h.Provider, s))
+	}
+	gone, err := c.Expiry(ctx, event.StreamRaw, subjects...)
+	if err != nil {
+		return err
+	}
+	wayOut := "run this again when it has collected more of its own, so that it does not look back that far"
+	switch {
+	case other.Choice.Removed != nil:
+		wayOut = fmt.Sprintf("%s was removed: remove its events and positions first (stackstream provider rm %s --clean --purge-events)",
+			other.Provider, other.Provider)
+	case other.Sources[s].Retired || other.Choice.Kind != "" && !s.Of(other.Choice.Kind):
+		wayOut = "that source does not collect now, and forgets nothing before it does"
+	case other.Choice.Paused != nil || other.Sources[s].Paused != nil:
+		wayOut = fmt.Sprintf("it is paused: resume it (stackstream resume --provider %s), and ", other.Provider) + wayOut
+	case len(other.AtWork(time.Now())) == 0:
+		wayOut = fmt.Sprintf("nobody works for %s: put it into the configuration, and ", other.Provider) + wayOut
+	}
+	if !gone.IsZero() {
+		wayOut += fmt.Sprintf("; or wait, nothing has to be purged: the last event of %s expires at %s, and from then on --clean removes "+
+			"what is left", h.Provider, gone.UTC().Format(time.RFC3339))
+	}
+	return &Problem{
+		fmt.Sprintf("%s had the name %s, and its source %s may still show events that are stored under it: they would be collected again",
+			other.Provider, h.Provider, s),
+		wayOut,
+	}
+}
+
+// Removable is nil, or a *Problem: somebody works for the provider, or it is one of the names of a rename that is not done.
 func Removable(h *jetstream.Holding) error {
+	if from := h.Choice.Taking(); from != "" {
+		return Unfinished(from, h.Provider)
+	}
 	if to := renaming(h); to != "" {
-		return &Problem{
-			fmt.Sprintf("the rename of %s to %s was interrupted", h.Provider, to),
-			fmt.Sprintf("end it first: stackstream provider rename %s %s", h.Provider, to),
-		}
+		return Unfinished(h.Provider, to)
 	}
 	return working(h)
+}
+
+// Unfinished is why nothing else is done to the names of a rename that is not done.
+func Unfinished(from, to event.Provider) error {
+	return &Problem{
+		fmt.Sprintf("the rename of %s to %s is not done", from, to),
+		fmt.Sprintf("end it first: stackstream provider rename %s %s", from, to),
+	}
 }
 
 // Keeps tells whether positions and pauses stay as long as there are events: one that was renamed has none to keep, and its name
@@ -167,6 +225,9 @@ func forget(ctx context.Context, c *jetstream.Client, h *jetstream.Holding, r Re
 // unchoose fences whoever collects for a provider. Who begins then chooses anew.
 func unchoose(ctx context.Context, c *jetstream.Client, p event.Provider, o Operator) (event.Choice, error) {
 	return replaceChoice(ctx, c, p, o, event.VerbRemove, func(choice *event.Choice) error {
+		if from := choice.Taking(); from != "" {
+			return Unfinished(from, p) // which has begun since
+		}
 		*choice = event.Choice{Why: "removed", Removed: o.removed()}
 		return nil
 	})
@@ -178,6 +239,9 @@ func (o Operator) removed() *event.Removed { return &event.Removed{By: o.By, At:
 func giveUp(ctx context.Context, c *jetstream.Client, p event.Provider, o Operator) error {
 	_, err := publisher.Command(ctx, c.Raw(), event.ChoiceSubject(p), event.RawCommandsSubject(p, ""), o.options(),
 		func(choice *event.Choice, _ bool) (event.Command, error) {
+			if from := choice.Taking(); from != "" {
+				return event.Command{}, Unfinished(from, p) // which has begun since
+			}
 			choice.Removed = o.removed()
 			return event.Command{Verb: event.VerbRemove, Why: o.Why}, nil
 		})

@@ -14,10 +14,12 @@ import (
 
 // Rename gives what a provider knows of its event services to another name: where each source stands, which kind was chosen,
 // which events it has seen, and what is paused, so that the new name begins where the old one ended. Events keep the name that they
-// were stored under, and so do jobs, which are about those. The old name is paused until it is removed.
+// were stored under, and so do jobs, which are about those. The old name is paused until it is removed, and the new one until it has
+// everything: what lies between the old position and where a name begins by itself would be missed.
 //
 // It is refused while anybody works for either name, while the old one has events that are not normalized or a backfill that is not
-// done, and where the new one has events or positions of its own. When it was interrupted it is run again.
+// done, and where the new one has events or positions of its own. When it was interrupted it is run again, also while the new name is
+// configured: nobody collects under that.
 func Rename(ctx context.Context, c *jetstream.Client, oldName, newName event.Provider, o Operator) error {
 	from, err := now(ctx, c, oldName)
 	if err != nil {
@@ -33,13 +35,15 @@ func Rename(ctx context.Context, c *jetstream.Client, oldName, newName event.Pro
 	if err := idle(ctx, c, from); err != nil {
 		return err
 	}
-	if Renamed(from, newName) {
-		return leave(ctx, c, from) // it was interrupted after all had been taken over
+	if !positioned(from) { // it was interrupted after all had been taken over
+		return finish(ctx, c, from, newName, o)
 	}
-	if err := idle(ctx, c, to); err != nil {
-		return err
+	if to.Choice.Taking() == "" {
+		if err := idle(ctx, c, to); err != nil {
+			return err
+		}
 	}
-	fence, err := handOver(ctx, c, from, newName, o)
+	until, err := handOver(ctx, c, oldName, newName, o)
 	if err != nil {
 		return err
 	}
@@ -50,68 +54,91 @@ func Rename(ctx context.Context, c *jetstream.Client, oldName, newName event.Pro
 	if err := whole(from); err != nil {
 		return err
 	}
-	if err := endNormalizedPause(ctx, c, oldName, o, event.VerbRename); err != nil {
+	if err := handOverNormalizing(ctx, c, from, newName, o); err != nil {
 		return err
 	}
 	for _, s := range sources(from) {
 		if s.Job() || forgotten(s, from.Sources[s]) {
 			continue
 		}
-		if err := handOverCursor(ctx, c, from, newName, s, fence.Sequence, o); err != nil {
+		if err := handOverCursor(ctx, c, from, newName, s, until, o); err != nil {
 			return err
 		}
 	}
-	return leave(ctx, c, from)
+	return finish(ctx, c, from, newName, o)
 }
 
-// handOver gives what holds for the whole provider to the new name, and fences whoever would still collect under the old one. Who
-// has that in his configuration by mistake collects nothing, or every event would come under both names. Pauses go first: nobody is
-// to work under the new name what was paused under the old one.
-func handOver(ctx context.Context, c *jetstream.Client, from *jetstream.Holding, to event.Provider, o Operator) (
-	fence event.Choice, err error,
-) {
-	if pause := from.Normalized.Paused; pause != nil {
-		err := replaceNormalized(ctx, c, to, o, func(cursor *event.NormalizedCursor, _ bool) (event.Command, error) {
-			if cursor.Paused != nil {
-				return event.Command{}, publisher.ErrUnchanged
+// handOver gives the choice of source to the new name, where nobody collects by it yet, and takes it from the old one: both at once, or
+// there would be a moment in which one of them could be put to work. Who would still collect under the old name is fenced, and who has
+// that in his configuration by mistake collects nothing, or every event would come under both names. It returns a sequence in EVENTS_RAW
+// behind all that was stored under the old name.
+func handOver(ctx context.Context, c *jetstream.Client, from, to event.Provider, o Operator) (event.StreamSeq, error) {
+	place := func(p event.Provider) publisher.Place {
+		return publisher.Place{Record: event.ChoiceSubject(p), Commands: event.RawCommandsSubject(p, "")}
+	}
+	at, err := publisher.Both(ctx, c.Raw(), place(to), place(from), o.options(),
+		func(next, was *event.Choice) (done, doneToo event.Command, err error) {
+			if other := was.Renamed(); other != "" && other != to {
+				return done, doneToo, interrupted(from, other) // by who was faster
 			}
-			cursor.Paused = pause
-			return event.Command{Verb: event.VerbRename}, nil
-		})
-		if err != nil {
-			return fence, err
-		}
-	}
-	if kind := from.Choice.Kind; kind != "" {
-		_, err := replaceChoice(ctx, c, to, o, event.VerbRename, func(choice *event.Choice) error {
-			*choice = event.Choice{
-				Kind: kind, Why: event.RenamedFrom(from.Provider), Paused: cmp.Or(from.Choice.Paused, pauseOf(*choice)),
+			if other := was.Taking(); other != "" {
+				return done, doneToo, interrupted(other, from)
 			}
-			return nil
+			if other := next.Taking(); other != "" && other != from {
+				return done, doneToo, interrupted(other, to)
+			}
+			why, since := event.RenamedTo(to), time.Now().UTC()
+			if next.Taking() == from && was.Why == why && was.Paused != nil {
+				return done, doneToo, publisher.ErrUnchanged // before it was interrupted
+			}
+			*next = event.Choice{
+				Kind: cmp.Or(was.Kind, next.Kind), Why: event.RenamedFrom(from), At: since, By: o.By, Paused: &event.Pause{
+					By: o.By, Why: undone(from, to), At: since, Taking: from, Own: cmp.Or(pauseOf(*was), pauseOf(*next)),
+				},
+			}
+			*was = event.Choice{Why: why, At: since, By: o.By, Paused: &event.Pause{By: o.By, Why: why, At: since}}
+			done = event.Command{Verb: event.VerbRename, Why: o.Why}
+			return done, done, nil
 		})
-		if err != nil {
-			return fence, err
-		}
+	if err = unless(err, publisher.ErrUnchanged); err != nil {
+		return 0, fmt.Errorf("hand over the choice of source: %w", err)
 	}
-	why := event.RenamedTo(to)
-	if from.Choice.Why == why && from.Choice.Paused != nil {
-		return from.Choice, nil
-	}
-	return replaceChoice(ctx, c, from.Provider, o, event.VerbRename, func(choice *event.Choice) error {
-		if other := choice.Renamed(); other != "" && other != to {
-			return interrupted(from.Provider, other) // by who was faster
-		}
-		*choice = event.Choice{Why: why, Paused: &event.Pause{By: o.By, Why: why, At: time.Now().UTC()}}
-		return nil
-	})
+	return at, nil
+}
+
+// undone is why nobody collects under a name that has not taken over everything yet.
+func undone(from, to event.Provider) string {
+	return fmt.Sprintf("%s, and that is not done: `stackstream provider rename %s %s` goes on with it", event.RenamedFrom(from), from, to)
 }
 
 // pauseOf is the pause of a choice that an operator has made, and not a rename.
 func pauseOf(c event.Choice) *event.Pause {
-	if c.Renamed() != "" && c.Paused != nil && c.Paused.Why == c.Why {
+	switch {
+	case c.Taking() != "":
+		return c.Paused.Own
+	case c.Renamed() != "" && c.Paused != nil && c.Paused.Why == c.Why:
 		return nil
 	}
 	return c.Paused
+}
+
+// handOverNormalizing has nobody work under the new name what was paused under the old one.
+func handOverNormalizing(ctx context.Context, c *jetstream.Client, from *jetstream.Holding, to event.Provider, o Operator) error {
+	pause := from.Normalized.Paused
+	if pause == nil {
+		return nil
+	}
+	err := replaceNormalized(ctx, c, to, o, func(cursor *event.NormalizedCursor, _ bool) (event.Command, error) {
+		if cursor.Paused != nil {
+			return event.Command{}, publisher.ErrUnchanged
+		}
+		cursor.Paused = pause
+		return event.Command{Verb: event.VerbRename}, nil
+	})
+	if err != nil {
+		return err
+	}
+	return endNormalizedPause(ctx, c, from.Provider, o, event.VerbRename)
 }
 
 // handOverCursor gives a source's cursor to the new name, and empties the old one.
@@ -142,6 +169,22 @@ func handOverCursor(
 		*cursor = empty(s, *cursor)
 		return nil
 	})
+}
+
+// finish lets the new name begin, which has everything now, unless an operator has paused it, and leaves the old one.
+func finish(ctx context.Context, c *jetstream.Client, from *jetstream.Holding, to event.Provider, o Operator) error {
+	_, err := publisher.Command(ctx, c.Raw(), event.ChoiceSubject(to), event.RawCommandsSubject(to, ""), o.options(),
+		func(choice *event.Choice, _ bool) (event.Command, error) {
+			if choice.Taking() != from.Provider {
+				return event.Command{}, publisher.ErrUnchanged
+			}
+			choice.Paused = choice.Paused.Own
+			return event.Command{Verb: event.VerbRename, Why: o.Why, Note: "everything is taken over"}, nil
+		})
+	if err = unless(err, publisher.ErrUnchanged); err != nil {
+		return fmt.Errorf("let %s begin: %w", to, err)
+	}
+	return leave(ctx, c, from)
 }
 
 // leave drops what nobody needs when nobody works under a name.
@@ -175,6 +218,10 @@ func Renameable(from, to *jetstream.Holding) error {
 	if err := working(from); err != nil {
 		return err
 	}
+	begun := to.Choice.Taking() == from.Provider
+	if begun && !positioned(from) {
+		return nil
+	}
 	if Renamed(from, to.Provider) {
 		if from.Consumer || len(from.Owners) > 0 {
 			return nil
@@ -184,7 +231,13 @@ func Renameable(from, to *jetstream.Holding) error {
 			"put " + string(to.Provider) + " into the configuration",
 		}
 	}
-	if err := working(to); err != nil {
+	if other := from.Choice.Taking(); other != "" {
+		return interrupted(other, from.Provider)
+	}
+	if other := to.Choice.Taking(); other != "" && !begun {
+		return interrupted(other, to.Provider)
+	}
+	if err := working(to); err != nil && !begun {
 		return err
 	}
 	if err := whole(from); err != nil {
@@ -213,7 +266,7 @@ func Renameable(from, to *jetstream.Holding) error {
 				to.Provider, from.Provider, to.Provider, from.Provider),
 		}
 	}
-	if other != "" {
+	if other != "" || begun {
 		return nil // the name was free when this began; what has come since is known again behind the position that it gets
 	}
 	return free(to)

@@ -66,6 +66,17 @@ func (s shown) Run(ctx context.Context, from event.From, emit collectors.Emit) e
 // RAW. What it is asked from is returned.
 func (w *world) work(p event.Provider, position event.Seq, ids ...string) (stop func()) {
 	w.t.Helper()
+	stop = w.begin(p, ids...)
+	jetstreamtest.Eventually(w.t, fmt.Sprintf("for %s to have %d events normalized", p, position), func() bool {
+		h := w.look(p)
+		return h.Sources["test"].Position == position && h.Unnormalized() == 0
+	})
+	return stop
+}
+
+// begin has somebody collect and normalize for a provider whose source shows events.
+func (w *world) begin(p event.Provider, ids ...string) (stop func()) {
+	w.t.Helper()
 	opts := publisher.Options{Limits: publisher.Limits{MaxBody: int(w.client.Conn().MaxPayload()) - publisher.Reserve}}
 	raw, normalized, bodies := w.client.Raw(), w.client.Normalized(), w.client.Bodies()
 	collector := &collectors.Collector{
@@ -97,10 +108,6 @@ func (w *world) work(p event.Provider, position event.Seq, ids ...string) (stop 
 	loops.Go(func() { _ = service.RunProvider(ctx, p) })
 	stop = sync.OnceFunc(func() { cancel(); loops.Wait() })
 	w.t.Cleanup(stop)
-	jetstreamtest.Eventually(w.t, fmt.Sprintf("for %s to have %d events normalized", p, position), func() bool {
-		h := w.look(p)
-		return h.Sources["test"].Position == position && h.Unnormalized() == 0
-	})
 	return stop
 }
 
