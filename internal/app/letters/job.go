@@ -97,7 +97,7 @@ func (j *Job) pick(ctx context.Context, f *Filter) (Picked, error) {
 	all := *f
 	all.State, all.Limit = "", 0
 	seen := map[event.Seq]bool{}
-	err := j.Each(ctx, &all, func(l *event.Letter, state string) error {
+	err := j.each(ctx, &all, func(l *event.Letter, state string) error {
 		switch {
 		case state == Queued:
 			picked.Queued = append(picked.Queued, l.Number)

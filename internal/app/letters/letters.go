@@ -68,15 +68,17 @@ func (p *Provider) patiently(ctx context.Context, f func() error) error {
 
 // Read reads what was done about the letters. It must be called before all else.
 func (p *Provider) Read(ctx context.Context) error {
-	p.book = NewBook()
-	err := p.Streams.Sent(ctx, p.Name, 0, 0, func(raw event.StoredRaw) error {
-		p.book.Sent(raw.Repair.Letter, raw.Repair.Drop)
-		return nil
+	return p.patiently(ctx, func() error {
+		p.book = NewBook()
+		err := p.Streams.Sent(ctx, p.Name, 0, 0, func(raw event.StoredRaw) error {
+			p.book.Sent(raw.Repair.Letter, raw.Repair.Drop)
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+		return p.states(ctx)
 	})
-	if err != nil {
-		return err
-	}
-	return p.states(ctx)
 }
 
 // states takes what became of the letters.
@@ -90,8 +92,37 @@ func (p *Provider) states(ctx context.Context) error {
 // errEnough ends a reading that has what it wants.
 var errEnough = errors.New("enough")
 
-// Each calls yield with the letters that the filter wants, without their bodies, and with the state of each.
+// Each calls yield with the letters that the filter wants, once each, without their bodies, and with the state of each.
 func (p *Provider) Each(ctx context.Context, f *Filter, yield func(l *event.Letter, state string) error) error {
+	type identity struct {
+		number event.Seq
+		made   event.RawPlace
+	}
+	var last identity // yielded
+	began := false
+	return p.patiently(ctx, func() error {
+		passed := !began
+		err := p.each(ctx, f, func(l *event.Letter, state string) error {
+			id := identity{l.Number, l.Made}
+			if !passed {
+				passed = id == last
+				return nil
+			}
+			if err := yield(l, state); err != nil {
+				return err
+			}
+			last, began = id, true
+			return nil
+		})
+		if err == nil && !passed {
+			return fmt.Errorf("letter %d of %s, which was read last, is not there any more: run it again", last.number, p.Name)
+		}
+		return err
+	})
+}
+
+// each is Each that gives up when the server is away.
+func (p *Provider) each(ctx context.Context, f *Filter, yield func(l *event.Letter, state string) error) error {
 	taken := uint64(0)
 	err := p.Streams.Each(ctx, p.Name, func(l event.Letter) error {
 		state, _ := p.book.State(l.Number)

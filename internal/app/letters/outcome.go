@@ -91,7 +91,7 @@ func (j *Job) outcome(ctx context.Context, of []event.Seq) (Outcome, error) {
 	slices.Sort(dead)
 	o.Dead = dead
 	found := 0
-	err := j.Each(ctx, &Filter{}, func(l *event.Letter, state string) error {
+	err := j.each(ctx, &Filter{}, func(l *event.Letter, state string) error {
 		if _, is := slices.BinarySearch(dead, l.Number); is {
 			o.Groups.add(l, state)
 			if found++; found == len(dead) {

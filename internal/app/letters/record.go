@@ -136,7 +136,11 @@ func (p *Provider) Records(
 	ctx context.Context, places []Place, copied func(event.Header) event.StreamSeq, yield func(*Record) error,
 ) error {
 	for some := range slices.Chunk(places, historyOf) {
-		states, err := p.history(ctx, some)
+		var states map[event.Seq][]event.LetterState
+		err := p.patiently(ctx, func() (err error) {
+			states, err = p.history(ctx, some)
+			return err
+		})
 		if err != nil {
 			return err
 		}
