@@ -15,16 +15,11 @@ var errNotAgreed = errors.New("nothing was done")
 
 // agree asks whoever is at the terminal whether to go on. Where nobody is, --yes has to have said so.
 func (p Program) agree(ctx context.Context, question string, yes bool) error {
-	return p.ask(ctx, question, yes, "nobody is there to be asked: give --yes to do it without a question")
-}
-
-// ask is agree with what to say where nobody is at a terminal.
-func (p Program) ask(ctx context.Context, question string, yes bool, alone string) error {
 	if yes {
 		return nil
 	}
 	if !readsTerminal(p.Stdin) {
-		return usageError{errors.New(alone)}
+		return usagef("there is no terminal to ask on: give --yes to do it without being asked")
 	}
 	fmt.Fprintf(p.Stderr, "%s [y/N] ", question)
 	answer := make(chan string, 1)

@@ -19,10 +19,13 @@ const (
 	awaitingCalm = time.Minute
 )
 
-// awaiting waits for a server that is away for as long as it takes, and says so. It is not safe for concurrent use.
+// awaiting waits for a server that is away, for as long as it takes unless there is a limit, and says so. It is not safe for
+// concurrent use.
 type awaiting struct {
 	note  func(format string, args ...any)
+	limit time.Duration
 	pause backoff.BackOff
+	first time.Time // of the errors in a row
 	last  time.Time
 	said  string
 }
@@ -33,6 +36,13 @@ func newAwaiting(note func(format string, args ...any)) *awaiting {
 	)}
 }
 
+// awaiting is for a command that only looks, which somebody waits for: it gives up after a while.
+func (p Program) awaiting() *awaiting {
+	w := newAwaiting(p.note)
+	w.limit = answerWait
+	return w
+}
+
 // again returns nil, after a pause, when what failed is to be tried once more, and an error when it is one that stays, or ctx has
 // ended.
 func (w *awaiting) again(ctx context.Context, err error) error {
@@ -41,9 +51,12 @@ func (w *awaiting) again(ctx context.Context, err error) error {
 	}
 	if time.Since(w.last) > awaitingCalm {
 		w.pause.Reset()
-		w.said = ""
+		w.said, w.first = "", time.Now()
 	}
 	w.last = time.Now()
+	if w.limit > 0 && time.Since(w.first) > w.limit {
+		return err
+	}
 	if text := err.Error(); text != w.said {
 		w.said = text
 		w.note("waiting: %s", text)

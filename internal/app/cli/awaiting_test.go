@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -53,6 +54,36 @@ func TestAServerThatIsAwayIsWaitedFor(t *testing.T) {
 		err = w.try(ctx, func() error { return away(errors.New("no leader")) })
 		if err == nil || err.Error() != "interrupted while waiting: read: unavailable: no leader" {
 			t.Errorf("when it is interrupted it says %v", err)
+		}
+	})
+}
+
+// A command that only looks gives up after a while, and waits anew for a server that was there meanwhile.
+func TestAServerThatIsAwayForLong(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var said bytes.Buffer
+		w := Program{Stderr: &said}.awaiting()
+		away := &event.Error{Kind: event.Unavailable, Op: "read", Err: errors.New("no connection")}
+		for range 2 {
+			said.Reset()
+			began := time.Now()
+			if err := w.try(t.Context(), func() error { return away }); !errors.Is(err, away) {
+				t.Errorf("it ended with %v", err)
+			}
+			if passed := time.Since(began); passed < answerWait || passed > 2*answerWait || said.String() != "waiting: read: unavailable: no connection\n" {
+				t.Errorf("it waited for %s and said %q", passed, said.String())
+			}
+			<-time.After(2 * awaitingCalm)
+		}
+		back := time.Now().Add(answerWait / 2)
+		err := w.try(t.Context(), func() error {
+			if time.Now().Before(back) {
+				return away
+			}
+			return nil
+		})
+		if err != nil {
+			t.Error(err)
 		}
 	})
 }

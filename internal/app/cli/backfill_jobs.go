@@ -27,7 +27,11 @@ was interrupted: "stackstream backfill -c FILE --provider PROVIDER --job JOB" go
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ctx := cmd.Context()
 			return p.connected(ctx, &nats, provider, func(client *jetstream.Client, name event.Provider) error {
-				jobs, err := app.BackfillJobs(ctx, client, name)
+				var jobs []app.BackfillJob
+				err := p.awaiting().try(ctx, func() (err error) {
+					jobs, err = app.BackfillJobs(ctx, client, name)
+					return err
+				})
 				switch {
 				case err != nil:
 					return err
@@ -105,11 +109,16 @@ Interrupted, it has either happened or not.`,
 	return cmd
 }
 
-// connected calls f with a connection, and the provider that was named, if one was.
+// connected calls f with a connection, and the provider that was named, if one was, which has to be there.
 func (p Program) connected(ctx context.Context, nats *natsFlags, provider string, f func(*jetstream.Client, event.Provider) error) error {
 	name, err := providerFlag(provider)
 	if err != nil {
 		return err
 	}
-	return p.withNATS(ctx, nats, func(_ context.Context, client *jetstream.Client) error { return f(client, name) })
+	return p.withNATS(ctx, nats, func(ctx context.Context, client *jetstream.Client) error {
+		if err := p.knownFlag(ctx, client, nats, name); err != nil {
+			return err
+		}
+		return f(client, name)
+	})
 }

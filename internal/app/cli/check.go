@@ -10,21 +10,27 @@ import (
 	"stackstream/internal/app/config"
 	"stackstream/internal/app/show"
 	"stackstream/internal/check"
+	"stackstream/jetstream"
 )
 
 func (p Program) checkCommand() *cobra.Command {
-	var file string
+	var nats natsFlags
 	var offline, asJSON bool
 	cmd := &cobra.Command{
 		Use:   "check -c FILE",
 		Short: "Check the configuration, then ask NATS and every event service",
 		Long: `check reads the configuration and tells every mistake in it with its place in the file. Then it asks
 NATS whether it and the streams are there, and every configured event service whether it would serve
-us. It changes nothing. It exits 2 on mistakes in the configuration, 1 when something does not serve.`,
-		Example: "  stackstream check -c stackstream.yaml --offline   # the file alone\n  stackstream check -c stackstream.yaml",
-		Args:    noArgs,
+us. It changes nothing. It exits 2 on mistakes in the configuration, 1 when something does not serve.
+
+With --nats it asks that NATS in place of the one in the section nats, such as the cluster of another
+site. Where the section has NATS inside "up" and --nats names none, NATS is not asked.`,
+		Example: `  stackstream check -c stackstream.yaml --offline   # the file alone
+  stackstream check -c stackstream.yaml
+  stackstream check -c stackstream.yaml --nats nats://nats-2:4222 --creds admin.creds`,
+		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			findings, err := p.check(cmd.Context(), file, offline)
+			findings, err := p.check(cmd.Context(), &nats, offline)
 			if err != nil {
 				return err
 			}
@@ -39,21 +45,23 @@ us. It changes nothing. It exits 2 on mistakes in the configuration, 1 when some
 			return err
 		},
 	}
-	configFlag(cmd, &file)
+	nats.add(cmd)
 	cmd.Flags().BoolVar(&offline, "offline", false, "check the configuration alone and ask nobody")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print a JSON array")
+	cmd.MarkFlagsMutuallyExclusive("offline", "nats")
+	cmd.MarkFlagsMutuallyExclusive("offline", "creds")
 	return cmd
 }
 
 // check returns what was found; mistakes in the configuration are the error.
-func (p Program) check(ctx context.Context, file string, offline bool) (check.Findings, error) {
-	cfg, err := p.load(file)
+func (p Program) check(ctx context.Context, nats *natsFlags, offline bool) (check.Findings, error) {
+	cfg, err := p.load(nats.file)
 	if err != nil {
 		return nil, err
 	}
 	findings := check.Findings{{
-		Severity: check.OK, Subject: "configuration", Position: check.Position{File: file},
-		Message: fmt.Sprintf("%s, %s", file, count(len(cfg.Providers), "provider")),
+		Severity: check.OK, Subject: "configuration", Position: check.Position{File: nats.file},
+		Message: fmt.Sprintf("%s, %s", nats.file, count(len(cfg.Providers), "provider")),
 	}}
 	findings = append(findings, cfg.Doubts...)
 	if offline {
@@ -63,20 +71,27 @@ func (p Program) check(ctx context.Context, file string, offline bool) (check.Fi
 	if err != nil {
 		return nil, err
 	}
+	embedded := cfg.NATS.UseEmbedded() && nats.url == ""
+	var settings jetstream.Config
+	if !embedded {
+		if settings, err = nats.connection(p, cfg); err != nil {
+			return nil, err
+		}
+	}
 	services := app.CheckSources(ctx, cfg, versionShort(), log)
-	if cfg.NATS.UseEmbedded() {
+	if embedded {
 		findings = append(findings, check.Finding{
 			Severity: check.OK, Subject: "nats", Message: "in the process that runs stackstream up, in " + cfg.NATS.Embedded.Dir,
 		})
 	} else {
-		findings = append(findings, p.checkNATS(ctx, cfg)...)
+		findings = append(findings, p.checkNATS(ctx, settings, cfg)...)
 	}
 	return append(findings, services...), nil
 }
 
 // checkNATS asks the cluster and compares the streams.
-func (p Program) checkNATS(ctx context.Context, cfg *config.Config) check.Findings {
-	client, err := p.connect(ctx, cfg.NATS.Config)
+func (p Program) checkNATS(ctx context.Context, settings jetstream.Config, cfg *config.Config) check.Findings {
+	client, err := p.connect(ctx, settings)
 	if err != nil {
 		return check.Findings{{Severity: check.Failed, Subject: "nats", Message: err.Error()}}
 	}

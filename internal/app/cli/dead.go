@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -115,16 +116,26 @@ type deadLetters struct {
 	streams *jetstream.Letters
 	names   []event.Provider
 	asked   bool // for one provider
+	server  *awaiting
 }
 
 // openLetters connects and finds the providers that have dead letters, or the one that is asked for.
-func (p Program) openLetters(ctx context.Context, settings jetstream.Config, name event.Provider) (*deadLetters, error) {
+func (p Program) openLetters(
+	ctx context.Context, nats *natsFlags, settings jetstream.Config, name event.Provider,
+) (*deadLetters, error) {
 	client, err := p.connect(ctx, settings)
 	if err != nil {
 		return nil, err
 	}
-	d := &deadLetters{client: client, streams: client.Letters()}
-	if d.names, err = d.streams.Providers(ctx); err != nil {
+	d := &deadLetters{client: client, streams: client.Letters(), server: p.awaiting()}
+	err = d.server.try(ctx, func() error {
+		d.names, err = d.streams.Providers(ctx)
+		return err
+	})
+	if err == nil && !slices.Contains(d.names, name) {
+		err = p.knownFlag(ctx, client, nats, name)
+	}
+	if err != nil {
 		p.close(ctx, client)
 		return nil, err
 	}
@@ -153,7 +164,7 @@ func (p Program) withDead(
 	if err != nil {
 		return err
 	}
-	dead, err := p.openLetters(ctx, settings, name)
+	dead, err := p.openLetters(ctx, nats, settings, name)
 	if err != nil {
 		return err
 	}
@@ -162,7 +173,7 @@ func (p Program) withDead(
 }
 
 func (d *deadLetters) provider(name event.Provider) *letters.Provider {
-	return &letters.Provider{Name: name, Streams: d.streams, Bodies: d.client.Bodies()}
+	return &letters.Provider{Name: name, Streams: d.streams, Bodies: d.client.Bodies(), Again: d.server.again}
 }
 
 // each calls yield for every letter of every provider that the filter wants.

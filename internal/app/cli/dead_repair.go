@@ -61,7 +61,7 @@ func (p Program) repair(cmd *cobra.Command, o *repairOptions) error {
 		return err
 	}
 	ctx := cmd.Context()
-	dead, err := p.openLetters(ctx, settings, name)
+	dead, err := p.openLetters(ctx, &o.nats, settings, name)
 	if err != nil {
 		return err
 	}

@@ -33,6 +33,7 @@ func configFlag(cmd *cobra.Command, file *string) {
 type natsFlags struct {
 	file       string
 	url, creds givenValue
+	cfg        *config.Config // what file has, nil without one; known once it was read
 }
 
 func (f *natsFlags) add(cmd *cobra.Command) {
@@ -45,15 +46,14 @@ func (f *natsFlags) add(cmd *cobra.Command) {
 
 // read returns the configuration, nil without one, and the connection that the flags, it or the environment describe.
 func (f *natsFlags) read(p Program) (*config.Config, jetstream.Config, error) {
-	var cfg *config.Config
 	if f.file != "" {
 		var err error
-		if cfg, err = p.load(f.file); err != nil {
+		if f.cfg, err = p.load(f.file); err != nil {
 			return nil, jetstream.Config{}, err
 		}
 	}
-	settings, err := f.connection(p, cfg)
-	return cfg, settings, err
+	settings, err := f.connection(p, f.cfg)
+	return f.cfg, settings, err
 }
 
 // connection is what the flags, the configuration, if there is one, or the environment describe.

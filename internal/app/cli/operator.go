@@ -78,22 +78,43 @@ func (o *operator) connected(run func(ctx context.Context) error) func(*cobra.Co
 			return err
 		}
 		defer o.p.close(ctx, o.client)
+		if err := o.p.knownFlag(ctx, o.client, &o.nats, o.name); err != nil {
+			return err
+		}
 		return run(ctx)
 	}
 }
 
-// options are those of the writer of a command. Who waits for a stream that is full or away says so.
-func (o *operator) options() publisher.Options {
-	said := ""
-	return publisher.Options{Owner: o.by, Hooks: publisher.Hooks{Waiting: func(err error) {
-		if event.KindOf(err) == event.Fenced {
-			return // somebody is at work
-		}
-		if text := show.Clean(err.Error()); text != said {
+// manyMisses is how often others may write first until that is told: so often is no accident, and may go on for hours.
+const manyMisses = 10
+
+// options are those of the writer of a command. Who waits for a stream that is full or away says so, and so does who does not come
+// between the writes of those at work; wayOut is how he would.
+func (o *operator) options(wayOut string) publisher.Options {
+	said, misses := "", 0
+	tell := func(text string) {
+		if text = show.Clean(text); text != said {
 			said = text
 			fmt.Fprintf(o.p.Stderr, "waiting: %s\n", text)
 		}
+	}
+	return publisher.Options{Owner: o.by, Hooks: publisher.Hooks{Waiting: func(err error) {
+		switch {
+		case event.KindOf(err) != event.Fenced:
+			tell(err.Error())
+		case misses == manyMisses:
+		default: // somebody is at work
+			if misses++; misses == manyMisses {
+				tell(fmt.Sprintf("somebody writes for %s without pause, and has been first %d times; still trying%s",
+					o.name, misses, wayOut))
+			}
+		}
 	}}}
+}
+
+// pausing is how a command comes between the writes of collectors.
+func (o *operator) pausing() string {
+	return fmt.Sprintf("; while collecting is paused it is done at once: stackstream pause --provider %s --collectors --why TEXT", o.name)
 }
 
 func (o *operator) say(format string, args ...any) error {
@@ -105,14 +126,14 @@ func (o *operator) raw(ctx context.Context, s event.Source, change func(*event.R
 	event.RawCursor, error,
 ) {
 	return publisher.Command(ctx, o.client.Raw(), event.RawCursorSubject(o.name, s), event.RawCommandsSubject(o.name, s),
-		o.options(), change)
+		o.options(o.pausing()), change)
 }
 
 // setBack changes the cursor of a source that is to read again, for whoever reckons with what it has passed.
 func (o *operator) setBack(ctx context.Context, s event.Source, change func(*event.RawCursor, bool) (event.Command, error)) (
 	event.RawCursor, error,
 ) {
-	return publisher.SetBack(ctx, o.client.Raw(), o.name, s, o.options(), change)
+	return publisher.SetBack(ctx, o.client.Raw(), o.name, s, o.options(o.pausing()), change)
 }
 
 // notBeside refuses to set a source back while a backfill is not done that may add what the source would read again: events of
@@ -134,7 +155,8 @@ func (o *operator) notBeside(ctx context.Context, after time.Time) error {
 
 // choice changes the choice of source.
 func (o *operator) choice(ctx context.Context, change func(*event.Choice, bool) (event.Command, error)) (event.Choice, error) {
-	return publisher.Command(ctx, o.client.Raw(), event.ChoiceSubject(o.name), event.RawCommandsSubject(o.name, ""), o.options(), change)
+	return publisher.Command(ctx, o.client.Raw(), event.ChoiceSubject(o.name), event.RawCommandsSubject(o.name, ""), o.options(""),
+		change)
 }
 
 // normalized changes the normalizer's cursor.
@@ -142,7 +164,7 @@ func (o *operator) normalized(ctx context.Context, change func(*event.Normalized
 	event.NormalizedCursor, error,
 ) {
 	return publisher.Command(ctx, o.client.Normalized(), event.NormalizedCursorSubject(o.name),
-		event.NormalizedCommandsSubject(o.name), o.options(), change)
+		event.NormalizedCommandsSubject(o.name), o.options(""), change)
 }
 
 // records reads where the provider stands.

@@ -14,8 +14,8 @@ import (
 
 	"stackstream/event"
 	"stackstream/internal/app"
+	"stackstream/internal/app/provider"
 	"stackstream/internal/app/show"
-	"stackstream/internal/setting"
 	"stackstream/publisher"
 )
 
@@ -76,7 +76,8 @@ func (p Program) resumeCommand() *cobra.Command {
 		Long: `resume ends a pause: of collecting and normalizing, or of only one of the two, or of one source. The
 processes that run for the provider go on within five seconds, where they were; the command says where
 that is, and what is still paused. Resuming what is not paused changes nothing; a provider that nobody
-knows is refused. Interrupted, the command has done all or nothing of each half; run it again.`,
+knows is refused, and so are the names of a rename that is not done: until it is, nobody works under
+either. Interrupted, the command has done all or nothing of each half; run it again.`,
 		Example: `  stackstream resume --provider prod --why "upgrade is done"
   stackstream resume --provider prod --collectors`,
 		Args: noArgs,
@@ -125,7 +126,14 @@ func (h *halves) markAll(ctx context.Context, verb string, told func(half string
 	}
 	if h.collecting() {
 		_, err := h.choice(ctx, func(c *event.Choice, _ bool) (event.Command, error) {
-			marked, err := h.mark(&c.Paused, verb, &m)
+			at := &c.Paused
+			if from := c.Taking(); from != "" {
+				if verb == event.VerbResume {
+					return event.Command{}, provider.Unfinished(from, h.name) // which has begun since
+				}
+				at = &c.Paused.Own // it holds when the rename is done
+			}
+			marked, err := h.mark(at, verb, &m)
 			if err == nil {
 				c.Removed = nil // it counts again
 			}
@@ -158,45 +166,9 @@ func (h *halves) knownSource(ctx context.Context) (event.Source, error) {
 	return h.sourceFlag(h.source, r)
 }
 
-// known refuses a provider that neither the configuration nor the streams have: a pause of what is not there holds nothing up,
-// and would wait for whoever is called that some day.
-func (h *halves) known(ctx context.Context, r event.Records) error {
-	nothing := r.Choice.Kind == "" && r.Choice.Paused == nil && len(r.Raw) == 0 &&
-		r.Normalized.Position == 0 && len(r.Normalized.Sources) == 0 && r.Normalized.Paused == nil
-	if !nothing || h.cfg != nil && h.cfg.Providers[h.name] != nil {
-		return nil
-	}
-	names, err := h.client.Providers(ctx)
-	if err != nil {
-		return err
-	}
-	where, wayOut := "the streams have nothing of it", "; one that has not begun yet needs the configuration that has it, with -c FILE"
-	if h.cfg != nil {
-		names = append(names, h.cfg.Providers.Names()...)
-		where, wayOut = h.nats.file+" does not have it, and "+where, ""
-	}
-	var known []string
-	for _, name := range slices.Compact(slices.Sorted(slices.Values(names))) {
-		if name != h.name {
-			known = append(known, string(name))
-		}
-	}
-	which := "there is no provider yet"
-	if len(known) > 0 {
-		which = "known are " + strings.Join(known, ", ")
-	}
-	if near := setting.Nearest(string(h.name), known); near != "" {
-		which += " (did you mean " + near + "?)"
-	}
-	return usagef("--provider %s: %s; %s%s", h.name, where, which, wayOut)
-}
-
 func (h *halves) pause(ctx context.Context) error {
 	r, err := h.records(ctx)
 	if err != nil {
-		return err
-	}
-	if err := h.known(ctx, r); err != nil {
 		return err
 	}
 	if len(r.Raw) == 0 && r.Choice.Sequence == 0 && h.source == "" {
@@ -280,8 +252,8 @@ func (h *halves) resume(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := h.known(ctx, r); err != nil {
-		return err
+	if from, to := r.Renaming(); from != "" {
+		return provider.Unfinished(from, to)
 	}
 	err = h.markAll(ctx, event.VerbResume, func(half string, m marked) error {
 		if !m.changed {

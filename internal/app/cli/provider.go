@@ -43,6 +43,7 @@ more. To add, change or stop one, edit the configuration: running programs take 
 type providerScene struct {
 	natsFlags
 	client *jetstream.Client
+	server *awaiting
 	// configured is nil where no file says who is.
 	configured config.Providers
 }
@@ -56,6 +57,7 @@ func (s *providerScene) open(p Program, cmd *cobra.Command) (closeIt func(), err
 	if cfg != nil {
 		s.configured = cfg.Providers
 	}
+	s.server = p.awaiting()
 	if s.client, err = p.connect(cmd.Context(), settings); err != nil {
 		return nil, err
 	}
@@ -64,15 +66,28 @@ func (s *providerScene) open(p Program, cmd *cobra.Command) (closeIt func(), err
 
 // look is what there is of a provider.
 func (s *providerScene) look(ctx context.Context, name event.Provider) (*jetstream.Holding, error) {
-	found, err := s.client.Holdings(ctx, name)
+	found, err := s.holdings(ctx, name)
 	if err != nil {
 		return nil, err
 	}
 	return found[name], nil
 }
 
-func unknownProvider(name event.Provider) error {
-	return fmt.Errorf("the streams have nothing of %s: stackstream provider ls lists those that they know", name)
+// holdings is what there is of a provider, or of all if name is "".
+func (s *providerScene) holdings(ctx context.Context, name event.Provider) (found map[event.Provider]*jetstream.Holding, err error) {
+	err = s.server.try(ctx, func() (err error) {
+		found, err = s.client.Holdings(ctx, name)
+		return err
+	})
+	return found, err
+}
+
+// unknown is the error about a provider of which the streams have nothing.
+func (p Program) unknown(ctx context.Context, s *providerScene, name event.Provider) error {
+	if err := p.known(ctx, s.client, &s.natsFlags, "", name); err != nil {
+		return err
+	}
+	return fmt.Errorf("the streams have nothing of %s: `stackstream provider ls` lists those that they know", name)
 }
 
 // unconfigured refuses a provider that the configuration still has.
@@ -90,11 +105,6 @@ func providerArgument(name string) (event.Provider, error) {
 		return "", usageError{err}
 	}
 	return found, nil
-}
-
-// agreed is agree for what has no --dry-run: without --clean rm only looks.
-func (p Program) agreed(ctx context.Context, yes bool, question string) error {
-	return p.ask(ctx, question, yes, "it asks before it does that, and there is no terminal to ask at: give --yes")
 }
 
 // sayPatience says why nothing seems to happen: where somebody waits for a lease, it is looked for a while.
@@ -193,7 +203,7 @@ It reads how the streams and their consumers stand, which needs the rights of an
 				return err
 			}
 			defer closeIt()
-			holdings, err := s.client.Holdings(cmd.Context(), "")
+			holdings, err := s.holdings(cmd.Context(), "")
 			if err != nil {
 				return err
 			}

@@ -40,8 +40,10 @@ It refuses while anybody works for one of them, while raw events of OLD are not 
 OLD is not done, and when NEW has events or positions of its own. It also refuses for the source amqp, whose
 queue has the name in it, and says how to do that.
 
-Interrupted, it is run again and goes on where it ended; until then OLD is paused, and rm and a rename to
-another name are refused. Run once more when all is done, it says so and changes nothing.`,
+Interrupted, or killed, it is run again and goes on where it ended. Until then nobody collects under OLD or
+NEW, also where one of them is configured: watermark shows both as paused and names the rename, and resume,
+rm and another rename of either are refused. A pause of your own of NEW counts when all is done. Run once
+more then, it says so and changes nothing.`,
 		Example: "  stackstream provider rename my-cloud berlin -c stackstream.yaml",
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) != 2 {
@@ -88,9 +90,9 @@ func (p Program) renameProvider(ctx context.Context, s *providerScene, from, to 
 		return err
 	}
 	if provider.Unknown(old) {
-		return unknownProvider(from)
+		return p.unknown(ctx, s, from)
 	}
-	if !provider.Renamed(old, to) {
+	if !provider.Renamed(old, to) && next.Choice.Taking() != from {
 		if err := s.unconfigured(to); err != nil {
 			return err
 		}
@@ -114,7 +116,7 @@ func (p Program) renameProvider(ctx context.Context, s *providerScene, from, to 
 			return err
 		}
 	}
-	if err := p.agreed(ctx, yes, fmt.Sprintf("Rename %s to %s?", from, to)); err != nil {
+	if err := p.agree(ctx, fmt.Sprintf("Rename %s to %s?", from, to), yes); err != nil {
 		return err
 	}
 	p.sayPatience(old)

@@ -44,9 +44,15 @@ remembers what was collected, and a service that is added under the same name be
 say. "watermark" does not show a provider that was removed, unless it is asked to.
 
 --purge-events also removes the provider's events in EVENTS_RAW and EVENTS_NORMALIZED. Subscribers that have
-not read them never will; what is not normalized is lost. It is refused while another provider, which had
-this name before a rename, may be shown those events again. EVENTS_DEAD refuses to be purged: dead letters
-there stay until they expire, and so do large bodies, which other events may share.
+not read them never will; what is not normalized is lost. EVENTS_DEAD refuses to be purged: dead letters there
+stay until they expire, and so do large bodies, which other events may share.
+
+After "provider rename OLD NEW" the events of OLD are what NEW knows them by: purged, those that a source
+of NEW shows once more would be collected again. So --purge-events of OLD is refused until every source of
+NEW has collected so much that it looks back no further than its own events (for a service that is asked
+by time its overlap; for one that remembers a number of events, as many new ones), and says which source it
+is and what keeps it. A source that is quiet, or collects no more, may never come to that. Then wait: once
+OLD's last event in EVENTS_RAW has expired, the time of which is shown, --clean removes all that is left.
 
 What always stays are the numbers of the last events, a few hundred bytes: numbers never go back, because
 subscribers take a number that they know for a repeat.
@@ -107,7 +113,7 @@ func (p Program) removeProvider(ctx context.Context, s *providerScene, name even
 		return err
 	}
 	if provider.Unknown(h) {
-		return unknownProvider(name)
+		return p.unknown(ctx, s, name)
 	}
 	if provider.Gone(h) {
 		return p.say(fmt.Sprintf("Nothing is left of %s but the numbers of its last events, which are kept.", name))
@@ -126,8 +132,13 @@ func (p Program) removeProvider(ctx context.Context, s *providerScene, name even
 	if err := provider.Removable(h); err != nil || !f.clean {
 		return errors.Join(err, p.sayMore(!f.clean && err == nil, "Nothing was changed; --clean removes what can be removed."))
 	}
+	if f.purge {
+		if err := provider.Forgettable(ctx, s.client, h); err != nil {
+			return err
+		}
+	}
 	what := p.plan(h, f, empties, broker != nil, queues)
-	if err := p.agreed(ctx, f.yes, what); err != nil {
+	if err := p.agree(ctx, what, f.yes); err != nil {
 		return err
 	}
 	p.sayPatience(h)

@@ -119,7 +119,11 @@ was killed can't say so: it is shown as one that has given no sign for a while.`
 		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return p.withNATS(cmd.Context(), &nats, func(ctx context.Context, c *jetstream.Client) error {
-				jobs, err := c.Replays().List(ctx)
+				var jobs []jetstream.ReplayJob
+				err := p.awaiting().try(ctx, func() (err error) {
+					jobs, err = c.Replays().List(ctx)
+					return err
+				})
 				if err != nil {
 					return err
 				}

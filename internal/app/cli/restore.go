@@ -148,7 +148,7 @@ func (p Program) mayReplace(ctx context.Context, b *jetstream.Backup, exist []je
 	}
 	fmt.Fprintf(p.Stderr, "These streams at %s are deleted:\n  %s\nWhat came into them after the backup of %s is lost, unless its "+
 		"service shows it again.\n", r.where, strings.Join(lines, "\n  "), timeOrDash(b.Began))
-	return p.sure(ctx, o.yes, "Delete and restore them?")
+	return p.agree(ctx, "Delete and restore them?", o.yes)
 }
 
 func (p Program) showRestored(b *jetstream.Backup, done []jetstream.RestoredStream) error {

@@ -160,3 +160,29 @@ func restoreHalfway(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Fatalf("the restore ended with %v", err)
 	}
 }
+
+// killed runs a program that is killed before it sends more than so many messages that change something.
+func killed(ts *testscript.TestScript, neg bool, args []string) {
+	if len(args) < 2 || programs[args[1]] == nil {
+		ts.Fatalf("usage: killed MESSAGES PROGRAM ARG…")
+	}
+	n, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	p := command(ts, args[1:])
+	dead := make(chan struct{})
+	gate := jetstreamtest.NewGate(ts.Value(owner{}).(testing.TB), ts.Getenv("NATS_URL"), n, func(subject string) bool {
+		return strings.HasPrefix(subject, "ingest.") || strings.HasPrefix(subject, "$KV.")
+	}, func() { close(dead) })
+	defer gate.Close()
+	p.Env = append(p.Env, "NATS_URL="+gate.URL())
+	ts.Check(p.Start())
+	ended := make(chan error, 1)
+	go func() { ended <- p.Wait() }()
+	select {
+	case <-dead:
+		ts.Check(p.Process.Kill())
+		<-ended
+	case err := <-ended:
+		ts.Fatalf("%s has ended before it was killed: %v", strings.Join(args[1:], " "), err)
+	}
+}

@@ -65,6 +65,7 @@ const patience = 60 * time.Second
 //	lose EXCHANGE            deletes an exchange
 //	nats [bare]              a NATS server at $NATS_URL, with the streams unless bare
 //	halfway DIR [STORE]      restores the backup in DIR there, or into the directory of an embedded server, but for the end
+//	killed N PROGRAM ARG…    runs a program that is killed before it sends $NATS_URL more than N messages that change something
 //	start NAME PROGRAM ARG…  runs a program beside the script
 //	await NAME REGEXP [VAR…] waits until its standard output or error matches, and keeps the groups in variables
 //	end NAME [CODE]          interrupts it and checks its exit code, 0 unless given
@@ -90,7 +91,7 @@ func TestScripts(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"cloud": startCloud, "service": startService, "unserve": endService, "fill": fillIn, "broker": useBroker, "notify": notify, "lose": lose, "nats": startNATS, "halfway": restoreHalfway, "start": startProgram, "await": await, "end": endProgram,
-			"get": get, "events": countEvents, "exits": exits, "head": head, "hangup": hangUp, "until": until,
+			"get": get, "events": countEvents, "exits": exits, "head": head, "hangup": hangUp, "until": until, "killed": killed,
 		},
 	})
 }

@@ -85,8 +85,3 @@ func (p Program) reachServer(ctx context.Context, settings jetstream.Config) (re
 	}
 	return reached{client: client, where: strings.Join(settings.URLs, ", "), close: func() { p.close(ctx, client) }}, nil
 }
-
-// sure is agree for what deletes.
-func (p Program) sure(ctx context.Context, yes bool, question string) error {
-	return p.ask(ctx, question, yes, "there is no terminal to ask on: --yes does it without asking")
-}

@@ -100,8 +100,8 @@ With --events-only the durable suits any NATS client: canonical events alone, ea
 It begins with the oldest event unless told otherwise, and is there until it is removed: a position has to
 outlive the longest outage of its program. --inactive-after has the server delete it, and the position with
 it, when nobody has used it for so long. At most 2048 events are on their way to a reader unacknowledged;
-what is not acknowledged within 30 s comes again. Interrupted, it has made the durable or not: see "subscriber
-ls".`,
+what is not acknowledged within 30 s comes again. A provider that has not begun yet needs the configuration
+that has it, with -c FILE. Interrupted, it has made the durable or not: see "subscriber ls".`,
 		Example: `  stackstream subscriber add billing
   stackstream subscriber add audit --provider prod --provider lab --from 2026-01-31T00:00:00Z
   stackstream subscriber add dashboard --events-only --from new --inactive-after 7d`,
@@ -132,7 +132,7 @@ ls".`,
 					return err
 				}
 				return p.sayPosition(cmd.Context(), m, n.Name)
-			})
+			}, n.Providers...)
 		},
 	}
 	nats.add(cmd)
@@ -158,7 +158,11 @@ only their owners know. One that nobody has used for a day is marked: remove it 
 		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return p.managed(cmd.Context(), &nats, func(m *subscribe.Manager) error {
-				found, err := m.List(cmd.Context())
+				var found []subscribe.Durable
+				err := p.awaiting().try(cmd.Context(), func() (err error) {
+					found, err = m.List(cmd.Context())
+					return err
+				})
 				if err != nil {
 					return err
 				}
@@ -225,7 +229,7 @@ func (p Program) resetSubscriber(ctx context.Context, m *subscribe.Manager, name
 	if next > one.Position+1 {
 		question = fmt.Sprintf("%s is at sequence %d. Set to %d, it never sees what lies between.", name, one.Position, next)
 	}
-	if err := p.sure(ctx, yes, question+" Set it?"); err != nil {
+	if err := p.agree(ctx, question+" Set it?", yes); err != nil {
 		return err
 	}
 	if _, err = m.Reset(ctx, name, subscribe.Position{Seq: next}); err != nil {
@@ -261,8 +265,8 @@ it has happened or not.`,
 				if err != nil {
 					return err
 				}
-				if err := p.sure(ctx, yes, fmt.Sprintf("The position of %s, sequence %d, will be lost, with %s to read. Remove it?",
-					name, one.Position, count(int(one.Behind), "message"))); err != nil {
+				if err := p.agree(ctx, fmt.Sprintf("The position of %s, sequence %d, will be lost, with %s to read. Remove it?",
+					name, one.Position, count(int(one.Behind), "message")), yes); err != nil {
 					return err
 				}
 				if err := m.Remove(ctx, name); err != nil {
@@ -277,9 +281,14 @@ it has happened or not.`,
 	return cmd
 }
 
-// managed runs a command about durables.
-func (p Program) managed(ctx context.Context, nats *natsFlags, do func(*subscribe.Manager) error) error {
-	return p.withNATS(ctx, nats, func(_ context.Context, client *jetstream.Client) error {
+// managed runs a command about durables, for providers that have to be there.
+func (p Program) managed(ctx context.Context, nats *natsFlags, do func(*subscribe.Manager) error, of ...event.Provider) error {
+	return p.withNATS(ctx, nats, func(ctx context.Context, client *jetstream.Client) error {
+		for _, name := range of {
+			if err := p.knownFlag(ctx, client, nats, name); err != nil {
+				return err
+			}
+		}
 		m, err := subscribe.NewManager(client.Conn())
 		if err != nil {
 			return err

@@ -55,6 +55,10 @@ With --replay it reads what a job of "stackstream replay" has made instead, from
 			}
 			o.count, o.since, o.live = uint64(count), since.at, !cmd.Flags().Changed("since") && job == ""
 			return p.withNATS(cmd.Context(), &nats, func(ctx context.Context, client *jetstream.Client) error {
+				var unknown usageError
+				if errors.As(p.knownFlag(ctx, client, &nats, o.provider), &unknown) {
+					p.note("%v: waiting for it", unknown) // it may come
+				}
 				return p.follow(ctx, client, o)
 			})
 		},

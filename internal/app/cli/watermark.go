@@ -62,6 +62,7 @@ has the lease, and a state:
 The line (all) of a provider is what holds of all sources that collect for it: the earliest time and
 the worst state; LAG is the sum. Sources of backfills and of redriven dead letters are jobs: they are
 shown with --all and count for nothing. -c FILE adds how often each source is asked, for "stalled".
+A --provider that neither the streams nor the FILE have is refused.
 
 It reads and changes nothing. With --watch it shows the same again and again until it is interrupted:
 in place on a terminal, line after line elsewhere. The commands below it change cursors by hand.`,
@@ -86,6 +87,9 @@ in place on a terminal, line after line elsewhere. The commands below it change 
 				return err
 			}
 			defer p.close(ctx, client)
+			if err := p.knownFlag(ctx, client, &nats, o.provider); err != nil && (!watch || event.KindOf(err) != event.Unavailable) {
+				return err
+			}
 			if watch {
 				return p.watchStandings(ctx, client, o, time.Duration(every))
 			}
@@ -123,7 +127,7 @@ func (p Program) standings(ctx context.Context, c *jetstream.Client, o standings
 		if err != nil {
 			return nil, err
 		}
-		if r.Choice.Sequence == 0 && r.Normalized.Sequence == 0 && len(r.Raw) == 0 {
+		if o.provider == "" && r.Choice.Sequence == 0 && r.Normalized.Sequence == 0 && len(r.Raw) == 0 {
 			continue
 		}
 		r.Patience, r.Sources = o.patience, o.patiences(name)
@@ -174,7 +178,11 @@ func standDocument(stands []event.ProviderStand) []standRow {
 }
 
 func (p Program) showStandings(ctx context.Context, c *jetstream.Client, o standings) error {
-	stands, err := p.standings(ctx, c, o)
+	var stands []event.ProviderStand
+	err := p.awaiting().try(ctx, func() (err error) {
+		stands, err = p.standings(ctx, c, o)
+		return err
+	})
 	if err != nil {
 		return err
 	}

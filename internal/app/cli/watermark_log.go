@@ -27,7 +27,11 @@ show".`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ctx := cmd.Context()
 			return p.connected(ctx, &nats, provider, func(client *jetstream.Client, name event.Provider) error {
-				all, err := client.Commands(ctx, name)
+				var all []jetstream.Commanded
+				err := p.awaiting().try(ctx, func() (err error) {
+					all, err = client.Commands(ctx, name)
+					return err
+				})
 				if err != nil {
 					return err
 				}

@@ -40,9 +40,11 @@ and asks. It refuses where EVENTS_RAW no longer has all that the service could s
 done that may add what would be read again: let it end, or remove it ("backfill rm").
 
 Collectors need not be stopped: who is at work for the provider is fenced, and the source reads the new
-cursor and begins anew within seconds. A backfill that begins at the same moment is fenced, too, and looks
-again whether it may go on. Until the range is read the watermark stands at the time. The numbers of events, EVENTS_RAW
-and EVENTS_NORMALIZED are not touched. Interrupted before it says "done" it has done all or nothing.
+cursor and begins anew within seconds. The command has to come between two writes of the source; where that
+writes without pause it goes on trying, and says so: "pause --collectors" before and "resume" after it help.
+A backfill that begins at the same moment is fenced, too, and looks again whether it may go on. Until the
+range is read the watermark stands at the time. The numbers of events, EVENTS_RAW and EVENTS_NORMALIZED are
+not touched. Interrupted before it says "done" it has done all or nothing.
 
 A source whose cursor is a token or a number can't be rewound to a time: see "watermark set". Nor can
 amqp: a queue is no log.`,

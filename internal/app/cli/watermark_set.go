@@ -39,9 +39,10 @@ while a backfill of the provider is not done: let it end, or remove it ("backfil
 --time sets only the watermark, up to which the source claims to be complete; nothing is read for it.
 
 Collectors need not be stopped: who is at work for the provider is fenced, and the source goes on from the
-new cursor. A backfill that begins at the same moment is fenced, too, and looks again whether it may go on.
-Interrupted before it says "done" it has done all or nothing. Every change is on record, with the old
-cursor: see "watermark log".`,
+new cursor. The command has to come between two writes of the source; where that writes without pause it
+goes on trying, and says so: "pause --collectors" before and "resume" after it help. A backfill that begins
+at the same moment is fenced, too, and looks again whether it may go on. Interrupted before it says "done"
+it has done all or nothing. Every change is on record, with the old cursor: see "watermark log".`,
 		Example: `  stackstream watermark set -c stackstream.yaml --provider shop --source http \
       --cursor 120345 --why "the service counts anew"
   stackstream watermark set --provider shop --source http \
