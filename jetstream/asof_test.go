@@ -5,6 +5,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"stackstream/event"
 	"stackstream/jetstream"
 	"stackstream/jetstream/jetstreamtest"
@@ -67,6 +69,7 @@ func checkSetBack(t *testing.T, c *jetstream.Client) {
 	if err != nil || len(done) != 1 || done[0].Verb != event.VerbRewind || done[0].Source != "panko" || done[0].By != "ada" {
 		t.Errorf("on record is %+v, %v", done, err)
 	}
+	checkBackupAfterSetBack(t, c, now.Sequence, done)
 	// Who has read what is there goes on.
 	fence.Sequence = now.Sequence
 	collect("panko", "d")
@@ -76,5 +79,25 @@ func checkSetBack(t *testing.T, c *jetstream.Client) {
 	defer cancel()
 	if _, err := c.Memory().CursorsAsOf(brief, prov, now.Sequence+1000); event.KindOf(err) != event.Unavailable {
 		t.Errorf("as of what is not there yet: %v", err)
+	}
+}
+
+// A backup that is made before anybody writes again has what was written down of the command, behind the cursor that it set.
+func checkBackupAfterSetBack(t *testing.T, c *jetstream.Client, last event.StreamSeq, done []jetstream.Commanded) {
+	t.Helper()
+	b := backup(t, c)
+	raw := b.Streams[2]
+	if raw.Through != uint64(last) || raw.Last != uint64(last) {
+		t.Errorf("the backup has all up to %d of %d, want %d", raw.Through, raw.Last, last)
+	}
+	restored := jetstreamtest.Server(t, jetstreamtest.Bare()).Client(t)
+	restore(t, restored, b, jetstream.RestoreOptions{Replicas: 1})
+	end := func(c *jetstream.Client) []string { all := contents(t, c)[event.StreamRaw]; return all[len(all)-3:] }
+	if diff := cmp.Diff(end(c), end(restored)); diff != "" {
+		t.Errorf("cursor, trace and choice: %s", diff)
+	}
+	again, err := restored.Commands(testContext(t), prov)
+	if diff := cmp.Diff(done, again); diff != "" || err != nil {
+		t.Errorf("on record is, %v: %s", err, diff)
 	}
 }

@@ -23,7 +23,8 @@ const (
 	// batch may be cut in half.
 	BackupVersion = "2.15.0"
 
-	backupFormat   = 1
+	backupFormat   = 2
+	formatTraces   = 2 // from this one on the trace of a source that was set back counts, though it stands behind the cursor
 	manifestName   = "manifest.json"
 	snapshotSuffix = ".snapshot"
 	cursorsSuffix  = ".cursors"

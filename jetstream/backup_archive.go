@@ -23,7 +23,8 @@ import (
 // there when it comes to them. A cursor that was replaced meanwhile is not, nor is its successor: with the events alone
 // nobody could go on. So the cursors are read before the snapshot is made, and of every row of events that has a cursor
 // only what comes before that counts. Rows are independent of one another, so it does not matter that each is cut at a moment
-// of its own.
+// of its own. What was written down of a command that set a source back stands behind the cursor, and goes with it: see
+// publisher.SetBack.
 
 const (
 	cursorPrefix   = "events.cursor."
@@ -111,6 +112,7 @@ type scan struct {
 	total, seen atomic.Uint64
 
 	behind map[string]uint64    // the sequence of each cursor, by subject
+	traces map[string]string    // the batch whose second message is a cursor's trace, by that cursor's subject
 	rows   map[string]event.Seq // the last number of each row, by the cursor's subject
 	wanted map[string]bool      // subjects that were not seen yet
 	began  func(state server.StreamState) error
@@ -118,13 +120,16 @@ type scan struct {
 }
 
 func newScan(stream string, cursors []record) *scan {
-	s := &scan{stream: stream, rows: map[string]event.Seq{}, wanted: map[string]bool{}}
+	s := &scan{stream: stream, rows: map[string]event.Seq{}, traces: map[string]string{}, wanted: map[string]bool{}}
 	if cursors != nil {
 		s.behind = make(map[string]uint64, len(cursors))
 	}
 	s.cursors = slices.SortedFunc(slices.Values(cursors), func(a, b record) int { return int(int64(a.Sequence) - int64(b.Sequence)) })
 	for _, m := range cursors {
 		s.behind[m.Subject] = m.Sequence
+		if id := headerValue(m.Header, headerBatchID); id != "" && headerValue(m.Header, headerBatchSequence) == "1" {
+			s.traces[m.Subject] = id
+		}
 	}
 	return s
 }
@@ -239,7 +244,7 @@ func (s *scan) message(m *message) error {
 				s.held.Through = min(s.held.Through, m.seq-1)
 			}
 			return nil // as it was read before, or newer
-		case row != "" && m.seq > s.behind[row]:
+		case row != "" && m.seq > s.behind[row] && !s.isTrace(row, m):
 			s.held.Through = min(s.held.Through, m.seq-1)
 			return nil
 		case row != "" && headerValue(m.header, event.HeaderSeq) != "":
@@ -250,6 +255,13 @@ func (s *scan) message(m *message) error {
 		s.copied(m)
 	}
 	return s.keep(m)
+}
+
+// isTrace tells whether a message, which stands behind the cursor of its row, was written with that as what is told of it.
+func (s *scan) isTrace(row string, m *message) bool {
+	id := s.traces[row]
+	return id != "" && event.IsCommands(m.subject) && m.seq == s.behind[row]+1 &&
+		headerValue(m.header, headerBatchID) == id && headerValue(m.header, headerBatchSequence) == "2"
 }
 
 // copied notes of which message this is a copy.

@@ -113,6 +113,40 @@ func TestCursorsCutASnapshot(t *testing.T) {
 	}
 }
 
+// Of what stands behind a cursor only that counts which was written with it, by the command that set it.
+func TestATraceBehindItsCursorCounts(t *testing.T) {
+	const traceA = cursorA + ".commands"
+	batched := func(id, seq string) []byte {
+		return []byte("NATS/1.0\r\nNats-Batch-Id: " + id + "\r\nNats-Batch-Sequence: " + seq + "\r\n\r\n")
+	}
+	cursor := cursorAt(4, cursorA, 1)
+	behind := message{subject: traceA, seq: 5, header: batched("x", "2")}
+	for name, c := range map[string]struct {
+		change func(cursor *record, behind *message)
+		counts bool
+	}{
+		"the trace":                      {func(*record, *message) {}, true},
+		"of another batch":               {func(_ *record, m *message) { m.header = batched("y", "2") }, false},
+		"another of the batch":           {func(_ *record, m *message) { m.header = batched("x", "3") }, false},
+		"further behind":                 {func(_ *record, m *message) { m.seq++ }, false},
+		"of another source":              {func(_ *record, m *message) { m.subject = cursorB + ".commands" }, false},
+		"an event":                       {func(_ *record, m *message) { m.subject = rowA }, false},
+		"no batch":                       {func(c *record, m *message) { c.Header, m.header = nil, nil }, false},
+		"behind a cursor that is no set": {func(c *record, _ *message) { c.Header = batched("x", "4") }, false},
+	} {
+		at, m := cursor, behind
+		at.Header = batched("x", "1")
+		c.change(&at, &m)
+		s := newScan(event.StreamRaw, []record{at})
+		s.held.Through = m.seq
+		counted := false
+		s.take = func(*message) error { counted = true; return nil }
+		if err := s.message(&m); err != nil || counted != c.counts || (s.held.Through == m.seq) != c.counts {
+			t.Errorf("%s: it counts %t, through %d (%v)", name, counted, s.held.Through, err)
+		}
+	}
+}
+
 // A lone event of a cluster has the cursor before it once more in front of it.
 func TestTheCursorBeforeDoesNotCutASnapshot(t *testing.T) {
 	scan := newScan(event.StreamRaw, []record{cursorAt(4, cursorA, 1)})

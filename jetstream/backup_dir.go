@@ -257,7 +257,11 @@ func (b *Backup) open(s *BackupStream) (*scan, *os.File, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	return newScan(s.Name, cursors), f, nil
+	scan := newScan(s.Name, cursors)
+	if b.Format < formatTraces {
+		scan.traces = nil
+	}
+	return scan, f, nil
 }
 
 // cursors returns the cursors of a stream, nil for one that has none.
