@@ -71,7 +71,7 @@ func TestBackupIntoACluster(t *testing.T) {
 	b = backup(t, client)
 	p.more(10)
 	p.stop()
-	for n := 8; n < 16; n++ { // while it marks and deletes
+	for n := 8; n < 32; n += 3 { // while it marks and deletes, asking twice before each step
 		if killed(t, cluster.URLs()[0], b, jetstream.RestoreOptions{Replace: true}, n) {
 			t.Errorf("the restore ended with %d requests", n)
 		}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -58,8 +59,10 @@ func (c *Client) Restore(ctx context.Context, b *Backup, o RestoreOptions) ([]Re
 	for _, s := range all {
 		r.last[s.Name] = s.Last
 	}
-	done, err := r.run(ctx, names, exist)
+	done, err := r.run(ctx, names, exist, all)
 	switch {
+	case errors.Is(err, errTakenOver):
+		return nil, err
 	case err != nil && r.begun:
 		return nil, fmt.Errorf("%w (the streams do not have all that they should now, and nothing starts with them: "+
 			"run the same restore again, with --replace)", readError(ctx, op, err))
@@ -71,7 +74,7 @@ func (c *Client) Restore(ctx context.Context, b *Backup, o RestoreOptions) ([]Re
 }
 
 // run does what there is to do.
-func (r *restoring) run(ctx context.Context, names []string, exist []StreamNow) ([]RestoredStream, error) {
+func (r *restoring) run(ctx context.Context, names []string, exist, all []StreamNow) ([]RestoredStream, error) {
 	if err := r.mark(ctx, names, r.config(r.b.stream(names[0])).Replicas); err != nil {
 		return nil, err
 	}
@@ -89,10 +92,13 @@ func (r *restoring) run(ctx context.Context, names []string, exist []StreamNow) 
 	} else if len(at) > 0 {
 		return nil, invalid("restore", fmt.Errorf("%s began to work just now: stop them first", strings.Join(at, ", ")))
 	}
+	if err := r.same(ctx, all); err != nil {
+		return nil, err
+	}
 	r.begun = true
 	// What is made of something goes before that of which it is made, so that nothing copies from what is not complete.
 	for _, s := range exist {
-		if err := r.c.forget(ctx, s.Name); err != nil {
+		if err := r.forget(ctx, s.Name); err != nil {
 			return nil, fmt.Errorf("delete %s: %w", s.Name, err)
 		}
 	}
@@ -115,7 +121,7 @@ func (r *restoring) run(ctx context.Context, names []string, exist []StreamNow) 
 	if err := r.open(ctx); err != nil {
 		return nil, err
 	}
-	if err := r.unmark(ctx); err != nil {
+	if err := r.c.unmark(ctx, r.mine); err != nil {
 		return nil, fmt.Errorf("end: %w", err)
 	}
 	r.begun, r.first = false, false // all is there
@@ -128,10 +134,31 @@ func (r *restoring) run(ctx context.Context, names []string, exist []StreamNow) 
 	return done, nil
 }
 
+// same returns an error if a stream that is whole was made since it was looked what there is: nobody was asked whether it may go, and
+// the mark does not speak of it.
+func (r *restoring) same(ctx context.Context, all []StreamNow) error {
+	if err := r.holds(ctx); err != nil {
+		return err
+	}
+	now, err := r.c.Look(ctx, BackupStreams())
+	if err != nil {
+		return err
+	}
+	for _, s := range now {
+		if !s.HalfRestore && !slices.ContainsFunc(all, func(was StreamNow) bool { return was.is(s) }) {
+			return invalid("restore", fmt.Errorf("%s was made just now: look who does that, and begin again", s.Name))
+		}
+	}
+	return nil
+}
+
 // forget deletes a stream.
-func (c *Client) forget(ctx context.Context, name string) error {
+func (r *restoring) forget(ctx context.Context, name string) error {
+	if err := r.holds(ctx); err != nil {
+		return err
+	}
 	_, err := ask(ctx, func(ctx context.Context) (struct{}, error) {
-		err := c.js.DeleteStream(ctx, name)
+		err := r.c.js.DeleteStream(ctx, name)
 		if errors.Is(err, natsjs.ErrStreamNotFound) {
 			err = nil
 		}
@@ -147,7 +174,9 @@ type restoring struct {
 	o     RestoreOptions
 	last  map[string]uint64              // the last sequences of all streams that are there, or were when an earlier restore began
 	final map[string]natsjs.StreamConfig // how those that are restored are to be in the end
-	first bool                           // the mark is ours: no earlier restore has left anything
+	first bool                           // no earlier restore has left its mark
+	mine  *restoreClaim                  // of the mark
+	text  string                         // of the mark
 	begun bool                           // something is deleted or made, and not everything is there yet
 }
 
@@ -207,7 +236,7 @@ func (r *restoring) insist(ctx context.Context, name string, send func() (*natsj
 				return info, err
 			}
 		}
-		if err := r.c.forget(ctx, name); err != nil {
+		if err := r.forget(ctx, name); err != nil {
 			return nil, err
 		}
 		select {

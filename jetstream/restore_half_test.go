@@ -77,16 +77,7 @@ func TestWhatEarlierRestoresLeft(t *testing.T) {
 	client := jetstreamtest.Server(t).Client(t)
 	b := backupOfAll(t, client)
 	halfway(t, client, b)
-	js := jetStream(t, client)
-	owners, err := js.Stream(testContext(t), "KV_OWNERS")
-	if err != nil {
-		t.Fatal(err)
-	}
-	config := owners.CachedInfo().Config
-	delete(config.Metadata, "stackstream.restore")
-	if _, err := js.UpdateStream(testContext(t), config); err != nil {
-		t.Fatal(err)
-	}
+	unmark(t, client)
 	if !refused(t, client) {
 		t.Error("nothing refuses the streams")
 	}

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"path/filepath"
 	"slices"
 	"time"
 
@@ -147,8 +146,8 @@ func (c *Client) currentMark(ctx context.Context, op string) (*restoreMark, erro
 	return markIn(info.Config.Metadata), nil
 }
 
-// mark puts the mark where it stays. One that is there and speaks of all that is deleted now is not written again: an embedded server
-// that is killed while it writes the settings of a stream does not find that stream again.
+// mark claims the mark and puts it where it stays. One that is there and speaks of all that is deleted now is not written again: an
+// embedded server that is killed while it writes the settings of a stream does not find that stream again.
 func (r *restoring) mark(ctx context.Context, names []string, replicas int) error {
 	info, err := r.c.ownersStream(ctx)
 	if err != nil {
@@ -162,23 +161,26 @@ func (r *restoring) mark(ctx context.Context, names []string, replicas int) erro
 		}
 		info = s.CachedInfo()
 	}
+	if r.mine, err = r.c.claim(ctx, r.b, info.Config.Metadata[metaMark] != ""); err != nil {
+		return provisionError(ctx, "claim the mark in "+streamOwners, err)
+	}
+	if info, err = r.c.ownersInfo(ctx); err != nil { // what an earlier one wrote before it noticed the claim
+		return err
+	}
 	was := markIn(info.Config.Metadata)
+	r.first = was == nil
 	there := slices.Sorted(maps.Keys(r.last))
 	m := restoreMark{
-		Dir: r.b.dir, Began: time.Now().UTC().Truncate(time.Second), Streams: slices.Clone(names), There: there, Last: maps.Clone(r.last),
+		Dir: r.mine.Dir, Began: r.mine.At, Streams: slices.Clone(names), There: there, Last: maps.Clone(r.last),
 	}
 	if was != nil {
 		for name, last := range was.Last {
 			r.last[name] = max(r.last[name], last)
 		}
 		if !slices.ContainsFunc(there, func(name string) bool { return slices.Contains(names, name) && !was.speaksOf(name) }) {
+			r.text = info.Config.Metadata[metaMark]
 			return nil
 		}
-	}
-	if dir, err := filepath.Abs(m.Dir); err == nil {
-		m.Dir = dir
-	}
-	if was != nil {
 		m.Streams = slices.Compact(slices.Sorted(slices.Values(append(m.Streams, was.Streams...))))
 		m.There = slices.Compact(slices.Sorted(slices.Values(append(m.There, was.There...))))
 		m.Last = maps.Clone(r.last)
@@ -187,23 +189,37 @@ func (r *restoring) mark(ctx context.Context, names []string, replicas int) erro
 	if err != nil {
 		return err
 	}
-	r.first = was == nil
-	if err := r.c.writeMark(ctx, info.Config, string(text)); err != nil {
+	r.text = string(text)
+	if err := r.c.writeMark(ctx, info.Config, r.text); err != nil {
 		return provisionError(ctx, "mark the restore in "+streamOwners, err)
 	}
 	return nil
 }
 
+// holds returns an error if another one has claimed the mark. Where nobody has, the mark is what it was when it was claimed: one that
+// noticed the claim too late may have written or removed it at the same moment.
+func (r *restoring) holds(ctx context.Context) error {
+	if err := r.c.holds(ctx, r.mine); err != nil {
+		return err
+	}
+	info, err := r.c.ownersInfo(ctx)
+	if err != nil || info.Config.Metadata[metaMark] == r.text {
+		return err
+	}
+	r.c.log.Warn().Msg("the mark of the restore was changed by somebody else, writing it again")
+	return r.c.writeMark(ctx, info.Config, r.text)
+}
+
 // retract takes the mark away that this restore made, which has done nothing else.
 func (r *restoring) retract(ctx context.Context) {
-	if !r.first {
+	if !r.first || r.text == "" {
 		return
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), readTimeout)
 	defer cancel()
 	err := nats.ErrDisconnected
 	if r.c.nc.IsConnected() {
-		err = r.unmark(ctx)
+		err = r.c.unmark(ctx, r.mine)
 	}
 	if err != nil {
 		r.c.log.Warn().Err(err).Msg("nothing was restored or deleted, but programs refuse to start before a restore has ended")
@@ -211,15 +227,24 @@ func (r *restoring) retract(ctx context.Context) {
 }
 
 // unmark takes the mark away.
-func (r *restoring) unmark(ctx context.Context) error {
-	info, err := r.c.ownersStream(ctx)
-	switch {
-	case err != nil:
-		return err
-	case info == nil:
-		return unavailable("end the restore", errors.New(streamOwners+", which bears its mark, is not to be found"))
+func (c *Client) unmark(ctx context.Context, mine *restoreClaim) error {
+	info, err := c.ownersInfo(ctx)
+	if err == nil {
+		err = c.holds(ctx, mine)
 	}
-	return r.c.writeMark(ctx, info.Config, "")
+	if err != nil {
+		return err
+	}
+	return c.writeMark(ctx, info.Config, "")
+}
+
+// ownersInfo returns the stream with the mark while there is one.
+func (c *Client) ownersInfo(ctx context.Context) (*natsjs.StreamInfo, error) {
+	info, err := c.ownersStream(ctx)
+	if err == nil && info == nil {
+		err = unavailable("go on with the restore", errors.New(streamOwners+", which bears its mark, is not to be found"))
+	}
+	return info, err
 }
 
 func (c *Client) writeMark(ctx context.Context, config natsjs.StreamConfig, text string) error {

@@ -30,6 +30,9 @@ func (r *restoring) open(ctx context.Context) error {
 }
 
 func (r *restoring) update(ctx context.Context, config natsjs.StreamConfig) error {
+	if err := r.holds(ctx); err != nil {
+		return err
+	}
 	_, err := ask(ctx, func(ctx context.Context) (natsjs.Stream, error) { return r.c.js.UpdateStream(ctx, config) })
 	return err
 }
