@@ -75,7 +75,7 @@ func (c *Client) Restore(ctx context.Context, b *Backup, o RestoreOptions) ([]Re
 
 // run does what there is to do.
 func (r *restoring) run(ctx context.Context, names []string, exist, all []StreamNow) ([]RestoredStream, error) {
-	if err := r.mark(ctx, names, r.config(r.b.stream(names[0])).Replicas); err != nil {
+	if err := r.mark(ctx, names, r.config(r.b.stream(names[0])).Replicas, all); err != nil {
 		return nil, err
 	}
 	if r.o.Sync != nil {

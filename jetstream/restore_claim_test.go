@@ -117,14 +117,24 @@ func TestStreamsThatAreMadeWhileARestoreBegins(t *testing.T) {
 // unmark takes the mark of a restore away.
 func unmark(t *testing.T, c *jetstream.Client) {
 	t.Helper()
+	mark(t, c, "")
+}
+
+// mark puts a mark, none if it is "", in place of the one that is there, and returns that.
+func mark(t *testing.T, c *jetstream.Client, text string) (was string) {
+	t.Helper()
 	js := jetStream(t, c)
 	owners, err := js.Stream(testContext(t), "KV_OWNERS")
 	if err != nil {
 		t.Fatal(err)
 	}
 	config := owners.CachedInfo().Config
-	delete(config.Metadata, "stackstream.restore")
+	was = config.Metadata["stackstream.restore"]
+	if config.Metadata["stackstream.restore"] = text; text == "" {
+		delete(config.Metadata, "stackstream.restore")
+	}
 	if _, err := js.UpdateStream(testContext(t), config); err != nil {
 		t.Fatal(err)
 	}
+	return was
 }

@@ -112,17 +112,18 @@ func TestARestoreIsKilled(t *testing.T) {
 		nothing[name] = []string{}
 	}
 	replace := jetstream.RestoreOptions{Replace: true}
-	// Two of three requests ask whether the mark is that of this restore still, so that every second one meets all that changes
-	// something. Where nothing is there is little to lose.
+	// Before each step that deletes or opens two requests ask whether the mark is that of this restore still, so that every third one
+	// meets all of them. Where nothing is there is little to lose.
 	for name, bare := range map[string]bool{"over what is there": false, "where nothing is": true} {
 		t.Run(name, func(t *testing.T) {
 			server := openEmbedded(t, jetstream.EmbeddedConfig{Dir: t.TempDir(), Listen: "127.0.0.1:0", Bulk: true})
 			client, _ := connectInProcess(t, server)
 			restore(t, client, b, replace)
-			step := 2
+			step := 3
 			if bare {
 				step = 5
 			}
+			could := false
 			for n, ended := 1, false; !ended; n += step {
 				was := nothing
 				if bare {
@@ -134,12 +135,26 @@ func TestARestoreIsKilled(t *testing.T) {
 				if ended = killed(t, server.ClientURL(), b, replace, n); ended {
 					was = whole
 				}
+				abandoned := func() {
+					t.Helper()
+					m, err := client.Interrupted(testContext(t))
+					if err != nil || m == nil {
+						return
+					}
+					could = true
+					if now := contents(t, client); !cmp.Equal(now, was) && !cmp.Equal(now, whole) {
+						t.Errorf("killed before request %d, %+v may be abandoned, which has %v", n, m, now)
+					}
+				}
 				if !refused(t, client) {
 					if diff := cmp.Diff(was, contents(t, client)); diff != "" {
 						t.Errorf("killed before request %d, this is taken for whole: %s", n, diff)
 					}
-				} else if !killed(t, server.ClientURL(), b, replace, n*7%30+1) && !refused(t, client) {
-					t.Errorf("killed before request %d, and then the next one, it leaves streams that nothing refuses", n)
+				} else {
+					if !killed(t, server.ClientURL(), b, replace, n*7%60+1) && !refused(t, client) {
+						t.Errorf("killed before request %d, and then the next one, it leaves streams that nothing refuses", n)
+					}
+					abandoned()
 				}
 				restore(t, client, b, replace)
 				if refused(t, client) {
@@ -148,6 +163,9 @@ func TestARestoreIsKilled(t *testing.T) {
 				if diff := cmp.Diff(whole, contents(t, client)); diff != "" {
 					t.Fatalf("killed before request %d, and then begun anew to the end, it has left: %s", n, diff)
 				}
+			}
+			if !could && !bare {
+				t.Error("none could be abandoned")
 			}
 		})
 	}

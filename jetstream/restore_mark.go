@@ -40,6 +40,8 @@ type restoreMark struct {
 	There []string `json:"there,omitempty"`
 	// Last are the last sequences of those: none may be handed out again, also when they are gone.
 	Last map[string]uint64 `json:"last,omitempty"`
+	// Made is when those of them were made that were whole: a stream of that time is the one that stood there.
+	Made map[string]time.Time `json:"made,omitempty"`
 }
 
 // markIn returns the mark in the metadata of a stream, nil if there is none. One that can't be read is a mark all the same.
@@ -81,15 +83,16 @@ func (m *restoreMark) dir() string {
 
 // notWhole is why nothing may use the streams: m is the mark, or stream is incomplete and says so itself.
 func notWhole(op, stream string, m *restoreMark) error {
-	what := "a restore has not ended"
+	what, end := "a restore has not ended", "; where it was killed before it deleted anything, or at its very end, "+
+		"`stackstream restore --abandon` ends it"
 	switch {
 	case m == nil:
-		what = stream + " was restored in part"
+		what, end = stream+" was restored in part", ""
 	case m.Dir != "":
 		what = fmt.Sprintf("a restore of %s that began at %s has not ended", m.Dir, m.Began.Format(time.RFC3339))
 	}
 	return invalid(op, fmt.Errorf("%s, and what the streams lack would never be missed: unless it runs still, run it again, "+
-		"`%s` with the same -c or --nats", what, m.command()))
+		"`%s` with the same -c or --nats%s", what, m.command(), end))
 }
 
 // ownersStream returns the stream with the mark as it is, nil if it is missing.
@@ -148,7 +151,7 @@ func (c *Client) currentMark(ctx context.Context, op string) (*restoreMark, erro
 
 // mark claims the mark and puts it where it stays. One that is there and speaks of all that is deleted now is not written again: an
 // embedded server that is killed while it writes the settings of a stream does not find that stream again.
-func (r *restoring) mark(ctx context.Context, names []string, replicas int) error {
+func (r *restoring) mark(ctx context.Context, names []string, replicas int, all []StreamNow) error {
 	info, err := r.c.ownersStream(ctx)
 	if err != nil {
 		return err
@@ -184,6 +187,12 @@ func (r *restoring) mark(ctx context.Context, names []string, replicas int) erro
 		m.Streams = slices.Compact(slices.Sorted(slices.Values(append(m.Streams, was.Streams...))))
 		m.There = slices.Compact(slices.Sorted(slices.Values(append(m.There, was.There...))))
 		m.Last = maps.Clone(r.last)
+	}
+	m.Made = map[string]time.Time{}
+	for _, s := range all {
+		if !s.HalfRestore && s.Last >= r.last[s.Name] { // not one that somebody made in the place of one that is gone
+			m.Made[s.Name] = s.created
+		}
 	}
 	text, err := json.Marshal(m)
 	if err != nil {

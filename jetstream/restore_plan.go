@@ -60,7 +60,9 @@ type StreamNow struct {
 }
 
 // is tells whether it is the same stream as another one that was seen, and not one of the same name that was made in its place.
-func (s StreamNow) is(other StreamNow) bool { return s.Name == other.Name && s.created.Equal(other.created) }
+func (s StreamNow) is(other StreamNow) bool {
+	return s.Name == other.Name && s.created.Equal(other.created)
+}
 
 // Restoring returns the streams that a restore would make, in the order in which it would.
 func (b *Backup) Restoring(names []string) ([]string, error) {

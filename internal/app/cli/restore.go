@@ -18,7 +18,7 @@ func (p Program) restoreCommand() *cobra.Command {
 	var nats natsFlags
 	o := restoreOptions{}
 	cmd := &cobra.Command{
-		Use:   "restore DIR",
+		Use:   "restore DIR | --abandon",
 		Short: "Make the streams again from a backup",
 		Long: `restore makes the streams as they were when "stackstream backup" wrote DIR: with the same sequences and
 times, the cursors, and the durables of subscribers at their positions. First it checks the whole backup.
@@ -33,8 +33,14 @@ While it runs, and when it was interrupted, by kill -9 or a failure too, nothing
 streams: collectors can't write to one that is not complete, and "up", collectors, normalizers, "provision"
 and "backup" refuse to start and say how to go on. Run the same restore again, with --replace: it begins
 anew. One of another backup does as well, if that has the streams that the interrupted one was to make.
-Interrupted before it deletes anything it leaves everything as it was; one that is killed there, just after
-it has made its mark, has to be run again all the same.
+Interrupted before it deletes anything it leaves everything as it was. Of two restores at once the one that
+began last goes on; the other ends at its next step, and says so.
+
+--abandon, without a DIR, is for a restore that was killed just after it had made its mark, or at its very
+end. It looks whether every stream that the mark stands for is there, and either the one that was there
+before or completely restored; shows them, asks, and takes the mark away. It touches no stream. If one is
+missing or has only a part of its messages, it refuses and says which; there is no other way then than to
+run the restore again, or that of another backup. Where no restore is interrupted it does nothing.
 
 The streams get the settings they had, but for --replicas and, with -c, streams.replicas and the sizes of
 the configuration: so a backup may go into another cluster, or out of one. EVENTS_NORMALIZED is never
@@ -43,9 +49,13 @@ EVENTS_NORMALIZED that was not restored is refused by the normalizers, as raw-re
 It needs nats-server ` + jetstream.BackupVersion + ` and the rights of the administrator.`,
 		Example: `  stackstream restore -c stackstream.yaml /var/backups/events
   stackstream restore --nats nats://new:4222 --creds admin.creds --replicas 3 /var/backups/events
-  stackstream restore -c stackstream.yaml --replace /var/backups/events`,
-		Args: dirArg,
+  stackstream restore -c stackstream.yaml --replace /var/backups/events
+  stackstream restore -c stackstream.yaml --abandon`,
+		Args: abandonArgs,
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if o.abandon {
+				return p.abandon(cmd.Context(), &nats, o)
+			}
 			o.replicasSet = cmd.Flags().Changed("replicas")
 			return p.restore(cmd.Context(), &nats, args[0], o)
 		},
@@ -54,16 +64,17 @@ It needs nats-server ` + jetstream.BackupVersion + ` and the rights of the admin
 	streamFlag(cmd, &o.streams, "restore")
 	cmd.Flags().BoolVar(&o.replace, "replace", false, "delete streams that exist, with all that came after the backup")
 	cmd.Flags().IntVar(&o.replicas, "replicas", 0, "keep every stream on `N` servers; default: what the configuration or the backup says")
+	cmd.Flags().BoolVar(&o.abandon, "abandon", false, "end an interrupted restore that has left nothing undone, and restore nothing")
 	cmd.Flags().BoolVar(&o.yes, "yes", false, "do not ask")
-	cmd.Flags().BoolVar(&o.json, "json", false, "print what was restored as JSON")
+	cmd.Flags().BoolVar(&o.json, "json", false, "print what was restored, or abandoned, as JSON")
 	return cmd
 }
 
 type restoreOptions struct {
-	streams            []string
-	replace, yes, json bool
-	replicas           int
-	replicasSet        bool
+	streams                     []string
+	replace, abandon, yes, json bool
+	replicas                    int
+	replicasSet                 bool
 }
 
 func (p Program) restore(ctx context.Context, nats *natsFlags, dir string, o restoreOptions) error {
@@ -83,16 +94,8 @@ func (p Program) restore(ctx context.Context, nats *natsFlags, dir string, o res
 		return err
 	}
 	defer r.close()
-	atWork, err := r.client.AtWork(ctx)
-	if err != nil {
+	if err := r.idle(ctx); err != nil {
 		return err
-	}
-	if len(atWork) > 0 {
-		return fmt.Errorf("at work at %s: %s; stop them first (one that was killed is forgotten after streams.lease_ttl)",
-			r.where, show.Clean(strings.Join(atWork, ", ")))
-	}
-	if r.client.InUp() {
-		return fmt.Errorf("the NATS server at %s is inside a `stackstream up` that runs: stop that, and restore with -c FILE", r.where)
 	}
 	options := jetstream.RestoreOptions{Streams: o.streams, Replace: o.replace, Replicas: o.replicas}
 	if r.server != nil {
@@ -122,6 +125,22 @@ func (p Program) restore(ctx context.Context, nats *natsFlags, dir string, o res
 		return p.printJSON(done)
 	}
 	return p.showRestored(b, done)
+}
+
+// idle returns an error if somebody is at work.
+func (r reached) idle(ctx context.Context) error {
+	atWork, err := r.client.AtWork(ctx)
+	if err != nil {
+		return err
+	}
+	if len(atWork) > 0 {
+		return fmt.Errorf("at work at %s: %s; stop them first (one that was killed is forgotten after streams.lease_ttl)",
+			r.where, show.Clean(strings.Join(atWork, ", ")))
+	}
+	if r.client.InUp() {
+		return fmt.Errorf("the NATS server at %s is inside a `stackstream up` that runs: stop that, and come again with -c FILE", r.where)
+	}
+	return nil
 }
 
 // mayReplace says what would be lost, and asks.
