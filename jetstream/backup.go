@@ -104,7 +104,7 @@ func (c *Client) Backup(ctx context.Context, o BackupOptions) (*Backup, error) {
 	if err := c.canBackUp(op); err != nil {
 		return nil, err
 	}
-	if err := c.halfRestored(ctx, op); err != nil {
+	if err := c.halfRestored(ctx, op, streams); err != nil {
 		return nil, err
 	}
 	if err := emptyDir(o.Dir); err != nil {
@@ -123,6 +123,9 @@ func (c *Client) Backup(ctx context.Context, o BackupOptions) (*Backup, error) {
 		}
 		b.Streams = append(b.Streams, s)
 	}
+	if err := c.unchanged(ctx, op, b); err != nil {
+		return nil, err
+	}
 	if err := b.fits(); err != nil {
 		return nil, unavailable(op, fmt.Errorf("%w: a server has shown less than there is; try again", err))
 	}
@@ -131,6 +134,28 @@ func (c *Client) Backup(ctx context.Context, o BackupOptions) (*Backup, error) {
 		return nil, fmt.Errorf("write the manifest: %w", err)
 	}
 	return b, nil
+}
+
+// unchanged returns an error if a restore has begun since the backup did, of its streams, or has made one of them anew.
+func (c *Client) unchanged(ctx context.Context, op string, b *Backup) error {
+	names := make([]string, 0, len(b.Streams))
+	for _, s := range b.Streams {
+		names = append(names, s.Name)
+	}
+	if err := c.halfRestored(ctx, op, names); err != nil {
+		return err
+	}
+	now, err := c.Look(ctx, names)
+	if err != nil {
+		return err
+	}
+	for _, s := range b.Streams {
+		same := func(n StreamNow) bool { return n.is(StreamNow{Name: s.Name, created: s.Created}) }
+		if !slices.ContainsFunc(now, same) {
+			return unavailable(op, fmt.Errorf("%s was made anew meanwhile: begin again", s.Name))
+		}
+	}
+	return nil
 }
 
 func (c *Client) canBackUp(op string) error {

@@ -62,6 +62,11 @@ func (m *restoreMark) speaksOf(name string) bool {
 	return m != nil && (slices.Contains(m.Streams, name) || slices.Contains(m.There, name))
 }
 
+// makes tells whether the restore makes one of the streams. One that can't be read makes any.
+func (m *restoreMark) makes(names []string) bool {
+	return m != nil && (len(m.Streams) == 0 || slices.ContainsFunc(names, func(name string) bool { return slices.Contains(m.Streams, name) }))
+}
+
 // command is how the restore is run again, for people.
 func (m *restoreMark) command() string {
 	text := "stackstream restore --replace "
@@ -110,20 +115,21 @@ func (c *Client) ownersStream(ctx context.Context) (*natsjs.StreamInfo, error) {
 // HalfRestored returns an error of the kind event.Invalid that says so, and the way out, where a restore runs or was interrupted.
 // Who may not look at the bucket OWNERS goes by what the streams say.
 func (c *Client) HalfRestored(ctx context.Context) error {
-	return c.halfRestored(ctx, "use the streams")
+	return c.halfRestored(ctx, "use the streams", BackupStreams())
 }
 
-func (c *Client) halfRestored(ctx context.Context, op string) error {
+// halfRestored is HalfRestored for some of the streams: a restore that makes none of them does not count.
+func (c *Client) halfRestored(ctx context.Context, op string, names []string) error {
 	m, err := c.currentMark(ctx, op)
 	if unlessRefused(err) != nil {
 		return err
 	}
-	if m != nil {
+	if m.makes(names) {
 		return notWhole(op, "", m)
 	}
 	ctx, release := c.failOnRefusal(ctx, isStreamRequest)
 	defer release()
-	exist, err := c.Look(ctx, BackupStreams())
+	exist, err := c.Look(ctx, names)
 	if err != nil {
 		return err
 	}

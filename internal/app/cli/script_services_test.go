@@ -135,7 +135,7 @@ func startNATS(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Setenv("NATS_URL", server.URL())
 }
 
-// restoreHalfway is a restore that was killed before its end.
+// restoreHalfway is a restore that was killed before its end; ! before its first change.
 func restoreHalfway(ts *testscript.TestScript, neg bool, args []string) {
 	if len(args) < 1 || len(args) > 2 {
 		ts.Fatalf("usage: halfway DIR [STORE]")
@@ -155,7 +155,16 @@ func restoreHalfway(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(err)
 	defer client.Close(ctx)
 	killed := errors.New("killed")
-	_, err = client.Restore(ctx, b, jetstream.RestoreOptions{Replace: true, Settle: func() error { return killed }})
+	o := jetstream.RestoreOptions{Replace: true, Settle: func() error { return killed }}
+	if neg {
+		o.Sync = func() error {
+			over, end := context.WithCancel(ctx)
+			end()
+			_ = client.Close(over) // at once: it can't take its mark back
+			return killed
+		}
+	}
+	_, err = client.Restore(ctx, b, o)
 	if !errors.Is(err, killed) {
 		ts.Fatalf("the restore ended with %v", err)
 	}

@@ -64,7 +64,8 @@ const patience = 60 * time.Second
 //	notify EXCHANGE COUNT    sends so many notifications as a service would; 0 only makes the exchange
 //	lose EXCHANGE            deletes an exchange
 //	nats [bare]              a NATS server at $NATS_URL, with the streams unless bare
-//	halfway DIR [STORE]      restores the backup in DIR there, or into the directory of an embedded server, but for the end
+//	halfway DIR [STORE]      restores the backup in DIR there, or into the directory of an embedded server, but for the end;
+//	                         ! has it killed before it changes anything
 //	killed N PROGRAM ARG…    runs a program that is killed before it sends $NATS_URL more than N messages that change something
 //	start NAME PROGRAM ARG…  runs a program beside the script
 //	await NAME REGEXP [VAR…] waits until its standard output or error matches, and keeps the groups in variables
