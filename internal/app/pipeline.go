@@ -191,7 +191,7 @@ func (p *Pipeline) streams(ctx context.Context, c *jetstream.Client, layout jets
 			err = plan.Broken()
 		}
 		if err != nil {
-			return err
+			return markedOr(ctx, c, err)
 		}
 		if plan.Differs() {
 			p.Log.Warn().Msg("streams differ from the configuration and stay as they are: see stackstream provision")
@@ -204,8 +204,16 @@ func (p *Pipeline) streams(ctx context.Context, c *jetstream.Client, layout jets
 	said := ""
 	for {
 		plan, err := c.PlanNeeded(ctx, layout)
+		var marked error
+		if event.KindOf(err) == event.Invalid {
+			marked = c.Marked(ctx)
+		}
 		var reason string
 		switch {
+		case event.KindOf(marked) == event.Invalid:
+			return marked
+		case marked != nil:
+			reason = marked.Error()
 		case event.KindOf(err) == event.Invalid:
 			// A process with narrow rights may not ask; its loops say what they miss.
 			p.Log.Debug().Err(err).Msg("can't look at the streams, going on")
@@ -235,4 +243,14 @@ func (p *Pipeline) streams(ctx context.Context, c *jetstream.Client, layout jets
 			return ctx.Err()
 		}
 	}
+}
+
+// markedOr is err, unless it may come of a restore that has not ended: then that is said.
+func markedOr(ctx context.Context, c *jetstream.Client, err error) error {
+	if event.KindOf(err) == event.Invalid {
+		if marked := c.Marked(ctx); event.KindOf(marked) == event.Invalid {
+			return marked
+		}
+	}
+	return err
 }
