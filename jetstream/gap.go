@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"stackstream/event"
@@ -26,6 +27,9 @@ type Mend struct {
 	// Again are the events that were normalized and that RAW has lost: their source may show them once more, under other
 	// numbers, and nobody knows them again then.
 	Again []event.RawGap
+	// Ahead is how far ahead Gaps reach: they have what RAW still holds and would drop in that time, before the normalizer goes on.
+	// 0 if nothing is about to be dropped.
+	Ahead time.Duration
 	// Replicated: the stream has replicas, and one that lags may look shorter than it is, for a while.
 	Replicated bool
 }
@@ -58,6 +62,9 @@ func (c *Client) Mend(ctx context.Context, p event.Provider) (Mend, error) {
 	if err := c.mendExpired(ctx, p, &m); err != nil {
 		return m, err
 	}
+	if err := c.mendAhead(ctx, p, &m); err != nil {
+		return m, err
+	}
 	switch {
 	case len(m.Gaps) > 0 && m.Found == nil:
 		g := m.Gaps[0]
@@ -85,20 +92,95 @@ func (c *Client) mendExpired(ctx context.Context, p event.Provider, m *Mend) err
 		if err != nil {
 			return err
 		}
-		gap := event.RawGap{Source: source, From: at.Position + 1, To: collected.Position, After: at.Received, Before: collected.Received}
-		if ok {
-			gap.To, gap.Before = next.Seq-1, next.Received
-		} else {
-			at.Received = collected.Received
-		}
-		if gap.To < gap.From {
-			continue
-		}
-		at.Position = gap.To
-		m.Cursor.Sources[source] = at
-		m.Gaps = append(m.Gaps, gap)
+		m.pass(source, collected, next, ok)
 	}
 	return nil
+}
+
+// pass moves a source to the event before next, or behind all that were collected if there is none.
+func (m *Mend) pass(source event.Source, collected event.RawCursor, next event.StoredRaw, ok bool) {
+	at := m.Cursor.Sources[source]
+	gap := event.RawGap{Source: source, From: at.Position + 1, To: collected.Position, After: at.Received, Before: collected.Received}
+	if ok {
+		gap.To, gap.Before = next.Seq-1, next.Received
+	} else {
+		at.Received = collected.Received
+	}
+	if gap.To < gap.From {
+		return
+	}
+	at.Position = gap.To
+	m.Cursor.Sources[source] = at
+	for i := range m.Gaps {
+		if g := &m.Gaps[i]; g.Source == source {
+			g.To, g.Before = gap.To, gap.Before
+			return
+		}
+	}
+	m.Gaps = append(m.Gaps, gap)
+}
+
+// mostAhead is more than a normalizer takes to notice that its cursor was mended, and to read what comes next.
+const mostAhead = 30 * time.Second
+
+// mendAhead also gives up what RAW is about to drop, where it has dropped something. Its oldest event is as old as it may get: without
+// that the next ones would be gone before the normalizer gets to them, each time anew.
+func (c *Client) mendAhead(ctx context.Context, p event.Provider, m *Mend) error {
+	if len(m.Gaps) == 0 {
+		return nil
+	}
+	handle, err := c.stream(ctx, event.StreamRaw)
+	if err != nil {
+		return err
+	}
+	age := handle.CachedInfo().Config.MaxAge
+	if age == 0 {
+		return nil
+	}
+	ahead := min(mostAhead, age/2)
+	stays := time.Now().Add(ahead - age)
+	cursors, err := c.Memory().Cursors(ctx, p)
+	if err != nil {
+		return err
+	}
+	for _, source := range slices.Sorted(maps.Keys(cursors)) {
+		at, collected := m.Cursor.Sources[source].Position, cursors[source]
+		if collected.Position <= at {
+			continue
+		}
+		next, ok, err := c.nextRaw(ctx, p, source, m.Cursor.RawSeq, at)
+		if err != nil {
+			return err
+		}
+		if ok && next.StoredAt.Before(stays) {
+			if next, ok, err = c.rawSince(ctx, p, source, stays, at); err != nil {
+				return err
+			}
+			m.Ahead = ahead
+		}
+		m.pass(source, collected, next, ok)
+	}
+	slices.SortFunc(m.Gaps, func(a, b event.RawGap) int { return strings.Compare(string(a.Source), string(b.Source)) })
+	return nil
+}
+
+// rawSince returns the first raw event of a source that was stored no earlier than a time.
+func (c *Client) rawSince(ctx context.Context, p event.Provider, s event.Source, since time.Time, after event.Seq) (
+	raw event.StoredRaw, ok bool, err error,
+) {
+	found, err := c.headers(ctx, event.RawSubject(p, s), Bound{Time: since})
+	if err != nil {
+		return raw, false, readError(ctx, "read "+event.RawSubject(p, s), err)
+	}
+	for _, m := range found {
+		if raw, err := event.ParseRaw(m); err == nil && raw.Seq > after {
+			return raw, true, nil
+		}
+	}
+	if len(found) == 0 {
+		return raw, false, nil
+	}
+	return c.nextRaw(ctx, p, s, found[len(found)-1].Sequence, after)
 }
 
 // nextRaw returns the first raw event of a source behind a sequence and a number.

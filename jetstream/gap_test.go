@@ -139,6 +139,31 @@ func TestMendGoesOverWhatIsGone(t *testing.T) {
 	}
 }
 
+// A RAW that drops what is too old goes on doing so: what would be gone before the normalizer gets to it is given up with the rest.
+func TestMendGoesOverWhatIsAboutToGo(t *testing.T) {
+	c := jetstreamtest.Server(t, jetstreamtest.Layout(func(l *jetstream.Layout) { l.Raw.MaxAge = 4 * time.Second })).Client(t)
+	began := time.Now()
+	collect(t, c, "panko", 1, 10)
+	collect(t, c, "amqp", 1, 2)
+	normalize(t, c, 3)
+	until(t, "for a second", func() bool { return time.Since(began) > time.Second })
+	collect(t, c, "panko", 11, 12)
+	until(t, "for the first events to go", func() bool { m, err := c.Mend(testContext(t), prov); return err == nil && len(m.Gaps) == 2 })
+	collect(t, c, "panko", 13, 14)
+	m := mend(t, c, event.Expired)
+	minute := func(i int) time.Time { return gapNoon.Add(time.Duration(i) * time.Minute) }
+	want := []event.RawGap{
+		{Source: "amqp", From: 1, To: 2, Before: minute(2)},
+		{Source: "panko", From: 4, To: 12, After: minute(3), Before: minute(13)},
+	}
+	if diff := cmp.Diff(want, m.Gaps); diff != "" {
+		t.Errorf("gaps (-want +got):\n%s", diff)
+	}
+	if at := m.Cursor.Sources["panko"].Position; at != 12 || m.Ahead != 2*time.Second {
+		t.Errorf("it goes on behind %d, and %s were looked ahead", at, m.Ahead)
+	}
+}
+
 func TestMendTakesOverAnotherRaw(t *testing.T) {
 	c := jetstreamtest.Server(t).Client(t)
 	layout := jetstream.DefaultLayout(1).Within(1 << 30)

@@ -26,9 +26,10 @@ func (p Program) acceptGapCommand() *cobra.Command {
 		Long: `accept-gap is for a normalizer that has stopped and says why, in "stackstream watermark" and /readyz:
 
 raw-expired: EVENTS_RAW has dropped events before they were normalized. They are lost here. The command
-moves the normalizer's cursor over what is gone, for each source exactly as far as needed, and records
-which events these were, with when they were received. What a service still has of them can be
-collected again with "stackstream backfill" before or after.
+moves the normalizer's cursor over what is gone, and over what EVENTS_RAW is about to drop: without that
+the next events would be gone before the normalizer gets to them. It records which events these were,
+with when they were received. What a service still has of them can be collected again with "stackstream
+backfill" before or after.
 
 raw-regressed: EVENTS_RAW was made anew, was restored from a backup, or has lost its end. The command
 takes it over as it is: what has the number of an event that was normalized and was received before the
@@ -74,6 +75,11 @@ func (a *accepting) run(ctx context.Context) error {
 	}
 	if err := a.p.agree(ctx, fmt.Sprintf("Let the normalizer of %s go on?", a.name), a.yes); err != nil {
 		return err
+	}
+	if event.KindOf(m.Found) == event.Expired && !a.yes {
+		if m, err = a.client.Mend(ctx, a.name); err != nil { // EVENTS_RAW has dropped more while the question stood
+			return err
+		}
 	}
 	done, err := a.normalized(ctx, func(c *event.NormalizedCursor, exists bool) (event.Command, error) {
 		if !exists || c.Batch != m.Cursor.Batch {
@@ -121,6 +127,11 @@ func (a *accepting) explain(m jetstream.Mend) error {
 	}
 	for _, g := range m.Gaps {
 		if err := a.say("  lost: %s (%d)", g, g.Events()); err != nil {
+			return err
+		}
+	}
+	if m.Ahead > 0 {
+		if err := a.say("  with what EVENTS_RAW drops in the next %s, before the normalizer goes on", m.Ahead); err != nil {
 			return err
 		}
 	}
