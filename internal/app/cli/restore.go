@@ -124,7 +124,23 @@ func (p Program) restore(ctx context.Context, nats *natsFlags, dir string, o res
 	if o.json {
 		return p.printJSON(done)
 	}
-	return p.showRestored(b, done)
+	first, err := r.lacksLeases(ctx)
+	if err != nil {
+		return err
+	}
+	return p.showRestored(b, done, first)
+}
+
+// lacksLeases returns what has to be said where nothing was before: an embedded server's "up" makes what is missing.
+func (r reached) lacksLeases(ctx context.Context) ([]string, error) {
+	if r.server != nil {
+		return nil, nil
+	}
+	found, err := r.client.Look(ctx, []string{"KV_" + jetstream.BucketLeases})
+	if err != nil || len(found) > 0 {
+		return nil, err
+	}
+	return []string{`The buckets that collectors and normalizers need beside the streams are missing: run "stackstream provision" first.`}, nil
 }
 
 // idle returns an error if somebody is at work.
@@ -170,7 +186,7 @@ func (p Program) mayReplace(ctx context.Context, b *jetstream.Backup, exist []je
 	return p.agree(ctx, "Delete and restore them?", o.yes)
 }
 
-func (p Program) showRestored(b *jetstream.Backup, done []jetstream.RestoredStream) error {
+func (p Program) showRestored(b *jetstream.Backup, done []jetstream.RestoredStream, first []string) error {
 	rows := [][]string{{"STREAM", "MESSAGES", "UP TO", "NEXT", "DURABLES"}}
 	var notes []string
 	for _, s := range done {
@@ -190,7 +206,7 @@ func (p Program) showRestored(b *jetstream.Backup, done []jetstream.RestoredStre
 	if err := show.Table(p.Stdout, rows); err != nil {
 		return err
 	}
-	notes = append(notes, afterwards(b, done)...)
+	notes = slices.Concat(notes, first, afterwards(b, done))
 	return p.say("\n" + strings.Join(notes, "\n\n"))
 }
 
