@@ -18,9 +18,11 @@ func TestARestoreDuringABackup(t *testing.T) {
 	other := backupOfAll(t, client)
 	replace := jetstream.RestoreOptions{Replace: true}
 	for want, meanwhile := range map[string]func(){
-		"has not ended":             func() { marked(t, server.URL(), other) },
-		"was made anew meanwhile":   func() { restore(t, client, other, replace) },
-		"EVENTS_DEAD was made anew": func() { restore(t, client, other, jetstream.RestoreOptions{Replace: true, Streams: []string{event.StreamDead}}) },
+		"has not ended":           func() { marked(t, server.URL(), other) },
+		"was made anew meanwhile": func() { restore(t, client, other, replace) },
+		"EVENTS_DEAD was made anew": func() {
+			restore(t, client, other, jetstream.RestoreOptions{Replace: true, Streams: []string{event.StreamDead}})
+		},
 	} {
 		dir, begun := filepath.Join(t.TempDir(), "backup"), false
 		_, err := client.Backup(testContext(t), jetstream.BackupOptions{Dir: dir, Progress: func(stream string, _, _ uint64) {

@@ -55,7 +55,8 @@ func (c *Client) Interrupted(ctx context.Context) (*Interrupted, error) {
 	streams, err := m.whole(all, claim)
 	switch {
 	case err != nil:
-		return nil, invalid(op, fmt.Errorf("%w: run it again, `%s` with the same -c or --nats, or restore another backup", err, m.command()))
+		return nil, invalid(op, fmt.Errorf("%w: run it again, `%s` with the same -c or --nats, or restore another backup",
+			err, m.command()))
 	case m == nil:
 		return nil, nil
 	}

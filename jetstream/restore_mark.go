@@ -64,7 +64,8 @@ func (m *restoreMark) speaksOf(name string) bool {
 
 // makes tells whether the restore makes one of the streams. One that can't be read makes any.
 func (m *restoreMark) makes(names []string) bool {
-	return m != nil && (len(m.Streams) == 0 || slices.ContainsFunc(names, func(name string) bool { return slices.Contains(m.Streams, name) }))
+	made := func(name string) bool { return slices.Contains(m.Streams, name) }
+	return m != nil && (len(m.Streams) == 0 || slices.ContainsFunc(names, made))
 }
 
 // command is how the restore is run again, for people.

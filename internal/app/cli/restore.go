@@ -140,7 +140,8 @@ func (r reached) lacksLeases(ctx context.Context) ([]string, error) {
 	if err != nil || len(found) > 0 {
 		return nil, err
 	}
-	return []string{`The buckets that collectors and normalizers need beside the streams are missing: run "stackstream provision" first.`}, nil
+	return []string{`The buckets that collectors and normalizers need beside the streams are missing: run "stackstream provision"
+first.`}, nil
 }
 
 // idle returns an error if somebody is at work.

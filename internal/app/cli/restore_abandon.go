@@ -53,7 +53,7 @@ func (p Program) abandon(ctx context.Context, nats *natsFlags, o restoreOptions)
 		return err
 	}
 	fmt.Fprintf(p.Stderr, "\nThe streams stay as they are, and whatever starts may work with them again. If that restore runs still, it ends "+
-		"at its next step.\n")
+		"it ends at its next step.\n")
 	if err := p.agree(ctx, "Abandon it?", o.yes); err != nil {
 		return err
 	}

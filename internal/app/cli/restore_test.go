@@ -16,7 +16,7 @@ func TestARestoreSaysWhatIsMissingBesideTheStreams(t *testing.T) {
 		}
 		r := reached{client: jetstreamtest.Server(t, options...).Client(t)}
 		first, err := r.lacksLeases(t.Context())
-		if err != nil || bare != strings.Contains(strings.Join(first, ""), `run "stackstream provision" first`) {
+		if err != nil || bare != strings.Contains(strings.Join(first, ""), `run "stackstream provision"`) {
 			t.Errorf("bare %t: it says %q, %v", bare, first, err)
 		}
 	}
