@@ -52,7 +52,7 @@ func (p Program) abandon(ctx context.Context, nats *natsFlags, o restoreOptions)
 	if err := show.Table(p.Stderr, abandonRows(found)); err != nil {
 		return err
 	}
-	fmt.Fprintf(p.Stderr, "\nThe streams stay as they are, and whatever starts may work with them again. If that restore runs still, it ends "+
+	fmt.Fprintf(p.Stderr, "\nThe streams stay as they are, and whatever starts may work with them again. If that restore runs still, "+
 		"it ends at its next step.\n")
 	if err := p.agree(ctx, "Abandon it?", o.yes); err != nil {
 		return err
