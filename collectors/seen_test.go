@@ -275,13 +275,41 @@ func TestWhatJobsBroughtBelowTheFloor(t *testing.T) {
 	}
 }
 
+// BenchmarkSeen has as many identities as a source of notifications remembers: one comes that is new, and pushes an old one out;
+// or one that is known.
 func BenchmarkSeen(b *testing.B) {
-	s := newSeen(1000, time.Time{})
-	b.ReportAllocs()
-	for i := range b.N {
-		s.add(event.ID(fmt.Sprintf("0f4e1b9e-4b1c-4d0e-9c1e-%012d", i)), epoch)
-		s.durable([]event.StreamSeq{event.StreamSeq(i + 1)}, time.Time{})
+	const remembered = 100_000
+	ids := make([]event.ID, 4*remembered)
+	for i := range ids {
+		ids[i] = event.ID(fmt.Sprintf("0f4e1b9e-4b1c-4d0e-9c1e-%012d", i))
 	}
+	s := newSeen(remembered, time.Time{})
+	last := 0
+	take := func() bool {
+		known := !s.add(ids[last%len(ids)], epoch)
+		last++
+		s.durable([]event.StreamSeq{event.StreamSeq(last)}, time.Time{})
+		return known
+	}
+	for range 2 * remembered {
+		take()
+	}
+	b.Run("new", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			if take() {
+				b.Fatal("it is known")
+			}
+		}
+	})
+	b.Run("known", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			if s.add(ids[(last-1)%len(ids)], epoch) {
+				b.Fatal("it is new")
+			}
+		}
+	})
 }
 
 func recalled(e event.Seen) known { return (&kept{}).entry(e) }

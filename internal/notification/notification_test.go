@@ -11,6 +11,8 @@ import (
 	"time"
 	"unicode/utf8"
 
+	amqp091 "github.com/rabbitmq/amqp091-go"
+
 	"stackstream/event"
 	"stackstream/internal/rawjson"
 	"stackstream/normalizer/normalizertest"
@@ -317,5 +319,26 @@ func BenchmarkRead(b *testing.B) {
 				}
 			}
 		})
+	}
+}
+
+// BenchmarkRaw makes the event of a delivery: its identity, type and time read, its body as it came.
+func BenchmarkRaw(b *testing.B) {
+	all := recordings(b)
+	deliveries := make([]amqp091.Delivery, len(all))
+	size := 0
+	for i, r := range all {
+		deliveries[i] = amqp091.Delivery{
+			Exchange: "nova", RoutingKey: "notifications.info", ContentType: "application/json", ContentEncoding: "utf-8", Body: []byte(r.Body),
+		}
+		size += len(r.Body)
+	}
+	b.SetBytes(int64(size / len(all)))
+	b.ReportAllocs()
+	for i := 0; b.Loop(); i++ {
+		d := &deliveries[i%len(deliveries)]
+		if e := raw(d, readNotice(uncompressed(d))); len(e.Body) == 0 {
+			b.Fatal("no body")
+		}
 	}
 }
