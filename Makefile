@@ -5,6 +5,7 @@ GO    ?= go
 TOOLS := bin/tools
 LINT  := $(TOOLS)/golangci-lint
 VULN  := $(TOOLS)/govulncheck
+STAT  := $(TOOLS)/benchstat
 # How long each fuzz target runs under make fuzz.
 FUZZTIME ?= 20s
 
@@ -20,7 +21,7 @@ test: check lint vuln unit ## everything: format, vet, linter, known vulnerabili
 
 check: ## formatting and go vet
 	@bad=$$(gofmt -l $$(git ls-files '*.go')); if [ -n "$$bad" ]; then echo "gofmt would change: $$bad"; exit 1; fi
-	$(GO) vet -tags openstack,chaos ./...
+	$(GO) vet -tags openstack,chaos,bench ./...
 
 fmt: ## format all Go files
 	gofmt -w $$(git ls-files '*.go')
@@ -94,6 +95,26 @@ HOSTILE ?= 1000000
 hostile: ## a million random and mutated notifications through the pipeline, HOSTILE=n for another number
 	$(GO) test -count=1 -timeout 90m -v -run TestEveryNotificationComesOut ./internal/e2e/poison -hostile $(HOSTILE)
 
+# What is measured, and how: bench/README.md. BENCH=-short is a minute that shows that it works.
+.PHONY: bench bench-parts bench-compare
+bench: rabbitmq ## throughput, latency and start of the pipeline beside the ceilings, BENCH="-what growth,providers -json FILE" for more
+	$(GO) test -tags bench -count=1 -timeout 24h -v ./bench -run TestBench -args $(BENCH)
+
+# The parts by themselves, in one processor, since that is what can be compared. PARTS is where the figures go.
+PARTS ?= bin/parts.txt
+bench-parts: ## the Go benchmarks of the parts, COUNT times, into PARTS=FILE
+	@mkdir -p $(dir $(PARTS))
+	$(GO) test -run '^$$' -bench . -benchmem -count $(COUNT) -cpu 1 -timeout 24h $(PARTS_OF) >$(PARTS) || { cat $(PARTS); exit 1; }
+COUNT    ?= 10
+PARTS_OF := ./event ./collectors ./collectors/amqp ./collectors/httppoll ./normalizer/... ./publisher ./jetstream ./internal/expr
+
+# The last release's are the newest in bench/results.
+BEFORE ?= $(shell ls -v bench/results/parts-*.txt 2>/dev/null | tail -n 1)
+bench-compare: $(STAT) ## PARTS beside those of the last release, BEFORE=FILE for others
+	@[ -e "$(BEFORE)" ] || { echo "bench/results has no figures of a release: name others with BEFORE=FILE"; exit 1; }
+	@[ -e "$(PARTS)" ] || { echo "there is no $(PARTS): run make bench-parts first"; exit 1; }
+	$(STAT) before=$(BEFORE) now=$(PARTS)
+
 openstack:
 	@missing=; for p in $(OPENSTACK); do \
 		dpkg-query -W -f='$${Status}' $$p 2>/dev/null | grep -q ' installed$$' || missing="$$missing $$p"; done; \
@@ -116,6 +137,9 @@ $(LINT): tools/go.mod tools/go.sum
 
 $(VULN): tools/go.mod tools/go.sum
 	$(GO) build -modfile=tools/go.mod -o $@ golang.org/x/vuln/cmd/govulncheck
+
+$(STAT): tools/go.mod tools/go.sum
+	$(GO) build -modfile=tools/go.mod -o $@ golang.org/x/perf/cmd/benchstat
 
 clean: ## remove what was built
 	rm -rf bin

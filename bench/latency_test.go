@@ -1,0 +1,145 @@
+//go:build bench
+
+package bench
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	natsjs "github.com/nats-io/nats.go/jetstream"
+	"github.com/nats-io/nuid"
+
+	"stackstream/bench/measure"
+	"stackstream/event"
+)
+
+// slowPace is how many events a second come in a cloud where little happens.
+const slowPace = 100
+
+// latencyRow is how long events took, from when they were due to be handed over to the broker to their arrival at a subscriber
+// with a durable consumer.
+type latencyRow struct {
+	Name    string          `json:"name"`
+	Pace    float64         `json:"events_per_second"`
+	Latency measure.Latency `json:"latency"`
+}
+
+// latency hands over events at a pace that does not wait: to the chain and the pipeline where little happens, and to the pipeline at
+// a share of what it can do.
+func latency(t *testing.T, w *world, report *report) {
+	r := newRates(t, w)
+	r.pipeline.warmUp(t, 2*batchOfOurs)
+	seconds := w.opt.Latency.Seconds()
+	n := max(int(slowPace*seconds), 1)
+	first, second := r.startChain(t, n)
+	report.Latency = append(report.Latency, latencyRow{partChain, slowPace,
+		w.paced(t, r.chain, slowPace, n, r.plain, chainEnd, chainEnd, messageID)})
+	r.endChain(t, first, second)
+
+	collector, normalizer := r.pipeline.both(t)
+	through := func(pace float64) {
+		report.Latency = append(report.Latency, latencyRow{partTwoHops, pace, w.paced(t, r.pipeline.vhost, pace,
+			max(int(pace*seconds), 1), r.synced, event.StreamNormalized, event.NormalizedSubject(cloud), ceID)})
+	}
+	through(slowPace)
+	if w.capacity == 0 {
+		collector.stop(t)
+		w.fill(t, r.pipeline.vhost, w.bodies, w.opt.Events)
+		count := beyond(t, r.pipeline.normalized)
+		collector = r.pipeline.run(t, "collector")
+		w.capacity = watch(t, w.opt.Events, count, nil, collector, normalizer).rate()
+	}
+	through(w.opt.Share * w.capacity)
+	collector.stop(t)
+	normalizer.stop(t)
+}
+
+// paced hands events over to a virtual host, and waits until all have arrived.
+func (w *world) paced(
+	t testing.TB, vhost string, pace float64, n int, at *servers, stream, subject string, identify func(natsjs.Msg) string,
+) measure.Latency {
+	t.Helper()
+	first := w.handed + 1
+	w.handed += n
+	due, took := make([]time.Time, n), make([]time.Duration, n)
+	var mu sync.Mutex
+	arrived, all := 0, make(chan struct{})
+	stop := at.subscribe(t, stream, natsjs.ConsumerConfig{FilterSubject: subject}, func(m natsjs.Msg) {
+		now := time.Now()
+		i, known := index(identify(m))
+		mu.Lock()
+		defer mu.Unlock()
+		if i -= first; !known || i < 0 || i >= n || took[i] != 0 {
+			return
+		}
+		took[i] = max(now.Sub(due[i]), 1)
+		if arrived++; arrived == n {
+			close(all)
+		}
+	})
+	defer stop()
+	p, conn := w.publisher(t, vhost)
+	defer conn.Close()
+	err := measure.Pace(t.Context(), pace, n, func(i int, at time.Time) error {
+		mu.Lock()
+		due[i] = at
+		mu.Unlock()
+		return p.send(t.Context(), w.bodies.body(first+i))
+	})
+	if err != nil {
+		t.Fatalf("hand over events: %v", err)
+	}
+	select {
+	case <-all:
+	case <-time.After(patience):
+		mu.Lock()
+		defer mu.Unlock()
+		t.Fatalf("%d of %d events have arrived", arrived, n)
+	}
+	return measure.LatencyOf(took)
+}
+
+// subscribe reads what is stored from now on through a durable consumer of its own, until stop is called.
+func (s *servers) subscribe(t testing.TB, stream string, cfg natsjs.ConsumerConfig, handle func(natsjs.Msg)) (stop func()) {
+	t.Helper()
+	cfg.Durable, cfg.DeliverPolicy = "bench-"+nuid.Next(), natsjs.DeliverNewPolicy
+	cfg.AckPolicy, cfg.MaxAckPending = natsjs.AckAllPolicy, -1
+	var reading natsjs.ConsumeContext
+	eventually(t, "a durable consumer", func(ctx context.Context) error {
+		consumer, err := s.js.CreateOrUpdateConsumer(ctx, stream, cfg)
+		if err != nil {
+			return err
+		}
+		n := 0
+		reading, err = consumer.Consume(func(m natsjs.Msg) {
+			handle(m)
+			if n++; n%100 == 0 {
+				_ = m.Ack() // what is not acknowledged comes again, and was seen
+			}
+		})
+		return err
+	})
+	return func() {
+		reading.Stop()
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		defer cancel()
+		if err := s.js.DeleteConsumer(ctx, stream, cfg.Durable); err != nil {
+			t.Errorf("remove consumer %s: %v", cfg.Durable, err)
+		}
+	}
+}
+
+// ceID finds the identity of a canonical event.
+func ceID(m natsjs.Msg) string { return m.Headers().Get("ce-id") }
+
+// messageID finds the identity of what the chain makes.
+func messageID(m natsjs.Msg) string {
+	const before = `{"message_id":"`
+	if len(m.Data()) < len(before)+len(id(0)) {
+		return fmt.Sprintf("%.20q", m.Data())
+	}
+	return string(m.Data()[len(before) : len(before)+len(id(0))])
+}
