@@ -4,6 +4,7 @@ package bench
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"testing"
@@ -119,9 +120,10 @@ func (s *servers) subscribe(t testing.TB, stream string, cfg natsjs.ConsumerConf
 			if n++; n%100 == 0 {
 				_ = m.Ack() // what is not acknowledged comes again, and was seen
 			}
-		})
+		}, natsjs.PullHeartbeat(time.Second))
 		return err
 	})
+	s.awaitAsked(t, stream, cfg.Durable)
 	return func() {
 		reading.Stop()
 		ctx, cancel := context.WithTimeout(context.Background(), patience)
@@ -130,6 +132,18 @@ func (s *servers) subscribe(t testing.TB, stream string, cfg natsjs.ConsumerConf
 			t.Errorf("remove consumer %s: %v", cfg.Durable, err)
 		}
 	}
+}
+
+// awaitAsked waits until a server has a request for messages of a consumer: what comes before would wait for it.
+func (s *servers) awaitAsked(t testing.TB, stream, consumer string) {
+	t.Helper()
+	eventually(t, "consumer "+consumer, func(ctx context.Context) error {
+		c, err := s.js.Consumer(ctx, stream, consumer)
+		if err == nil && c.CachedInfo().NumWaiting == 0 {
+			err = errors.New("nobody reads through it")
+		}
+		return err
+	})
 }
 
 // ceID finds the identity of a canonical event.

@@ -120,6 +120,7 @@ func (r *rates) startChain(t testing.TB, n int) (first, second *process) {
 	r.w.stream(t, r.plain, chainRaw)
 	r.w.stream(t, r.plain, chainEnd)
 	second = r.ceiling(t, "normalize", n, append(on(r.plain), "-stream", chainRaw, "-consumer", "chain", "-subject", chainEnd)...)
+	r.plain.awaitAsked(t, chainRaw, "chain")
 	first = r.ceiling(t, "collect", n,
 		append(on(r.plain), "-subject", chainRaw, "-amqp", r.w.broker.URL(r.chain), "-queue", "chain")...)
 	return first, second

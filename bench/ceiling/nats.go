@@ -130,7 +130,8 @@ func messages(ctx context.Context, js natsjs.JetStream, o options) (natsjs.Messa
 	if err != nil {
 		return nil, err
 	}
-	return consumer.Messages(natsjs.PullMaxMessages(o.window))
+	// In a cluster a request may be lost that is sent before all servers know of the consumer: the heartbeat tells.
+	return consumer.Messages(natsjs.PullMaxMessages(o.window), natsjs.PullHeartbeat(time.Second))
 }
 
 // consume reads and acknowledges, several at once.
