@@ -19,10 +19,16 @@ import (
 const (
 	// pullExpiry is how long a request for messages stays at the server: for as long a reader that died without a word
 	// may still be sent some.
-	pullExpiry    = 15 * time.Second
-	pullHeartbeat = 5 * time.Second
+	pullExpiry = 15 * time.Second
+	// pullHeartbeat is how often the server says that it lives. A server of a cluster that dies takes its consumers with it, and of
+	// that nothing tells but twice this time without a word.
+	pullHeartbeat = 2 * time.Second
 	// consumerWait is how long the end of a consumer is waited for: it may have been on a server that is gone.
 	consumerWait = time.Second
+	// placeWait is how long a consumer is waited for that may be on a server that is gone.
+	placeWait = 2 * time.Second
+	// resetWait is how long the answer to a reset is waited for before it is sent again, the first time.
+	resetWait = 250 * time.Millisecond
 	// maxUnacknowledged bounds what a reader may have in hand that was not acknowledged.
 	maxUnacknowledged = 10_000
 	// ackWait is after how long the server would deliver again what was not acknowledged. A reader never passes such a
@@ -159,7 +165,7 @@ func (f *Feed) place(ctx context.Context, p event.Provider, next event.StreamSeq
 	ctx, release := f.raw.c.failOnRefusal(ctx, isConsumerRequest(event.StreamRaw))
 	defer release()
 
-	consumer, err := f.placeOnce(ctx, p, next)
+	consumer, err := f.placeOnce(ctx, p, next, placeWait)
 	if err == nil {
 		return consumer, nil
 	}
@@ -171,14 +177,16 @@ func (f *Feed) place(ctx context.Context, p event.Provider, next event.StreamSeq
 	brief, cancel := context.WithTimeout(ctx, consumerWait)
 	_ = f.raw.c.js.DeleteConsumer(brief, event.StreamRaw, ConsumerName(p))
 	cancel()
-	if consumer, err = f.placeOnce(ctx, p, next); err != nil {
+	if consumer, err = f.placeOnce(ctx, p, next, readTimeout); err != nil {
 		return nil, readError(ctx, op, err)
 	}
 	return consumer, nil
 }
 
-func (f *Feed) placeOnce(ctx context.Context, p event.Provider, next event.StreamSeq) (natsjs.Consumer, error) {
-	ctx, cancel := context.WithTimeout(ctx, readTimeout)
+func (f *Feed) placeOnce(
+	ctx context.Context, p event.Provider, next event.StreamSeq, wait time.Duration,
+) (natsjs.Consumer, error) {
+	ctx, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
 	js := f.raw.c.js
 	consumer, err := js.CreateOrUpdateConsumer(ctx, event.StreamRaw, natsjs.ConsumerConfig{
@@ -196,10 +204,25 @@ func (f *Feed) placeOnce(ctx context.Context, p event.Provider, next event.Strea
 	if err != nil {
 		return nil, err
 	}
-	if _, err := js.ResetConsumerToSequence(ctx, event.StreamRaw, ConsumerName(p), uint64(next)); err != nil {
+	if err := reset(ctx, js, event.StreamRaw, ConsumerName(p), next); err != nil {
 		return nil, err
 	}
 	return consumer, nil
+}
+
+// reset sets a consumer to the stream sequence that is to come next. In a cluster the server that we are connected to may not have
+// heard yet of one that was just made, and loses what is sent to it: so the request is sent again, soon. Where several arrive they are
+// dealt with in the order in which they were sent, all of them before the last one is answered. What was answered once can be asked
+// for messages: it is told of by the same way, in order.
+func reset(ctx context.Context, js natsjs.JetStream, stream, consumer string, next event.StreamSeq) error {
+	for wait := resetWait; ; wait *= 2 {
+		brief, cancel := context.WithTimeout(ctx, wait)
+		_, err := js.ResetConsumerToSequence(brief, stream, consumer, uint64(next))
+		cancel()
+		if !errors.Is(err, context.DeadlineExceeded) || ctx.Err() != nil {
+			return err
+		}
+	}
 }
 
 // isConsumerRequest matches the subjects on which a stream's consumers are made, asked and read.

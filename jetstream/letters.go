@@ -125,7 +125,7 @@ func (l *Letters) Whole(ctx context.Context, p event.Provider, stream string, fr
 	defer release()
 	next, idle := from, 0
 	for {
-		w := whole{stream: handle, name: "letters-" + string(p) + "-" + newID(), subject: event.DeadSubject(p), from: next}
+		w := whole{c: l.c, stream: handle, name: "letters-" + string(p) + "-" + newID(), subject: event.DeadSubject(p), from: next}
 		err := w.read(ctx, max(wholeAheadBytes, int(l.c.nc.MaxPayload())), func(m event.Stored) bool {
 			next, idle = m.Sequence+1, 0
 			letter, err := event.ParseLetter(m)
@@ -222,6 +222,7 @@ func Copied(h event.Header) event.StreamSeq {
 
 // whole is one reading of messages with their bodies.
 type whole struct {
+	c             *Client
 	stream        natsjs.Stream
 	name, subject string
 	from          event.StreamSeq
@@ -241,6 +242,9 @@ func (w *whole) read(ctx context.Context, bytes int, yield func(event.Stored) bo
 	left := consumer.CachedInfo().NumPending
 	if left == 0 {
 		return nil
+	}
+	if err := w.c.awaitConsumer(ctx, consumer); err != nil {
+		return err
 	}
 	messages, err := consumer.Messages(natsjs.PullMaxMessagesWithBytesLimit(wholeAhead, bytes),
 		natsjs.PullExpiry(pullExpiry), natsjs.PullHeartbeat(pullHeartbeat))

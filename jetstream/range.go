@@ -7,6 +7,7 @@ import (
 	"io"
 	"time"
 
+	"github.com/cenkalti/backoff/v4"
 	"github.com/nats-io/nats.go"
 	natsjs "github.com/nats-io/nats.go/jetstream"
 
@@ -173,6 +174,9 @@ func (r *Range) open(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := r.c.awaitConsumer(ctx, consumer); err != nil {
+		return err
+	}
 	r.consumer, r.delivered, r.pending, r.quiet = consumer, 0, consumer.CachedInfo().NumPending, 0
 	r.messages, err = consumer.Messages(
 		natsjs.PullMaxMessagesWithBytesLimit(readAhead, max(readAheadBytes, int(r.c.nc.MaxPayload()))),
@@ -213,6 +217,27 @@ func (c *Client) onLeader(
 			return consumer, nil
 		}
 		c.forgetConsumer(ctx, handle.CachedInfo().Config.Name, cfg.Name)
+	}
+}
+
+// awaitConsumer returns when a consumer that was just made can be asked for messages. In a cluster the server that we are connected to
+// may not have heard of it yet: then nobody is there to answer, and the client library does not ask again before it has missed
+// heartbeats. What is asked here the consumer refuses, in any case.
+func (c *Client) awaitConsumer(ctx context.Context, consumer natsjs.Consumer) error {
+	ctx, cancel := context.WithTimeout(ctx, readTimeout)
+	defer cancel()
+	info := consumer.CachedInfo()
+	pause := backoff.NewExponentialBackOff(backoff.WithInitialInterval(5*time.Millisecond), backoff.WithMaxInterval(200*time.Millisecond))
+	for {
+		_, err := c.nc.RequestWithContext(ctx, "$JS.API.CONSUMER.MSG.NEXT."+info.Stream+"."+info.Name, []byte("{"))
+		if !errors.Is(err, nats.ErrNoResponders) {
+			return err
+		}
+		select {
+		case <-time.After(pause.NextBackOff()):
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
 	}
 }
 

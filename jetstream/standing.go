@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	natsjs "github.com/nats-io/nats.go/jetstream"
 
 	"stackstream/event"
@@ -171,7 +172,7 @@ func (c *Client) eachMessage(ctx context.Context, stream, filter string, yield f
 		return readError(ctx, op, err)
 	}
 	left := consumer.CachedInfo().NumPending
-	for left > 0 {
+	for began := time.Now(); left > 0; {
 		batch, err := consumer.Fetch(int(min(left, memoryPull)), natsjs.FetchMaxWait(readTimeout))
 		if err != nil {
 			return readError(ctx, op, err)
@@ -188,7 +189,16 @@ func (c *Client) eachMessage(ctx context.Context, stream, filter string, yield f
 			}
 			left = meta.NumPending
 		}
-		if err := batch.Error(); err != nil {
+		err = batch.Error()
+		if !came && errors.Is(err, nats.ErrNoResponders) && time.Since(began) < readTimeout {
+			// A server that has just been given a consumer need not be known yet to the one we are connected to.
+			select {
+			case <-time.After(10 * time.Millisecond):
+				continue
+			case <-ctx.Done():
+			}
+		}
+		if err != nil {
 			return readError(ctx, op, err)
 		}
 		if !came {

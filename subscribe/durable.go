@@ -24,6 +24,8 @@ const (
 	maxUnacked = 2048
 	// pullExpiry bounds how long a pull of a process that vanished lingers on the server.
 	pullExpiry = 10 * time.Second
+	// resetWait is how long the answer to a reset is waited for before it is sent again, the first time.
+	resetWait = 250 * time.Millisecond
 )
 
 // durable is the consumer on the server.
@@ -127,14 +129,24 @@ func (d *durable) stream(ctx context.Context) (natsjs.StreamState, error) {
 
 // reset moves the consumer so that next is delivered next, or what follows its last acknowledgement if next is 0. It
 // forgets what is in flight, so that it comes again in order. It returns the sequence that is next.
+//
+// In a cluster the server that we are connected to may not have heard yet of a durable that was just made, and loses what is sent to
+// it: so the request is sent again, soon. Where several arrive they are dealt with in the order in which they were sent, all of them
+// before the last one is answered.
 func (d *durable) reset(ctx context.Context, next event.StreamSeq) (event.StreamSeq, error) {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
-	done, err := d.js.ResetConsumerToSequence(ctx, event.StreamNormalized, d.name, uint64(next))
-	if err != nil {
-		return 0, d.failed("move the durable", err)
+	for wait := resetWait; ; wait *= 2 {
+		brief, cancel := context.WithTimeout(ctx, wait)
+		done, err := d.js.ResetConsumerToSequence(brief, event.StreamNormalized, d.name, uint64(next))
+		cancel()
+		switch {
+		case err == nil:
+			return event.StreamSeq(done.ResetSeq), nil
+		case !errors.Is(err, context.DeadlineExceeded) || ctx.Err() != nil:
+			return 0, d.failed("move the durable", err)
+		}
 	}
-	return event.StreamSeq(done.ResetSeq), nil
 }
 
 // unattended waits until nothing is waiting on the consumer: a pull of a process that vanished may linger. What goes on

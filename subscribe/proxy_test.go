@@ -13,6 +13,7 @@ import (
 	natsjs "github.com/nats-io/nats.go/jetstream"
 
 	"stackstream/event"
+	"stackstream/jetstream/jetstreamtest"
 	"stackstream/subscribe"
 )
 
@@ -156,5 +157,23 @@ func TestLargeBodyOverASlowNetwork(t *testing.T) {
 	l.wait(t, 1)
 	if got := l.all()[0].Body; !bytes.Equal(got, e) {
 		t.Errorf("the body has %d bytes, %d were stored", len(got), len(e))
+	}
+}
+
+// A cluster loses requests to a durable that was just made.
+func TestAResetThatIsLostIsSentAgain(t *testing.T) {
+	s := newStand(t)
+	want := s.events("p", 3)
+	var resets atomic.Int64
+	network := jetstreamtest.NewSieve(t, s.server.URL(), func(subject string) bool {
+		return strings.HasPrefix(subject, "$JS.API.CONSUMER.RESET.") && resets.Add(1) == 1
+	})
+	l := newLog()
+	start(t, dial(t, network.URL()), subscribe.Options{
+		Durable: "d", OnRetry: func(err error, _ time.Duration) { t.Errorf("it begins again: %v", err) },
+	}, l.handle)
+	l.wait(t, 3)
+	if got := l.ids(); !slices.Equal(got, want) || resets.Load() < 2 {
+		t.Errorf("got %v after %d resets, want %v", got, resets.Load(), want)
 	}
 }

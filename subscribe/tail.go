@@ -70,7 +70,8 @@ func Tail(ctx context.Context, nc *nats.Conn, opts TailOptions, handle Handler) 
 		}
 		return refused(nc, stream, &event.Error{Kind: kind, Op: "tail " + stream, Err: err})
 	}
-	messages, err := cons.Messages(natsjs.PullMaxMessages(500))
+	// In a cluster the first request may come to nobody: it is sent again when heartbeats are missed.
+	messages, err := cons.Messages(natsjs.PullMaxMessages(500), natsjs.PullHeartbeat(time.Second))
 	if err != nil {
 		return fmt.Errorf("tail %s: %w", stream, err)
 	}

@@ -16,6 +16,7 @@ import (
 type Gate struct {
 	listener net.Listener
 	server   string
+	loses    func(subject string) bool // nil: nothing
 	counts   func(subject string) bool
 	shut     func()
 
@@ -30,11 +31,28 @@ type Gate struct {
 // when it has shut, and is to end what the client does. Close must be called.
 func NewGate(t testing.TB, server string, messages int, counts func(subject string) bool, shut func()) *Gate {
 	t.Helper()
+	g := &Gate{counts: counts, shut: shut, left: messages}
+	g.open(t, server)
+	return g
+}
+
+// NewSieve opens a gate that stays open, and where the messages are lost that loses picks by their subjects: the client is not told.
+// It is closed with the test.
+func NewSieve(t testing.TB, server string, loses func(subject string) bool) *Gate {
+	t.Helper()
+	g := &Gate{loses: loses, counts: func(string) bool { return false }}
+	g.open(t, server)
+	t.Cleanup(g.Close)
+	return g
+}
+
+func (g *Gate) open(t testing.TB, server string) {
+	t.Helper()
 	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	g := &Gate{listener: l, server: strings.TrimPrefix(server, "nats://"), counts: counts, shut: shut, left: messages}
+	g.listener, g.server = l, strings.TrimPrefix(server, "nats://")
 	g.all.Go(func() {
 		for {
 			client, err := l.Accept()
@@ -44,7 +62,6 @@ func NewGate(t testing.TB, server string, messages int, counts func(subject stri
 			g.join(t.Context(), client)
 		}
 	})
-	return g
 }
 
 // URL is where the client finds the server.
@@ -115,6 +132,9 @@ func (g *Gate) pass(client *bufio.Reader, server io.Writer) bool {
 			said = append(said, make([]byte, size+len("\r\n"))...)
 			if _, err := io.ReadFull(client, said[len(line):]); err != nil {
 				return false
+			}
+			if g.loses != nil && g.loses(words[1]) {
+				continue
 			}
 		}
 		if _, err := server.Write(said); err != nil {
