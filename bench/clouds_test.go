@@ -83,16 +83,19 @@ func (c *clouds) ask(name string, service *standin.Service, now time.Time) {
 	c.shown[e.ID] = now
 }
 
-// polled is how many services were asked since forget, and when the last of them was asked first.
-func (c *clouds) polled() (n int, last time.Time) {
+// polled is how many services were asked since forget, and when the first and the last of them were asked first.
+func (c *clouds) polled() (n int, first, last time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, at := range c.begun {
+		if first.IsZero() || at.Before(first) {
+			first = at
+		}
 		if at.After(last) {
 			last = at
 		}
 	}
-	return len(c.begun), last
+	return len(c.begun), first, last
 }
 
 func (c *clouds) forget() {

@@ -4,6 +4,8 @@ package bench
 
 import (
 	"context"
+	"fmt"
+	"slices"
 	"testing"
 	"time"
 )
@@ -14,6 +16,18 @@ type growthRow struct {
 	Result     result  `json:"two_hops"`
 	Collector  float64 `json:"collector_ready_ms"`
 	Normalizer float64 `json:"normalizer_ready_ms"`
+}
+
+// restartRow is how long it takes until programs work that have many providers, and streams that are long. The first start makes
+// what each provider needs in the streams.
+type restartRow struct {
+	Size       int     `json:"events_in_streams"`
+	Providers  int     `json:"providers"`
+	Start      string  `json:"start"`
+	Normalizer float64 `json:"normalizer_ready_s"`
+	FirstPoll  float64 `json:"first_poll_s"`
+	Polled     float64 `json:"all_polled_s"`
+	Collector  float64 `json:"collector_ready_s"`
 }
 
 // chunk is how many notifications wait in the broker at most while streams are filled: its queue is bounded.
@@ -56,6 +70,39 @@ func growth(t *testing.T, w *world, report *report) {
 		report.Growth = append(report.Growth, row)
 		t.Logf("%d events in the streams: %.0f a second", size, row.Result.rate())
 	}
+	clouds := w.startClouds(t, max(slices.Max(w.opt.Providers)-1, 1), pollEvery)
+	p.configure(t, clouds.providers())
+	for _, start := range []string{"first", "again"} {
+		row := p.restart(t, clouds)
+		row.Start, row.Size = start, w.opt.Sizes[len(w.opt.Sizes)-1]
+		report.Restart = append(report.Restart, row)
+	}
+}
+
+// restart starts both programs for all providers, one after the other.
+func (p *pipeline) restart(t *testing.T, clouds *clouds) restartRow {
+	t.Helper()
+	row := restartRow{Providers: len(clouds.service) + 1}
+	begun := time.Now()
+	normalizer := p.run(t, "normalizer")
+	p.ready(t, normalizer)
+	row.Normalizer = time.Since(begun).Seconds()
+	clouds.forget()
+	begun = time.Now()
+	collector := p.run(t, "collector")
+	eventually(t, "every provider to be polled", func(context.Context) error {
+		asked, first, last := clouds.polled()
+		row.FirstPoll, row.Polled = first.Sub(begun).Seconds(), last.Sub(begun).Seconds()
+		if asked < len(clouds.service) {
+			return fmt.Errorf("%d of %d", asked, len(clouds.service))
+		}
+		return nil
+	})
+	p.ready(t, collector)
+	row.Collector = time.Since(begun).Seconds()
+	collector.stop(t)
+	normalizer.stop(t)
+	return row
 }
 
 // through lets events through both hops that nobody looks at.

@@ -30,6 +30,22 @@ type pipeline struct {
 func (w *world) newPipeline(t *testing.T, on *servers, others string) *pipeline {
 	t.Helper()
 	p := &pipeline{w: w, on: on, vhost: w.broker.VHost(t), file: map[string]string{}, admin: map[string]string{}}
+	p.configure(t, others)
+	provision := w.start(t, "provision", w.program("stackstream"), nil, "provision", "-c", p.file["collector"])
+	select {
+	case <-provision.done:
+	case <-time.After(patience):
+	}
+	if _, err := on.js.Stream(t.Context(), event.StreamNormalized); err != nil {
+		t.Fatalf("provision made no streams: %v\n%s", err, tail(provision.log, 20))
+	}
+	return p
+}
+
+// configure writes the configuration of both programs: for the provider whose services notify, and for others.
+func (p *pipeline) configure(t *testing.T, others string) {
+	t.Helper()
+	w := p.w
 	secret := w.file(t, "rabbit-password", "guest\n")
 	text := fmt.Sprintf(`nats:
   url: [%s]
@@ -47,20 +63,11 @@ providers:
       password_file: %s
       exchanges: [nova]
       create_exchanges: durable
-%s`, strings.Join(on.urls, ", "), w.opt.Servers, cloud, w.broker.Addr(), p.vhost, secret, others)
+%s`, strings.Join(p.on.urls, ", "), w.opt.Servers, cloud, w.broker.Addr(), p.vhost, secret, others)
 	for _, program := range []string{"collector", "normalizer"} {
 		p.admin[program] = freeAddr(t)
 		p.file[program] = w.file(t, program+".yaml", text+"admin: {listen: \""+p.admin[program]+"\"}\n")
 	}
-	provision := w.start(t, "provision", w.program("stackstream"), nil, "provision", "-c", p.file["collector"])
-	select {
-	case <-provision.done:
-	case <-time.After(patience):
-	}
-	if _, err := on.js.Stream(t.Context(), event.StreamNormalized); err != nil {
-		t.Fatalf("provision made no streams: %v\n%s", err, tail(provision.log, 20))
-	}
-	return p
 }
 
 // run starts one of the programs.

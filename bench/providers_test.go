@@ -38,7 +38,7 @@ func providers(t *testing.T, w *world, report *report) {
 			collector, normalizer := p.run(t, "collector"), p.run(t, "normalizer")
 			row := providersRow{Providers: n}
 			eventually(t, "every provider to be polled", func(context.Context) error {
-				asked, last := clouds.polled()
+				asked, _, last := clouds.polled()
 				if asked < n {
 					return fmt.Errorf("%d of %d", asked, n)
 				}
@@ -105,7 +105,7 @@ func fairness(t *testing.T, w *world, report *report) {
 	clouds.forget()
 	collector, normalizer := p.both(t)
 	eventually(t, "every provider to be polled", func(context.Context) error {
-		if asked, _ := clouds.polled(); asked < n {
+		if asked, _, _ := clouds.polled(); asked < n {
 			return fmt.Errorf("%d of %d", asked, n)
 		}
 		return nil

@@ -14,8 +14,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"text/tabwriter"
 	"time"
+	"unicode/utf8"
 
 	"stackstream/bench/measure"
 )
@@ -30,6 +30,7 @@ type report struct {
 	Latency    []latencyRow   `json:"latency,omitempty"`
 	Start      *startRow      `json:"start,omitempty"`
 	Growth     []growthRow    `json:"growth,omitempty"`
+	Restart    []restartRow   `json:"start_with_all_that,omitempty"`
 	Providers  []providersRow `json:"providers,omitempty"`
 	Fairness   *fairnessRow   `json:"fairness,omitempty"`
 }
@@ -81,14 +82,33 @@ func (r *report) writeJSON(file string) error {
 	return os.WriteFile(file, append(text, '\n'), 0o644)
 }
 
-// table writes rows with their columns below each other.
+// table writes rows with their columns below each other, the first as the head, so that what is printed can be pasted into a page.
 func table(out io.Writer, rows ...[]string) error {
-	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	widths := make([]int, len(rows[0]))
 	for _, row := range rows {
-		fmt.Fprintln(w, strings.Join(row, "\t"))
+		for i, cell := range row {
+			widths[i] = max(widths[i], utf8.RuneCountInString(cell))
+		}
 	}
-	fmt.Fprintln(w)
-	return w.Flush()
+	var b strings.Builder
+	line := func(row []string, fill string) {
+		for i, width := range widths {
+			cell := ""
+			if i < len(row) {
+				cell = row[i]
+			}
+			fmt.Fprintf(&b, "| %s%s ", cell, strings.Repeat(fill, width-utf8.RuneCountInString(cell)))
+		}
+		b.WriteString("|\n")
+	}
+	line(rows[0], " ")
+	line(nil, "-")
+	for _, row := range rows[1:] {
+		line(row, " ")
+	}
+	b.WriteString("\n")
+	_, err := io.WriteString(out, b.String())
+	return err
 }
 
 func (r *report) write(out io.Writer) error {
@@ -113,25 +133,26 @@ func (r *report) write(out io.Writer) error {
 	return nil
 }
 
-func whole(s measure.Spread) string { return fmt.Sprintf("%.0f (%.0f–%.0f)", s.Median, s.Min, s.Max) }
+// spread is a median with what was least and most.
+func spread(s measure.Spread, decimals int) string {
+	return fmt.Sprintf("%.*f (%.*f–%.*f)", decimals, s.Median, decimals, s.Min, decimals, s.Max)
+}
 
 func (r *report) writeThroughput(out io.Writer) error {
 	if len(r.Throughput) == 0 {
 		return nil
 	}
-	rates := [][]string{{"PART", "EVENTS/S", "(MIN–MAX)", "OF THE CEILING", "(MIN–MAX)", "WHICH IS"}}
-	processes := [][]string{{"PART", "PROCESS", "CPU µs/EVENT", "(MIN–MAX)", "PEAK RSS MiB"}}
+	rates := [][]string{{"part", "events/s", "of the ceiling", "which is"}}
+	processes := [][]string{{"part", "process", "CPU µs/event", "peak RSS MiB"}}
 	for _, row := range r.Throughput {
-		cells := []string{row.Name, fmt.Sprintf("%.0f", row.Rate.Median), fmt.Sprintf("(%.0f–%.0f)", row.Rate.Min, row.Rate.Max)}
+		cells := []string{row.Name, spread(row.Rate, 0)}
 		if row.Ratio != nil {
-			cells = append(cells, fmt.Sprintf("%.2f", row.Ratio.Median), fmt.Sprintf("(%.2f–%.2f)", row.Ratio.Min, row.Ratio.Max),
-				strings.Join(row.Against, " or "))
+			cells = append(cells, spread(*row.Ratio, 2), strings.Join(row.Against, " or "))
 		}
 		rates = append(rates, cells)
 		for _, name := range slices.Sorted(maps.Keys(row.Processes)) {
 			p := row.Processes[name]
-			processes = append(processes, []string{row.Name, name, fmt.Sprintf("%.1f", p.CPU.Median),
-				fmt.Sprintf("(%.1f–%.1f)", p.CPU.Min, p.CPU.Max), fmt.Sprintf("%.1f", p.Peak.Max)})
+			processes = append(processes, []string{row.Name, name, spread(p.CPU, 1), fmt.Sprintf("%.1f", p.Peak.Max)})
 		}
 	}
 	if err := table(out, rates...); err != nil {
@@ -144,7 +165,7 @@ func (r *report) writeLatency(out io.Writer) error {
 	if len(r.Latency) == 0 {
 		return nil
 	}
-	rows := [][]string{{"LATENCY", "EVENTS/S", "p50 ms", "p99 ms", "p99.9 ms", "MAX ms", "EVENTS"}}
+	rows := [][]string{{"latency of", "events/s", "p50 ms", "p99 ms", "p99.9 ms", "max ms", "events"}}
 	for _, row := range r.Latency {
 		rows = append(rows, append([]string{row.Name, fmt.Sprintf("%.0f", row.Pace)}, quantiles(row.Latency)...))
 	}
@@ -163,11 +184,11 @@ func (r *report) writeStart(out io.Writer) error {
 	if r.Start == nil {
 		return nil
 	}
-	rows := [][]string{{"START", "MEDIAN (MIN–MAX)"},
+	rows := [][]string{{"start", "median (min–max)"},
 		{"stackstream, the binary", fmt.Sprintf("%.1f MiB", r.Start.Binary)},
-		{"collector to its first poll", whole(r.Start.FirstPoll) + " ms"},
-		{"collector ready", whole(r.Start.Collector) + " ms"},
-		{"normalizer ready", whole(r.Start.Normalizer) + " ms"}}
+		{"collector to its first poll", spread(r.Start.FirstPoll, 0) + " ms"},
+		{"collector ready", spread(r.Start.Collector, 0) + " ms"},
+		{"normalizer ready", spread(r.Start.Normalizer, 0) + " ms"}}
 	for _, name := range slices.Sorted(maps.Keys(r.Start.Idle)) {
 		rows = append(rows, []string{name + " idle", fmt.Sprintf("%.1f MiB RSS", r.Start.Idle[name].RSS)})
 	}
@@ -178,23 +199,35 @@ func (r *report) writeGrowth(out io.Writer) error {
 	if len(r.Growth) == 0 {
 		return nil
 	}
-	rows := [][]string{{"IN STREAMS", "EVENTS/S", "READY ms", "PROCESS", "CPU µs/EVENT", "PEAK RSS MiB"}}
+	rows := [][]string{{"in streams", "events/s", "process", "CPU µs/event", "peak RSS MiB", "ready after ms"}}
 	for _, row := range r.Growth {
-		ready := fmt.Sprintf("%.0f, %.0f", row.Collector, row.Normalizer)
+		ready := map[string]string{"collector": fmt.Sprintf("%.0f", row.Collector), "normalizer": fmt.Sprintf("%.0f", row.Normalizer)}
 		for _, name := range slices.Sorted(maps.Keys(row.Result.Processes)) {
 			p := row.Result.Processes[name]
-			rows = append(rows, []string{fmt.Sprint(row.Size), fmt.Sprintf("%.0f", row.Result.rate()), ready, name,
-				fmt.Sprintf("%.1f", p.CPU), fmt.Sprintf("%.1f", p.Peak)})
+			rows = append(rows, []string{fmt.Sprint(row.Size), fmt.Sprintf("%.0f", row.Result.rate()), name,
+				fmt.Sprintf("%.1f", p.CPU), fmt.Sprintf("%.1f", p.Peak), ready[name]})
 		}
 	}
-	return table(out, rows...)
+	if err := table(out, rows...); err != nil || len(r.Restart) == 0 {
+		return err
+	}
+	starts := [][]string{{"in streams", "providers", "start", "normalizer ready after s", "first poll after s", "all polled after s",
+		"collector ready after s"}}
+	for _, row := range r.Restart {
+		cells := []string{fmt.Sprint(row.Size), fmt.Sprint(row.Providers), row.Start}
+		for _, seconds := range []float64{row.Normalizer, row.FirstPoll, row.Polled, row.Collector} {
+			cells = append(cells, fmt.Sprintf("%.1f", seconds))
+		}
+		starts = append(starts, cells)
+	}
+	return table(out, starts...)
 }
 
 func (r *report) writeProviders(out io.Writer) error {
 	if len(r.Providers) == 0 {
 		return nil
 	}
-	rows := [][]string{{"PROVIDERS", "ALL POLLED s", "PROCESS", "RSS MiB", "% OF A CORE"}}
+	rows := [][]string{{"providers", "all polled after s", "process", "RSS MiB", "% of a core"}}
 	for _, row := range r.Providers {
 		for _, name := range slices.Sorted(maps.Keys(row.Processes)) {
 			p := row.Processes[name]
@@ -210,7 +243,7 @@ func (r *report) writeFairness(out io.Writer) error {
 		return nil
 	}
 	f := r.Fairness
-	return table(out, []string{"QUIET PROVIDERS", "", "p50 ms", "p99 ms", "p99.9 ms", "MAX ms", "EVENTS"},
+	return table(out, []string{"quiet providers", "", "p50 ms", "p99 ms", "p99.9 ms", "max ms", "events"},
 		append([]string{fmt.Sprint(f.Quiet), "alone"}, quantiles(f.Alone)...),
 		append([]string{fmt.Sprint(f.Quiet), fmt.Sprintf("beside one with %.0f events/s", f.Hot)}, quantiles(f.Beside)...))
 }

@@ -48,7 +48,7 @@ func starts(t *testing.T, w *world, report *report) {
 		begun = time.Now()
 		collector := p.run(t, "collector")
 		eventually(t, "the first poll", func(context.Context) error {
-			n, at := clouds.polled()
+			n, at, _ := clouds.polled()
 			if n == 0 {
 				return fmt.Errorf("%d polled", n)
 			}
