@@ -168,6 +168,7 @@ func (e *Embedded) configure(cfg EmbeddedConfig) error {
 			MaxBatchInflightTotal:     200,
 			MaxBatchSize:              1000,
 			MaxBatchTimeout:           10 * time.Second,
+			DefaultMaxConsumers:       -1, // each provider has one in EVENTS_RAW; the server would stop at 1,000
 		},
 		MaxPayload:             MaxPayload,
 		MaxPending:             64 << 20,

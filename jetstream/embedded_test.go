@@ -163,3 +163,17 @@ func TestEmbeddedListensOnTheSameAddressAfterRestart(t *testing.T) {
 		t.Errorf("it is at %s, was at %s", after, before)
 	}
 }
+
+// The normalizer has a consumer of EVENTS_RAW for each provider. A server of itself allows for 1,000.
+func TestEmbeddedHasRoomForTheConsumersOfManyProviders(t *testing.T) {
+	client := jetstreamtest.Server(t).Client(t)
+	js := jetStream(t, client)
+	for i := range 1001 {
+		_, err := js.CreateConsumer(testContext(t), event.StreamRaw, natsjs.ConsumerConfig{
+			Durable: fmt.Sprint("c", i), FilterSubject: event.RawSubjects(prov), AckPolicy: natsjs.AckAllPolicy, MemoryStorage: true,
+		})
+		if err != nil {
+			t.Fatalf("consumer %d: %v", i+1, err)
+		}
+	}
+}
