@@ -94,9 +94,11 @@ type servers struct {
 func (w *world) startServers(t *testing.T, name string, synced bool) *servers {
 	t.Helper()
 	s := &servers{}
-	sync, listen, routes := "", make([]string, w.opt.Servers), make([]string, w.opt.Servers)
+	// Each provider has a consumer: the server's default is one too few for a thousand.
+	jetstream := "max_file_store: 1TB, limits { default_max_consumers: -1 }"
+	listen, routes := make([]string, w.opt.Servers), make([]string, w.opt.Servers)
 	if synced {
-		sync = ", sync_interval: always"
+		jetstream += ", sync_interval: always"
 	}
 	for i := range listen {
 		listen[i], routes[i] = freeAddr(t), freeAddr(t)
@@ -110,8 +112,8 @@ func (w *world) startServers(t *testing.T, name string, synced bool) *servers {
 				"nats-route://"+strings.Join(routes, ", nats-route://"))
 		}
 		store := filepath.Join(w.dir, t.Name(), node)
-		config := w.file(t, node+".conf", fmt.Sprintf("server_name: %s\nlisten: %q\n%sjetstream { store_dir: %q, max_file_store: 1TB%s }\n",
-			node, listen[i], cluster, store, sync))
+		config := w.file(t, node+".conf", fmt.Sprintf("server_name: %s\nlisten: %q\n%sjetstream { store_dir: %q, %s }\n",
+			node, listen[i], cluster, store, jetstream))
 		s.process = append(s.process, w.start(t, node, w.program("nats-server"), nil, "-c", config))
 		t.Cleanup(func() { _ = os.RemoveAll(store) })
 	}
