@@ -70,6 +70,7 @@ func growth(t *testing.T, w *world, report *report) {
 		report.Growth = append(report.Growth, row)
 		t.Logf("%d events in the streams: %.0f a second", size, row.Result.rate())
 	}
+	report.Stored = append(report.Stored, p.stored(t, of.mean()))
 	clouds := w.startClouds(t, max(slices.Max(w.opt.Providers)-1, 1), pollEvery)
 	p.configure(t, clouds.providers())
 	for _, start := range []string{"first", "again"} {

@@ -119,6 +119,30 @@ func (p *pipeline) normalized(ctx context.Context) (int, error) {
 	return int(c.Position), err
 }
 
+// storedRow is how many bytes an event takes in each stream, in one copy.
+type storedRow struct {
+	Notification int     `json:"notification_bytes"`
+	Raw          float64 `json:"raw_bytes_per_event"`
+	Normalized   float64 `json:"normalized_bytes_per_event"`
+}
+
+// stored looks at streams whose events were made of notifications of a size on average.
+func (p *pipeline) stored(t testing.TB, mean int) storedRow {
+	t.Helper()
+	perEvent := func(stream string, count func(context.Context) (int, error)) float64 {
+		n, err := count(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		s, err := p.on.js.Stream(t.Context(), stream)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return float64(s.CachedInfo().State.Bytes) / float64(n)
+	}
+	return storedRow{mean, perEvent(event.StreamRaw, p.collected), perEvent(event.StreamNormalized, p.normalized)}
+}
+
 func (p *pipeline) cursor(ctx context.Context, stream, subject string, to any) error {
 	answer, err := p.on.nc.RequestWithContext(ctx, "$JS.API.STREAM.MSG.GET."+stream, fmt.Appendf(nil, `{"last_by_subj": %q}`, subject))
 	if err != nil {

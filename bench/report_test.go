@@ -33,6 +33,7 @@ type report struct {
 	Restart    []restartRow   `json:"start_with_all_that,omitempty"`
 	Providers  []providersRow `json:"providers,omitempty"`
 	Fairness   *fairnessRow   `json:"fairness,omitempty"`
+	Stored     []storedRow    `json:"stored,omitempty"`
 }
 
 // machine is what figures depend on.
@@ -124,7 +125,7 @@ func (r *report) write(out io.Writer) error {
 		fmt.Fprintf(out, "A short run: it shows that everything works. Its figures mean nothing.\n\n")
 	}
 	for _, section := range []func(io.Writer) error{
-		r.writeThroughput, r.writeLatency, r.writeStart, r.writeGrowth, r.writeProviders, r.writeFairness,
+		r.writeThroughput, r.writeLatency, r.writeStart, r.writeGrowth, r.writeProviders, r.writeFairness, r.writeStored,
 	} {
 		if err := section(out); err != nil {
 			return err
@@ -246,4 +247,15 @@ func (r *report) writeFairness(out io.Writer) error {
 	return table(out, []string{"quiet providers", "", "p50 ms", "p99 ms", "p99.9 ms", "max ms", "events"},
 		append([]string{fmt.Sprint(f.Quiet), "alone"}, quantiles(f.Alone)...),
 		append([]string{fmt.Sprint(f.Quiet), fmt.Sprintf("beside one with %.0f events/s", f.Hot)}, quantiles(f.Beside)...))
+}
+
+func (r *report) writeStored(out io.Writer) error {
+	if len(r.Stored) == 0 {
+		return nil
+	}
+	rows := [][]string{{"bytes of a notification", "in RAW", "in NORMALIZED"}}
+	for _, row := range r.Stored {
+		rows = append(rows, []string{fmt.Sprint(row.Notification), fmt.Sprintf("%.0f", row.Raw), fmt.Sprintf("%.0f", row.Normalized)})
+	}
+	return table(out, rows...)
 }

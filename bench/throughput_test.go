@@ -144,6 +144,7 @@ func throughput(t *testing.T, w *world, report *report) {
 			rounds[i][partChain].rate())
 	}
 	report.Throughput = summarize(rounds)
+	report.Stored = append(report.Stored, r.pipeline.stored(t, w.bodies.mean()))
 	for _, row := range report.Throughput {
 		if row.Name == partTwoHops {
 			w.capacity = row.Rate.Median
