@@ -1,9 +1,6 @@
 package event
 
-import (
-	"bytes"
-	"encoding/json"
-)
+import "encoding/json"
 
 // Event is the canonical event. Its JSON form is the body of a NORMALIZED message; the schema is in the package
 // normalizer. MessageID, EventType, Timestamp and Payload are always present and never change name or meaning; the
@@ -52,22 +49,6 @@ type BodyObject struct {
 	Bucket string `json:"bucket"`
 	Name   string `json:"name"`
 	Size   int64  `json:"size"`
-}
-
-// Encode writes the canonical JSON form on one line, without the HTML escapes of encoding/json. A nil Payload is
-// written as {}. It fails only if Payload is not JSON.
-func (e *Event) Encode() ([]byte, error) {
-	out := *e
-	if out.Payload == nil {
-		out.Payload = json.RawMessage("{}")
-	}
-	var b bytes.Buffer
-	enc := json.NewEncoder(&b)
-	enc.SetEscapeHTML(false)
-	if err := enc.Encode(&out); err != nil {
-		return nil, err
-	}
-	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), nil
 }
 
 // Reason is why a raw event became a dead letter, one word for counting.

@@ -84,18 +84,25 @@ func (ts Timestamp) Time() time.Time { return ts.t }
 func (ts Timestamp) IsZero() bool { return ts.form == 0 }
 
 // String is RFC 3339 in UTC with the precision the timestamp was given with; "" for the zero Timestamp.
-func (ts Timestamp) String() string {
+func (ts Timestamp) String() string { return string(ts.append(make([]byte, 0, len(inFull)+1))) }
+
+// inFull is the form with all digits of the fraction.
+const inFull = "2006-01-02T15:04:05.000000000"
+
+// append appends String.
+func (ts Timestamp) append(dst []byte) []byte {
 	if ts.IsZero() {
-		return ""
+		return dst
 	}
+	layout := len("2006-01-02T15:04:05")
 	if digits := ts.form - 1; digits > 0 {
-		return ts.t.Format("2006-01-02T15:04:05." + strings.Repeat("0", digits) + "Z")
+		layout += len(".") + digits
 	}
-	return ts.t.Format("2006-01-02T15:04:05Z")
+	return append(ts.t.AppendFormat(dst, inFull[:layout]), 'Z')
 }
 
 // MarshalText writes String.
-func (ts Timestamp) MarshalText() ([]byte, error) { return []byte(ts.String()), nil }
+func (ts Timestamp) MarshalText() ([]byte, error) { return ts.append(nil), nil }
 
 // UnmarshalText reads what MarshalText writes, and the other forms of ParseTimestamp.
 func (ts *Timestamp) UnmarshalText(text []byte) error {

@@ -24,6 +24,10 @@ type Doc struct {
 	from    uint32 // where in the text that the parts go by this one begins
 	first   uint32 // and the number there of its part 0
 	escaped bool   // a name has escapes
+
+	hold    string // see Hold
+	held    int    // the part that is decoded, 0 if none is
+	decoded []byte
 }
 
 // part is a value, or the name of a member, which comes before its value. Next is the number of what comes behind, so that
@@ -72,9 +76,9 @@ func (d *Doc) Take(body []byte, levels int) bool {
 func (d *Doc) Open(v Value, levels int) { d.scan(v, levels) }
 
 func (d *Doc) scan(text []byte, levels int) (ok bool, deepest int) {
-	s := scanner{text: text, levels: levels, parts: d.parts[:0]}
+	s := scanner{text: text, levels: levels, parts: d.parts[:0], hold: d.hold, decoded: d.decoded}
 	ok = s.scan()
-	*d = Doc{text: text, parts: s.parts, escaped: s.escaped}
+	*d = Doc{text: text, parts: s.parts, escaped: s.escaped, hold: d.hold, held: s.held, decoded: s.decoded}
 	if ok && levels > 0 {
 		d.from = d.parts[0].start
 		d.text = text[d.from:d.parts[0].end]
@@ -84,14 +88,38 @@ func (d *Doc) scan(text []byte, levels int) (ok bool, deepest int) {
 
 // Forget lets go of the text, and keeps the memory for another one, unless it is much.
 func (d *Doc) Forget() {
-	*d = Doc{parts: d.parts[:0]}
+	*d = Doc{parts: d.parts[:0], hold: d.hold, decoded: d.decoded[:0]}
 	if cap(d.parts) > maxKept {
 		d.parts = nil
 	}
+	if cap(d.decoded) > maxDecoded {
+		d.decoded = nil
+	}
 }
 
-// maxKept is how many parts a Doc keeps memory for.
-const maxKept = 1 << 14
+// maxKept is how many parts a Doc keeps memory for, maxDecoded how many bytes of text.
+const (
+	maxKept    = 1 << 14
+	maxDecoded = 256 << 10
+)
+
+// Hold has a string that is the value of a member with that name of the document itself decoded in the pass that finds the document
+// valid, from now on: where it is most of the document, it is not gone through again.
+func (d *Doc) Hold(name string) { d.hold = name }
+
+// Text is what is in a part that is a string; ok is false if it is none. It stays as it is until the next Text or Parse.
+func (d *Doc) Text(at int) (text []byte, ok bool) {
+	if at == d.held && at > 0 {
+		return d.decoded, true
+	}
+	v := d.Value(at)
+	if len(v) < 2 || v[0] != '"' {
+		return nil, false
+	}
+	d.held = 0
+	d.decoded, _ = appendString(d.decoded[:0], v, 0)
+	return d.decoded, true
+}
 
 // Inner is the Doc of a part of a Doc. The text is a copy of that part; nil stands for the part itself.
 func (d *Doc) Inner(at int, text []byte) Doc {
@@ -173,9 +201,16 @@ func (d *Doc) Members(at int) Object {
 	for i := at + 1; i < end; i = d.Next(i + 1) {
 		n++
 	}
-	members := make(Object, 0, n)
-	for i := at + 1; i < end; i = d.Next(i + 1) {
-		members = append(members, Member{d.Name(i), d.Value(i + 1)})
+	return d.AppendMembers(make(Object, 0, n), at)
+}
+
+// AppendMembers appends the members of an object, none if it is none.
+func (d *Doc) AppendMembers(dst Object, at int) Object {
+	if !d.Value(at).IsObject() {
+		return dst
 	}
-	return members
+	for i, end := at+1, d.Next(at); i < end; i = d.Next(i + 1) {
+		dst = append(dst, Member{d.Name(i), d.Value(i + 1)})
+	}
+	return dst
 }

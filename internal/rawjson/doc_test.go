@@ -35,6 +35,54 @@ func TestDoc(t *testing.T) {
 	}
 }
 
+// A string that is decoded in the same pass is what it is to who asks later, whichever of several with that name it is.
+func TestHold(t *testing.T) {
+	var d Doc
+	d.Hold("held")
+	for _, c := range []struct{ text, want string }{
+		{`{"held": "a\u00e9\"b", "b": "c"}`, `aé"b`}, {`{"held": 1, "held": "x\n"}`, "x\n"}, {`{"held": "x", "held": ""}`, ""},
+		{`{"he\u006cd": "\\"}`, `\`}, {`{"b": {"held": "no"}, "held": "plain, and longer than eight"}`, "plain, and longer than eight"},
+	} {
+		for _, levels := range []int{2, All} {
+			if _, err := d.Parse([]byte(c.text), levels); err != nil {
+				t.Fatal(err)
+			}
+			for range 2 {
+				if text, ok := d.Text(d.Member(0, "held")); !ok || string(text) != c.want {
+					t.Errorf("in %s it is %q", c.text, text)
+				}
+				if b := d.Member(0, "b"); b >= 0 {
+					d.Text(b)
+				}
+			}
+		}
+	}
+	for text, at := range map[string]int{`{"held": "x", "held": 1}`: 4, `{"held": {"held": "x"}}`: 2, `["held", 1]`: 2, `{}`: 0} {
+		if _, err := d.Parse([]byte(text), All); err != nil {
+			t.Fatal(err)
+		}
+		if got, ok := d.Text(at); ok {
+			t.Errorf("part %d of %s is %q", at, text, got)
+		}
+	}
+	for _, text := range []string{`"held"`, `["held", "x"]`} {
+		if _, err := d.Parse([]byte(text), 1); err != nil {
+			t.Error(err)
+		}
+	}
+	for _, text := range []string{`{"held": "`, `{"held": "\x"}`, "{\"held\": \"\n\"}", `{"held": "\u12"}`, `{"held": "\`} {
+		if d.Take([]byte(text), All) {
+			t.Errorf("%s was taken", text)
+		}
+	}
+	if _, err := d.Parse([]byte(`{"held": "`+strings.Repeat("x", maxDecoded)+`"}`), 2); err != nil {
+		t.Fatal(err)
+	}
+	if d.Forget(); cap(d.decoded) > maxDecoded {
+		t.Errorf("keeps %d bytes", cap(d.decoded))
+	}
+}
+
 // checkDoc compares what is known of a document with what is found by going through it.
 func checkDoc(t *testing.T, body []byte, v Value) {
 	for _, levels := range []int{1, 2, 3, All} {
@@ -43,6 +91,16 @@ func checkDoc(t *testing.T, body []byte, v Value) {
 			t.Fatalf("%q is %s, %v", body, d.Value(0), err)
 		}
 		checkPart(t, &d, 0, levels)
+		if at := d.Len() - 1; levels > 1 {
+			want, isText := d.Value(at).Text()
+			held := Doc{hold: "a"}
+			if _, err := held.Parse(body, levels); err != nil || !slices.Equal(held.parts, d.parts) {
+				t.Fatalf("%s has other parts, %v", v, err)
+			}
+			if got, ok := held.Text(at); ok != isText || string(got) != want {
+				t.Fatalf("the last part of %s is %q, want %q", v, got, want)
+			}
+		}
 		own := d.Inner(0, bytes.Clone(v))
 		checkPart(t, &own, 0, levels)
 	}

@@ -2,7 +2,10 @@ package rawjson
 
 import (
 	"bytes"
+	"encoding/binary"
 	"encoding/json"
+	"math/bits"
+	"slices"
 	"unicode/utf16"
 	"unicode/utf8"
 )
@@ -78,31 +81,62 @@ func unquoteBytes(quoted []byte) []byte {
 	if len(quoted) < 2 {
 		return nil
 	}
-	inner := quoted[1 : len(quoted)-1]
-	next := bytes.IndexByte(inner, '\\')
-	if next < 0 {
+	if inner := quoted[1 : len(quoted)-1]; bytes.IndexByte(inner, '\\') < 0 {
 		return inner
 	}
-	out := make([]byte, 0, len(inner))
-	for next >= 0 && next+1 < len(inner) {
-		out = append(out, inner[:next]...)
-		c := inner[next+1]
-		inner = inner[next+2:]
-		if c == 'u' {
-			var r rune
-			r, inner = escapedRune(inner)
-			out = utf8.AppendRune(out, r)
-		} else {
-			out = append(out, escaped(c))
-		}
-		next = bytes.IndexByte(inner, '\\')
-	}
-	return append(out, inner...)
+	text, _ := appendString(nil, quoted, 0)
+	return text
 }
 
-// escaped is what a backslash and c stand for.
+// appendString appends what is in the string that begins at i, decoded, and returns the index behind it, -1 if it is none. JSON in a
+// string has an escape every few bytes: eight bytes are copied at a time, and those from the escape on are written over.
+func appendString(dst, text []byte, i int) (out []byte, end int) {
+	n := len(dst)
+	out = slices.Grow(dst, len(text)-i+8)
+	out = out[:cap(out)]
+	for i++; i < len(text); {
+		if i+8 <= len(text) {
+			x := binary.LittleEndian.Uint64(text[i:])
+			binary.LittleEndian.PutUint64(out[n:], x)
+			plain := bits.TrailingZeros64(special(x)) / 8
+			if i, n = i+plain, n+plain; plain == 8 {
+				continue
+			}
+		} else if c := text[i]; c >= ' ' && c != '"' && c != '\\' {
+			out[n] = c
+			i, n = i+1, n+1
+			continue
+		}
+		switch c := text[i]; {
+		case c == '"':
+			return out[:n], i + 1
+		case c < ' ' || i+1 == len(text):
+			return dst, -1
+		}
+		c := text[i+1]
+		if c == 'u' {
+			r, size := escapedRune(text[i:])
+			if size == 0 {
+				return dst, -1
+			}
+			n += utf8.EncodeRune(out[n:], r) // which is shorter than its escape
+			i += size
+			continue
+		}
+		if c = escaped(c); c == 0 {
+			return dst, -1
+		}
+		out[n] = c
+		i, n = i+2, n+1
+	}
+	return dst, -1
+}
+
+// escaped is what a backslash and c stand for, 0 if for nothing.
 func escaped(c byte) byte {
 	switch c {
+	case '"', '\\', '/':
+		return c
 	case 'b':
 		return '\b'
 	case 'f':
@@ -114,58 +148,90 @@ func escaped(c byte) byte {
 	case 't':
 		return '\t'
 	}
-	return c // a quote, a backslash, a slash
+	return 0
 }
 
-// escapedRune decodes four hexadecimal digits, and the second half of a surrogate pair if they are the first. It returns
-// what comes behind.
-func escapedRune(s []byte) (rune, []byte) {
-	r, s := hexRune(s)
+// escapedRune decodes an escape of four hexadecimal digits, and that of the second half of a surrogate pair if it is of the first. It
+// returns how long it is, 0 if it is none.
+func escapedRune(s []byte) (r rune, size int) {
+	r = hexRune(s)
+	if r < 0 {
+		return 0, 0
+	}
 	if !utf16.IsSurrogate(r) {
-		return r, s
+		return r, 6
 	}
-	if len(s) >= 6 && s[0] == '\\' && s[1] == 'u' {
-		low, rest := hexRune(s[2:])
-		if pair := utf16.DecodeRune(r, low); pair != utf8.RuneError {
-			return pair, rest
-		}
+	if pair := utf16.DecodeRune(r, hexRune(s[6:])); pair != utf8.RuneError {
+		return pair, 12
 	}
-	return utf8.RuneError, s
+	return utf8.RuneError, 6
 }
 
-func hexRune(s []byte) (rune, []byte) {
+// hexRune is what a backslash, u and four digits stand for, -1 if there is something else.
+func hexRune(s []byte) rune {
+	if len(s) < 6 || s[0] != '\\' || s[1] != 'u' {
+		return -1
+	}
 	var r rune
-	n := min(4, len(s))
-	for _, c := range s[:n] {
+	for _, c := range s[2:6] {
 		switch {
-		case c >= 'a':
+		case c >= '0' && c <= '9':
+			c -= '0'
+		case c >= 'a' && c <= 'f':
 			c -= 'a' - 10
-		case c >= 'A':
+		case c >= 'A' && c <= 'F':
 			c -= 'A' - 10
 		default:
-			c -= '0'
+			return -1
 		}
 		r = r<<4 | rune(c)
 	}
-	return r, s[n:]
+	return r
 }
 
-// AppendQuoted appends s as a JSON string.
+// AppendQuoted appends s as a JSON string, as encoding/json writes it without HTML escapes: what is no UTF-8 becomes U+FFFD.
 func AppendQuoted(dst []byte, s string) []byte {
-	plain := true
-	for i := 0; i < len(s) && plain; i++ {
-		plain = s[i] >= ' ' && s[i] < 0x7f && s[i] != '"' && s[i] != '\\' && s[i] != '<' && s[i] != '>' && s[i] != '&'
+	dst = append(dst, '"')
+	done := 0
+	for i := 0; i < len(s); {
+		c, size := s[i], 1
+		if c >= ' ' && c < utf8.RuneSelf && c != '"' && c != '\\' {
+			i++
+			continue
+		}
+		r := rune(c)
+		if c >= utf8.RuneSelf {
+			r, size = utf8.DecodeRuneInString(s[i:])
+			if r != '\u2028' && r != '\u2029' && (r != utf8.RuneError || size > 1) {
+				i += size
+				continue
+			}
+		}
+		dst = appendEscape(append(dst, s[done:i]...), r)
+		i += size
+		done = i
 	}
-	if plain {
-		return append(append(append(dst, '"'), s...), '"')
+	return append(append(dst, s[done:]...), '"')
+}
+
+// appendEscape appends the escape for a character below U+10000.
+func appendEscape(dst []byte, r rune) []byte {
+	switch r {
+	case '"', '\\':
+		return append(dst, '\\', byte(r))
+	case '\b':
+		return append(dst, `\b`...)
+	case '\f':
+		return append(dst, `\f`...)
+	case '\n':
+		return append(dst, `\n`...)
+	case '\r':
+		return append(dst, `\r`...)
+	case '\t':
+		return append(dst, `\t`...)
 	}
-	var b bytes.Buffer
-	enc := json.NewEncoder(&b)
-	enc.SetEscapeHTML(false)
-	if err := enc.Encode(s); err != nil { // a string always encodes
-		return append(dst, `""`...)
-	}
-	return append(dst, bytes.TrimSuffix(b.Bytes(), []byte("\n"))...)
+	const hex = "0123456789abcdef"
+	return append(dst, '\\', 'u', hex[r>>12&0xf], hex[r>>8&0xf], hex[r>>4&0xf], hex[r&0xf])
 }
 
 // IsNumber tells whether s is a number as JSON writes it.

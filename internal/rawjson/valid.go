@@ -18,6 +18,14 @@ type scanner struct {
 	parts   []part // in the order in which they begin
 	deepest int    // how deep it is nested
 	escaped bool   // a name among the parts has escapes
+
+	hold    string // the member whose string is decoded
+	held    int    // the part it is, if it was
+	decoded []byte
+
+	compact bool   // the text is copied to out, without the space between its values
+	out     []byte // has the text up to copied
+	copied  int
 }
 
 // container is an object or a list that is open.
@@ -31,7 +39,7 @@ func (s *scanner) scan() bool {
 	text := s.text
 	var space [64]container
 	open := space[:0]
-	i := skipSpace(text, 0)
+	i := s.space(0)
 	for {
 		// A value begins here.
 		if i >= len(text) {
@@ -50,7 +58,7 @@ func (s *scanner) scan() bool {
 			}
 			open = append(open, container{c + 2, at})
 			s.deepest = max(s.deepest, len(open))
-			if i = skipSpace(text, i+1); i < len(text) && text[i] == c+2 {
+			if i = s.space(i + 1); i < len(text) && text[i] == c+2 {
 				keep = false
 				break
 			}
@@ -61,7 +69,12 @@ func (s *scanner) scan() bool {
 			}
 			continue
 		case '"':
-			i = stringIn(text, i)
+			if s.hold != "" && len(open) == 1 && open[0].end == '}' && s.holds() {
+				s.held = len(s.parts)
+				s.decoded, i = appendString(s.decoded[:0], text, i)
+			} else {
+				i = stringIn(text, i)
+			}
 		case 't':
 			i = wordIn(text, i, "true")
 		case 'f':
@@ -79,9 +92,7 @@ func (s *scanner) scan() bool {
 		}
 		// Here one ends, or is about to.
 		for {
-			if i < len(text) && text[i] <= ' ' {
-				i = skipSpace(text, i)
-			}
+			i = s.space(i)
 			if len(open) == 0 {
 				return i == len(text)
 			}
@@ -100,9 +111,7 @@ func (s *scanner) scan() bool {
 			if text[i] != ',' {
 				return false
 			}
-			if i++; i < len(text) && text[i] <= ' ' {
-				i = skipSpace(text, i)
-			}
+			i = s.space(i + 1)
 			if in.end == '}' {
 				if i = s.name(i, len(open) < s.levels); i < 0 {
 					return false
@@ -111,6 +120,15 @@ func (s *scanner) scan() bool {
 			break
 		}
 	}
+}
+
+// holds tells whether the member that begins, of the document itself, is one to decode.
+func (s *scanner) holds() bool {
+	if s.levels < 2 {
+		return false
+	}
+	name := s.parts[len(s.parts)-1]
+	return string(s.text[name.start+1:name.end-1]) == s.hold
 }
 
 // add adds a part that has nothing in it yet.
@@ -137,16 +155,38 @@ func (s *scanner) name(i int, keep bool) int {
 		s.escaped = s.escaped || bytes.IndexByte(text[start:i], '\\') >= 0
 		s.add(start, i)
 	}
-	if i < len(text) && text[i] <= ' ' {
-		i = skipSpace(text, i)
-	}
-	if i >= len(text) || text[i] != ':' {
+	if i = s.space(i); i >= len(text) || text[i] != ':' {
 		return -1
 	}
-	if i++; i < len(text) && text[i] <= ' ' {
-		return skipSpace(text, i)
+	return s.space(i + 1)
+}
+
+// space goes over white space from i on.
+func (s *scanner) space(i int) int {
+	if i < len(s.text) && s.text[i] <= ' ' {
+		return s.skip(i)
 	}
 	return i
+}
+
+// skip is space for where there is some.
+func (s *scanner) skip(i int) int {
+	end := skipSpace(s.text, i)
+	if s.compact {
+		s.out = append(s.out, s.text[s.copied:i]...)
+		s.copied = end
+	}
+	return end
+}
+
+// AppendCompact appends one JSON value without the white space between its parts, as encoding/json.Compact does; ok is false, and dst
+// as it was, if text is something else.
+func AppendCompact(dst, text []byte) (out []byte, ok bool) {
+	s := scanner{text: text, compact: true, out: dst}
+	if !s.scan() {
+		return dst, false
+	}
+	return append(s.out, text[s.copied:]...), true
 }
 
 // stringIn returns the index behind the string that begins at i, -1 if it is none.

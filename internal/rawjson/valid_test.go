@@ -1,9 +1,11 @@
 package rawjson
 
 import (
+	"bytes"
 	"encoding/json"
 	"strings"
 	"testing"
+	"unicode/utf8"
 )
 
 // What is JSON is what encoding/json says, to the byte.
@@ -23,6 +25,15 @@ func FuzzValid(f *testing.F) {
 		}
 		if ok && deepest != depth(text) {
 			t.Fatalf("%q is %d deep, not %d", text, depth(text), deepest)
+		}
+		var want bytes.Buffer
+		want.WriteString("before")
+		if err := json.Compact(&want, text); err != nil {
+			want.Reset()
+			want.WriteString("before")
+		}
+		if got, compact := AppendCompact([]byte("before"), text); compact != ok || !bytes.Equal(got, want.Bytes()) {
+			t.Fatalf("%q is %q without space, %t", text, got, compact)
 		}
 	})
 }
@@ -53,4 +64,39 @@ func depth(v Value) int {
 		i++
 	}
 	return deepest
+}
+
+// A string is written as encoding/json writes it, and read as it reads it, wherever in it an escape stands.
+func FuzzText(f *testing.F) {
+	for _, seed := range []string{
+		"", "plain", "\"\\/\b\f\n\r\t\x00\x1f\x7f<&>", "\u2028\u2029", "größe 🐱", "\xff\xc3", "12345678\"12345678\\", `{"a": "\u00e9\ud83d\udc31\ud83d"}`,
+	} {
+		f.Add(seed, seed)
+	}
+	f.Fuzz(func(t *testing.T, s, inner string) {
+		var want bytes.Buffer
+		reference := json.NewEncoder(&want)
+		reference.SetEscapeHTML(false)
+		if err := reference.Encode(s); err != nil {
+			t.Fatal(err)
+		}
+		quoted := AppendQuoted([]byte("7"), s)
+		if got := string(quoted[1:]) + "\n"; got != want.String() {
+			t.Fatalf("%q is written %s, want %s", s, got, want.String())
+		}
+		for _, v := range []Value{quoted[1:], Value(`"` + inner + `"`)} {
+			var text string
+			if !utf8.Valid(v) || json.Unmarshal(v, &text) != nil {
+				continue
+			}
+			if got, ok := v.Text(); !ok || got != text {
+				t.Fatalf("%s is read as %q, want %q", v, got, text)
+			}
+		}
+		text := []byte(`"` + inner)
+		got, end := appendString([]byte("before"), text, 0)
+		if end != stringIn(text, 0) || end < 0 && string(got) != "before" || end > 0 && string(got) != "before"+unquote(text[:end]) {
+			t.Fatalf("of %s the first %d bytes are read as %q", text, end, got)
+		}
+	})
 }
