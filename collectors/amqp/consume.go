@@ -9,6 +9,7 @@ import (
 
 	"stackstream/collectors"
 	"stackstream/event"
+	"stackstream/internal/notification"
 )
 
 const (
@@ -56,6 +57,7 @@ type consumer struct {
 	*session
 	dropped <-chan amqp091.Delivery
 	known   map[string]bool // routing keys
+	reader  notification.Reader
 
 	bytes    int // of a body, about
 	prefetch int

@@ -57,7 +57,7 @@ func FuzzDelivery(f *testing.F) {
 			Exchange: exchange, RoutingKey: key, MessageId: id, ContentType: contentType, ContentEncoding: encoding,
 			Redelivered: again, Body: body, Headers: amqp091.Table{"compression": compressed, "traceparent": trace},
 		}
-		all, _, _ := notification.Raws(raw(d), uncompressed(d), func(string) bool { return true })
+		all, _, _ := new(notification.Reader).Raws(raw(d), uncompressed(d), func(string) bool { return true })
 		if len(all) == 0 {
 			t.Fatal("nothing was made of it")
 		}

@@ -9,7 +9,6 @@ import (
 	"stackstream/event"
 	"stackstream/internal/broker"
 	"stackstream/internal/kombu"
-	"stackstream/internal/notification"
 )
 
 // taken is what is made of a number of deliveries.
@@ -37,7 +36,7 @@ func (t *taken) add(d *amqp091.Delivery) {
 	if !t.known[d.RoutingKey] {
 		t.unknown++
 	}
-	raws, filtered, sent := notification.Raws(raw(d), uncompressed(d), t.filter.Keep)
+	raws, filtered, sent := t.reader.Raws(raw(d), uncompressed(d), t.filter.Keep)
 	t.count += max(1, len(raws)) // a notification of Ceilometer's makes several
 	for i := range raws {
 		t.bytes += len(raws[i].Body)

@@ -12,6 +12,7 @@ import (
 
 	"stackstream/collectors"
 	"stackstream/event"
+	"stackstream/internal/notification"
 )
 
 const (
@@ -41,6 +42,7 @@ type link struct {
 	wire    *wire
 
 	// Of the goroutine that receives:
+	reader   notification.Reader
 	numbered uint64
 	heard    time.Time // when something last came, or could not for reasons of our own
 	came     time.Time // when something last came

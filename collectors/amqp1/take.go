@@ -8,7 +8,6 @@ import (
 
 	"stackstream/collectors"
 	"stackstream/internal/broker"
-	"stackstream/internal/notification"
 )
 
 // A batch has what has come meanwhile, but not more than this.
@@ -82,7 +81,7 @@ func (t *taken) add(message *amqp.Message) error {
 		t.batch.Events = append(t.batch.Events, raw)
 		t.bytes += len(raw.Body)
 	default:
-		raws, filtered, _ := notification.Raws(raw, raw.Body, t.filter.Keep)
+		raws, filtered, _ := t.reader.Raws(raw, raw.Body, t.filter.Keep)
 		t.batch.Events = append(t.batch.Events, raws...)
 		t.batch.Filtered += filtered
 		for i := range raws {

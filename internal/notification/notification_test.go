@@ -11,8 +11,6 @@ import (
 	"time"
 	"unicode/utf8"
 
-	amqp091 "github.com/rabbitmq/amqp091-go"
-
 	"stackstream/event"
 	"stackstream/internal/rawjson"
 	"stackstream/normalizer/normalizertest"
@@ -116,13 +114,10 @@ func TestRead(t *testing.T) {
 			Notice{Type: "a", Readable: true}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			if got := Read([]byte(tc.body)); got != tc.want {
+			if got := new(Reader).Read([]byte(tc.body)); got != tc.want {
 				t.Errorf("got %+v, want %+v", got, tc.want)
 			}
 			agrees(t, converter, []byte(tc.body))
-			if got := readMended([]byte(tc.body)); got != tc.want {
-				t.Errorf("without the shorter way: got %+v, want %+v", got, tc.want)
-			}
 		})
 	}
 }
@@ -134,11 +129,8 @@ func TestReadRecordings(t *testing.T) {
 		if want.ID == "" || want.Type == "" || want.Time.IsZero() {
 			t.Fatalf("a recording without id, type or time: %+v", want)
 		}
-		if got := Read([]byte(r.Body)); got != want {
+		if got := new(Reader).Read([]byte(r.Body)); got != want {
 			t.Errorf("got %+v, want %+v", got, want)
-		}
-		if _, plain := readPlain([]byte(r.Body)); plain == strings.Contains(r.Body, "Infinity") {
-			t.Errorf("%s: took the shorter way: %v", want.Type, plain)
 		}
 	}
 }
@@ -175,7 +167,7 @@ func decodeNotice(tb testing.TB, body string) Notice {
 // agrees fails the test if a notification that the converter takes has another identity or type for it.
 func agrees(t *testing.T, converter *oslo.Converter, body []byte) {
 	t.Helper()
-	got := Read(body)
+	got := new(Reader).Read(body)
 	converted, err := converter.Convert(event.Raw{
 		ID: cmp.Or(got.ID, "a hash"), Body: body, Format: oslo.Format, Received: time.Date(2026, 11, 22, 0, 0, 0, 0, time.UTC),
 	})
@@ -209,25 +201,10 @@ func TestNoticeDoesNotShareTheBody(t *testing.T) {
 			text = wrap(text)
 		}
 		body := []byte(text)
-		n := Read(body)
+		n := new(Reader).Read(body)
 		clear(body)
 		if n.ID != "m-1" || n.Type != "a.b" {
 			t.Errorf("wrapped %v: after the body was overwritten it is %+v", wrapped, n)
-		}
-	}
-}
-
-func TestSkipValueTakesJSONOnly(t *testing.T) {
-	for _, text := range []string{
-		`0`, `-0`, `12.50`, `1e9`, `1E-09`, `-0.1e+1`, `true`, `false`, `null`, `""`, `"\"\\\/\b\f\n\r\t\u00aF"`, `[]`, `[ 1 , [ ] ]`,
-		`{}`, `{ "a" : { } , "a" : [ null ] }`, `"é\ud83d"`,
-		``, `-`, `01`, `-01`, `1.`, `.5`, `1e`, `1e+`, `+1`, `0x1`, `tru`, `truE`, `nul`, `NaN`, `Infinity`, `-Infinity`, `"`, `"\`,
-		`"\x"`, `"\u12"`, `"\u123g"`, "\"\n\"", "\"\x00\"", `[`, `[1`, `[1,`, `[1,]`, `[,1]`, `[1 2]`, `{`, `{"a"`, `{"a":`, `{"a":1`,
-		`{"a":1,`, `{"a":1,}`, `{a:1}`, `{"a" 1}`, `{1:1}`, `]`, `}`, `'a'`, `[}`, `{]`, "\v1", "\u00a01",
-	} {
-		whole := skipValue([]byte(text), 0, 1) == len(text)
-		if valid := json.Valid([]byte(text)); whole != valid {
-			t.Errorf("%q: taken %v, valid %v", text, whole, valid)
 		}
 	}
 }
@@ -247,18 +224,9 @@ func FuzzRead(f *testing.F) {
 	converter := oslo.New(normalizertest.Rules(f))
 	f.Fuzz(func(t *testing.T, body []byte) {
 		agrees(t, converter, body)
-		got := Read(body)
-		if want := readMended(body); got != want {
-			t.Fatalf("the shorter way reads %+v, the rule says %+v", got, want)
-		}
+		got := new(Reader).Read(body)
 		if got.Readable != (got.Type != "") || got.Time.Location() != time.UTC {
 			t.Fatalf("%+v contradicts itself", got)
-		}
-		if skipSpace(body, 0) == 0 && utf8.Valid(body) {
-			whole := skipValue(body, 0, 0) == len(body)
-			if _, err := rawjson.Parse(body); whole && err != nil || whole && !json.Valid(body) {
-				t.Fatalf("took what is no JSON: %v", err)
-			}
 		}
 		compareWithStandard(t, body, got)
 	})
@@ -299,7 +267,7 @@ func BenchmarkRead(b *testing.B) {
 		strings.Repeat("x", 64<<10) + `"}}`
 	bodies := map[string]string{"64KiB": wrap(big)}
 	for _, r := range recordings(b) {
-		switch n := Read([]byte(r.Body)); {
+		switch n := new(Reader).Read([]byte(r.Body)); {
 		case n.Type == "volume.create.end":
 			bodies["volume"] = r.Body
 		case n.Type == "instance.create.end" && len(r.Body) > 3000:
@@ -310,11 +278,11 @@ func BenchmarkRead(b *testing.B) {
 	}
 	for name, body := range bodies {
 		b.Run(name, func(b *testing.B) {
-			text := []byte(body)
+			text, reader := []byte(body), new(Reader)
 			b.SetBytes(int64(len(text)))
 			b.ReportAllocs()
 			for b.Loop() {
-				if !Read(text).Readable {
+				if !reader.Read(text).Readable {
 					b.Fatal("not readable")
 				}
 			}
@@ -322,23 +290,22 @@ func BenchmarkRead(b *testing.B) {
 	}
 }
 
-// BenchmarkRaw makes the event of a delivery: its identity, type and time read, its body as it came.
-func BenchmarkRaw(b *testing.B) {
+// BenchmarkRaws makes the raw event of a message: its identity, type and time read, its body as it came.
+func BenchmarkRaws(b *testing.B) {
 	all := recordings(b)
-	deliveries := make([]amqp091.Delivery, len(all))
+	messages := make([]event.Raw, len(all))
 	size := 0
 	for i, r := range all {
-		deliveries[i] = amqp091.Delivery{
-			Exchange: "nova", RoutingKey: "notifications.info", ContentType: "application/json", ContentEncoding: "utf-8", Body: []byte(r.Body),
-		}
+		messages[i] = event.Raw{ContentType: "application/json", Body: []byte(r.Body)}
 		size += len(r.Body)
 	}
 	b.SetBytes(int64(size / len(all)))
 	b.ReportAllocs()
+	reader := new(Reader)
 	for i := 0; b.Loop(); i++ {
-		d := &deliveries[i%len(deliveries)]
-		if e := raw(d, readNotice(uncompressed(d))); len(e.Body) == 0 {
-			b.Fatal("no body")
+		m := messages[i%len(messages)]
+		if raws, _, _ := reader.Raws(m, m.Body, func(string) bool { return true }); len(raws) == 0 {
+			b.Fatal("no event")
 		}
 	}
 }

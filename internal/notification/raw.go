@@ -27,17 +27,19 @@ const (
 // what is known of it without looking inside: its body as it came, headers, an identity for what has none. plain is the body as it
 // was before it was compressed. Events whose type keep does not want are left out. sent is when an ordinary notification says
 // that it was sent. Earlier versions made one raw event of a notification of Ceilometer's, with the identity of the notification.
-func Raws(message event.Raw, plain []byte, keep func(eventType string) bool) (raws []event.Raw, filtered int, sent time.Time) {
-	events := Events(plain)
+func (r *Reader) Raws(
+	message event.Raw, plain []byte, keep func(eventType string) bool,
+) (raws []event.Raw, filtered int, sent time.Time) {
+	events := r.Events(plain)
 	if events == nil {
-		n := Read(plain)
+		n := r.Read(plain)
 		if n.Readable && !keep(n.Type) {
 			return nil, 1, n.Time
 		}
 		message.Format = Oslo
 		return []event.Raw{withNotice(message, n)}, 0, n.Time
 	}
-	envelope := Read(plain).ID
+	envelope := r.Read(plain).ID
 	was := cmp.Or(event.BoundID(envelope), message.ID, event.HashID(message.Body))
 	for _, e := range events {
 		if e.Readable && !keep(e.Type) {

@@ -21,7 +21,7 @@ func TestRawsSayWhatTheyWere(t *testing.T) {
 		{nameless, "of-the-message", "of-the-message"},
 		{nameless, "", event.HashID([]byte(nameless))},
 	} {
-		raws, _, _ := Raws(event.Raw{ID: tc.id, Body: []byte(tc.body)}, []byte(tc.body), all)
+		raws, _, _ := new(Reader).Raws(event.Raw{ID: tc.id, Body: []byte(tc.body)}, []byte(tc.body), all)
 		if len(raws) != strings.Count(tc.body, "traits") {
 			t.Fatalf("%d events in %s", len(raws), tc.body)
 		}
@@ -32,7 +32,7 @@ func TestRawsSayWhatTheyWere(t *testing.T) {
 		}
 	}
 	other := []byte(`{"event_type": "a.b"}`)
-	if raws, _, _ := Raws(event.Raw{Body: other}, other, all); len(raws) != 1 || raws[0].Was != "" || raws[0].Format != Oslo {
+	if raws, _, _ := new(Reader).Raws(event.Raw{Body: other}, other, all); len(raws) != 1 || raws[0].Was != "" || raws[0].Format != Oslo {
 		t.Errorf("%+v", raws)
 	}
 }

@@ -31,11 +31,11 @@ type Event struct {
 
 // Events takes a notification of Ceilometer's apart; nil if it is none. Of one that can't be taken apart there is one Event, the
 // notification itself. Bodies may share memory with the notification.
-func Events(body []byte) []Event {
+func (r *Reader) Events(body []byte) []Event {
 	if !bytes.Contains(body, []byte("traits")) {
 		return nil
 	}
-	whole := Read(body)
+	whole := r.Read(body)
 	if !whole.Readable {
 		return nil
 	}

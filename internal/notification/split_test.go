@@ -57,7 +57,7 @@ func TestEvents(t *testing.T) {
 				list = append(list, eventOf(ids[i]))
 			}
 			body := travel(listOf(list...))
-			got := Events([]byte(body))
+			got := new(Reader).Events([]byte(body))
 			if len(got) != n {
 				t.Fatalf("%s: %d events of %d", name, len(got), n)
 			}
@@ -68,7 +68,7 @@ func TestEvents(t *testing.T) {
 				if want := travel(listOf(strings.Repeat(" ", min(i, 1)) + list[i])); string(e.Body) != want {
 					t.Errorf("%s: the body of event %d is\n%s\nwant\n%s", name, i, e.Body, want)
 				}
-				if n := Read(e.Body); n.ID != "envelope" || !n.Readable {
+				if n := new(Reader).Read(e.Body); n.ID != "envelope" || !n.Readable {
 					t.Errorf("%s: the body of event %d is no notification: %+v", name, i, n)
 				}
 			}
@@ -91,7 +91,7 @@ func TestWhatIsNoneOfCeilometers(t *testing.T) {
 		"another version":            strings.Replace(wrap(listOf(eventOf("a"))), "2.0", "3.0", 1),
 		"cut off":                    wrap(listOf(eventOf("a")))[:300],
 	} {
-		if got := Events([]byte(body)); got != nil {
+		if got := new(Reader).Events([]byte(body)); got != nil {
 			t.Errorf("%s: %+v", name, got)
 		}
 	}
@@ -99,7 +99,7 @@ func TestWhatIsNoneOfCeilometers(t *testing.T) {
 
 // What is in the list and no event is taken out all the same, and told from the others.
 func TestWhatIsNoEventInTheList(t *testing.T) {
-	got := Events([]byte(wrap(listOf(`null`, eventOf("a"), `{"message_id": 7}`, `"é \u00e9 😀 \ud83d\ude00 \ud800"`, `{"x": NaN}`, eventOf("z")))))
+	got := new(Reader).Events([]byte(wrap(listOf(`null`, eventOf("a"), `{"message_id": 7}`, `"é \u00e9 😀 \ud83d\ude00 \ud800"`, `{"x": NaN}`, eventOf("z")))))
 	var ids []event.ID
 	for _, e := range got {
 		ids = append(ids, e.ID)
@@ -113,7 +113,7 @@ func TestWhatIsNoEventInTheList(t *testing.T) {
 func TestNothingGrowsWithoutEnd(t *testing.T) {
 	many := strings.Repeat("{},", 20_000) + eventOf("a")
 	body := strings.Replace(listOf(many), `"priority"`, `"x": "`+strings.Repeat("y", 1000)+`", "priority"`, 1)
-	got := Events([]byte(body))
+	got := new(Reader).Events([]byte(body))
 	if len(got) != 1 || string(got[0].Body) != body || got[0].ID != "envelope" {
 		t.Errorf("%d events", len(got))
 	}
@@ -122,7 +122,7 @@ func TestNothingGrowsWithoutEnd(t *testing.T) {
 // The list stays as it is where its commas can't be told from the bytes.
 func TestCommasThatAreNone(t *testing.T) {
 	body := strings.Replace(wrap(listOf(eventOf("a"), eventOf("b"))), `}, {`, `}\u002c {`, 1)
-	if got := Events([]byte(body)); len(got) != 1 || string(got[0].Body) != body {
+	if got := new(Reader).Events([]byte(body)); len(got) != 1 || string(got[0].Body) != body {
 		t.Errorf("%d events", len(got))
 	}
 }
@@ -139,7 +139,7 @@ func TestRecordedEvents(t *testing.T) {
 		if err := json.Unmarshal(lines.Bytes(), &r); err != nil {
 			t.Fatal(err)
 		}
-		got := Events([]byte(r.Body))
+		got := new(Reader).Events([]byte(r.Body))
 		if len(got) != 1 || string(got[0].Body) != r.Body || got[0].Type != "compute.instance.create.end" || got[0].ID == "" {
 			t.Errorf("%+v", got)
 		}
@@ -162,7 +162,7 @@ func TestEventsLoseNothing(t *testing.T) {
 		}
 		name := rapid.SampledFrom([]string{"version 1", "version 2", "version 2, an object", "over AMQP 1.0", "with space"}).Draw(rt, "form")
 		body := travels[name](listOf(list...))
-		got := Events([]byte(body))
+		got := new(Reader).Events([]byte(body))
 		if len(got) != len(list) {
 			rt.Fatalf("%d events of %d in %s", len(got), len(list), body)
 		}
@@ -185,17 +185,17 @@ func FuzzEvents(f *testing.F) {
 	f.Add([]byte(`{"event_type":"e","payload":[{"traits":0,"event_type":0} ,0]}`))
 	f.Fuzz(func(t *testing.T, body []byte) {
 		kept := bytes.Clone(body)
-		got := Events(body)
+		got := new(Reader).Events(body)
 		if !bytes.Equal(kept, body) {
 			t.Fatal("the body was changed")
 		}
-		whole := Read(body)
+		whole := new(Reader).Read(body)
 		size := 0
 		for i, e := range got {
 			if e.Number != i+1 || e.Of != len(got) {
 				t.Fatalf("%+v is number %d of %d", e, i, len(got))
 			}
-			if n := Read(e.Body); n != whole {
+			if n := new(Reader).Read(e.Body); n != whole {
 				t.Fatalf("%q becomes %q, which is %+v and not %+v", body, e.Body, n, whole)
 			}
 			size += len(e.Body)

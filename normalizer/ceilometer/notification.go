@@ -5,9 +5,9 @@ import (
 	"fmt"
 
 	"stackstream/event"
+	"stackstream/internal/envelope"
 	"stackstream/internal/kombu"
 	"stackstream/internal/rawjson"
-	"stackstream/normalizer/oslo"
 )
 
 // maxDecompressed bounds what a compressed body may become.
@@ -32,9 +32,11 @@ func bodies(raw event.Raw) (events []rawjson.Object, mended int, err error) {
 	if !isNotification(members) {
 		return []rawjson.Object{members}, mended, nil
 	}
-	if members, mended, err = oslo.Open(body); err != nil {
+	notification, mended, err := new(envelope.Desk).Open(body, 2)
+	if err != nil {
 		return nil, 0, err
 	}
+	members = notification.Members(0)
 	elements, ok := members.Get("payload").Elements()
 	if !ok || len(elements) == 0 {
 		return nil, 0, errors.New("payload: not a list of events")
