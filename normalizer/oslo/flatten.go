@@ -12,11 +12,11 @@ import (
 //
 // It leaves an object alone that is not quite a versioned one: with other members beside those five names, with one of
 // them twice, with data that is no object or has members of such names itself.
-func flatten(v rawjson.Value) rawjson.Value {
+func (f *flattening) flatten(v rawjson.Value) rawjson.Value {
 	if !bytes.Contains(v, []byte(suffix+`.data"`)) {
 		return v
 	}
-	f := flattening{v: v}
+	f.v, f.within, f.cuts = v, f.within[:0], f.cuts[:0]
 	for t := range v.Tokens() {
 		f.next(t)
 	}
@@ -26,7 +26,7 @@ func flatten(v rawjson.Value) rawjson.Value {
 // suffix ends the prefix of the names.
 const suffix = "_object"
 
-// flattening goes through a value once and collects what to leave out.
+// flattening goes through a value once and collects what to leave out, in the memory of the one before.
 type flattening struct {
 	v      rawjson.Value
 	within []object // the objects and lists that are open, the innermost last

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"stackstream/event"
+	"stackstream/internal/envelope"
 	"stackstream/internal/rawjson"
 	"stackstream/normalizer/normalizertest"
 	"stackstream/normalizer/rules"
@@ -61,11 +62,11 @@ func FuzzConvert(f *testing.F) {
 		if shown, n := redactor.Redact(payload); n != first.Redacted || !bytes.Equal(shown, payload) {
 			t.Fatalf("%d redacted, but %d to redact in %s", first.Redacted, n, payload)
 		}
-		members, _, err := Open(body)
+		notification, _, err := new(envelope.Desk).Open(body, 2)
 		if err != nil {
 			t.Fatal(err)
 		}
-		sent, _ := redactor.Redact(members.Get("payload"))
+		sent, _ := redactor.Redact(notification.Members(0).Get("payload"))
 		if want, got := numbers(sent), numbers(payload); !slices.Equal(want, got) {
 			t.Fatalf("numbers %q became %q", want, got)
 		}

@@ -28,7 +28,9 @@
 package oslo
 
 import (
+	"bytes"
 	"fmt"
+	"sync"
 
 	"stackstream/event"
 	"stackstream/internal/kombu"
@@ -46,12 +48,15 @@ const maxDecompressed = 16 << 20
 // Converter is pure and may be used by any number of goroutines.
 type Converter struct {
 	rules *rules.Rules
+	desks *sync.Pool // of *desk, one for each notification that is being converted
 }
 
 var _ normalizer.Converter = (*Converter)(nil)
 
 // New takes the rules that all converters share.
-func New(r *rules.Rules) *Converter { return &Converter{rules: r} }
+func New(r *rules.Rules) *Converter {
+	return &Converter{rules: r, desks: &sync.Pool{New: func() any { return new(desk) }}}
+}
 
 // Name returns "oslo/1".
 func (*Converter) Name() string { return "oslo/1" }
@@ -68,22 +73,54 @@ func (c *Converter) Convert(raw event.Raw) (normalizer.Converted, error) {
 			return normalizer.Converted{}, fmt.Errorf("body: %w", err)
 		}
 	}
-	members, mended, err := Open(body)
+	d := c.desks.Get().(*desk)
+	defer c.desks.Put(d)
+	defer d.clear()
+	return c.convert(raw, body, d)
+}
+
+func (c *Converter) convert(raw event.Raw, body []byte, d *desk) (normalizer.Converted, error) {
+	notification, mended, err := d.envelope.Open(body, rawjson.All)
 	if err != nil {
 		return normalizer.Converted{}, err
 	}
-	var e event.Event
-	if err := rules.Identify(&e, raw, members, "timestamp"); err != nil {
+	d.members = notification.AppendMembers(d.members, 0)
+	events := make([]event.Event, 1)
+	e := &events[0]
+	if err := rules.Identify(e, raw, d.members, "timestamp"); err != nil {
 		return normalizer.Converted{}, err
 	}
-	payload, redacted := c.rules.Redact(flatten(members.Get("payload")))
-	if payload == nil {
-		payload = rawjson.Value("{}")
-	}
+	trace := event.NewTrace(rules.Text(d.members.Get("_context_traceparent")), rules.Text(d.members.Get("_context_tracestate")))
+	payload, redacted := c.payload(d, notification)
 	e.Payload = []byte(payload)
-	details, _ := payload.Members()
-	describe(&e, c.rules.Shown(members), details)
-	c.rules.Apply(&e, documents(details)...)
-	trace := event.NewTrace(rules.Text(members.Get("_context_traceparent")), rules.Text(members.Get("_context_tracestate")))
-	return normalizer.Converted{Events: []event.Event{e}, Redacted: redacted, Mended: mended, Trace: trace}, nil
+	describe(e, c.rules.Shown(d.members), d.details)
+	c.rules.Apply(e, documents(d.details)...)
+	return normalizer.Converted{Events: events, Redacted: redacted, Mended: mended, Trace: trace}, nil
+}
+
+// payload returns what may be shown of the payload, flattened, and how many secrets it had. The desk has its members then.
+func (c *Converter) payload(d *desk, notification *rawjson.Doc) (payload rawjson.Value, redacted int) {
+	at := notification.Member(0, "payload")
+	if at < 0 {
+		return rawjson.Value("{}"), 0
+	}
+	sent := notification.Value(at)
+	d.sent = notification.Inner(at, nil)
+	doc := &d.sent
+	flat := d.flat.flatten(sent)
+	own := len(flat) < len(sent)
+	if own {
+		doc = &d.payload
+		doc.Open(flat, rawjson.All)
+	}
+	payload, redacted = c.rules.RedactDoc(doc)
+	switch {
+	case redacted > 0:
+		doc = &d.payload
+		doc.Open(payload, 2)
+	case !own:
+		payload = bytes.Clone(payload)
+	}
+	d.details = doc.AppendMembers(d.details, 0)
+	return payload, redacted
 }

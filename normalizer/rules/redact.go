@@ -33,11 +33,12 @@ func DefaultSecretKeys() []string {
 // that holds JSON is treated like any other JSON; in other strings what follows such a key and "=" or ":" is replaced, and
 // the password of a URL.
 type Redactor struct {
-	keys     map[string]bool
-	suffixes []string
-	ends     *[1 << 16 / 64]uint64 // the last two letters that secret keys have
-	with     Mask                  // nil: Redacted
-	docs     *sync.Pool            // of *rawjson.Doc
+	keys       map[string]bool
+	suffixes   []string
+	ends       *[1 << 16 / 64]uint64 // the last two letters that secret keys have
+	with       Mask                  // nil: Redacted
+	docs       *sync.Pool            // of *rawjson.Doc
+	redactions *sync.Pool            // of *redaction
 }
 
 // NewRedactor takes keys in any spelling: case, "-" and "_" make no difference, so that "admin_pass" is adminPass too,
@@ -45,6 +46,7 @@ type Redactor struct {
 func NewRedactor(keys []string) (*Redactor, error) {
 	r := &Redactor{
 		keys: map[string]bool{}, ends: new([1 << 16 / 64]uint64), docs: &sync.Pool{New: func() any { return new(rawjson.Doc) }},
+		redactions: &sync.Pool{New: func() any { return new(redaction) }},
 	}
 	var wrong []error
 	for _, key := range keys {

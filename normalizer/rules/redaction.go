@@ -49,8 +49,9 @@ const (
 )
 
 func (r *Redactor) redact(doc *rawjson.Doc, depth int) (rawjson.Value, int) {
-	var space [16]container
-	a := redaction{Redactor: r, doc: doc, depth: depth, within: space[:0]}
+	a := r.redactions.Get().(*redaction)
+	defer a.done()
+	a.Redactor, a.doc, a.depth = r, doc, depth
 	for at := 0; at < doc.Len(); {
 		for len(a.within) > 0 && a.within[len(a.within)-1].end == at {
 			a.close()
@@ -61,6 +62,19 @@ func (r *Redactor) redact(doc *rawjson.Doc, depth int) (rawjson.Value, int) {
 		a.close()
 	}
 	return a.result(), a.count
+}
+
+// maxEdits is how many edits memory is kept for.
+const maxEdits = 256
+
+// done takes a redaction back, with nothing in it.
+func (a *redaction) done() {
+	pool, edits := a.redactions, a.edits
+	if clear(edits); cap(edits) > maxEdits {
+		edits = nil
+	}
+	*a = redaction{within: a.within[:0], edits: edits[:0]}
+	pool.Put(a)
 }
 
 // read reads a part, and returns the number of the next one to read.

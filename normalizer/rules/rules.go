@@ -61,15 +61,18 @@ func (r *Rules) Redact(v rawjson.Value) (rawjson.Value, int) { return r.redactor
 // RedactDoc is Redact for a value that was taken apart wholly.
 func (r *Rules) RedactDoc(doc *rawjson.Doc) (rawjson.Value, int) { return r.redactor.redact(doc, 0) }
 
-// Shown returns the members whose name is not a secret key.
+// Shown deletes the members whose name is a secret key, and returns the others.
 func (r *Rules) Shown(members rawjson.Object) rawjson.Object {
-	return slices.DeleteFunc(slices.Clone(members), func(m rawjson.Member) bool { return r.redactor.matches(m.Name) })
+	return slices.DeleteFunc(members, func(m rawjson.Member) bool { return r.redactor.matches(m.Name) })
 }
 
 // Apply fills in Targets, ChainID, Group and Level of e. Everything else of e must be set. docs are what the rules look
 // things up in, the most trustworthy first: the members of the redacted payload, and what else the source told.
 func (r *Rules) Apply(e *event.Event, docs ...rawjson.Object) {
-	f := &facts{event: e, docs: docs}
+	f := &facts{event: e}
+	for _, doc := range docs {
+		f.look(doc)
+	}
 	e.Targets = f.targets(r.subjects[firstLetter(e.EventType)], r.parts)
 	e.ChainID = f.chainID()
 	e.Group, e.Level = r.table.lookUp(e.EventType, e.Priority)

@@ -271,9 +271,7 @@ func (f *facts) tagged(add func(kind, id string)) {
 
 // lookInside adds the members of some objects, or of those in lists, to the documents.
 func (f *facts) lookInside(paths []string) {
-	given := f.docs
-	f.docs = slices.Clip(given) // the caller's stay as they are
-	for _, doc := range given {
+	for _, doc := range f.docs {
 		for _, path := range paths {
 			value := at(doc, path)
 			elements, ok := value.Elements()
@@ -282,7 +280,7 @@ func (f *facts) lookInside(paths []string) {
 			}
 			for _, e := range elements {
 				if members, ok := e.Members(); ok {
-					f.docs = append(f.docs, members)
+					f.look(members)
 				}
 			}
 		}
