@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"stackstream/event"
@@ -124,12 +125,16 @@ func (r *run) commitNext(ctx context.Context) {
 // fold adds what the items say to what the next commit will say.
 func (r *run) fold(items []item) []event.Raw {
 	var events []event.Raw
+	all := 0
+	for i := range items {
+		all += len(items[i].events)
+	}
 	for i := range items {
 		it := &items[i]
-		if events == nil {
+		if len(it.events) == all {
 			events = it.events
 		} else {
-			events = append(events, it.events...)
+			events = append(slices.Grow(events, all-len(events)), it.events...)
 		}
 		if it.cursor != nil {
 			r.next.Cursor, r.next.Retired = it.cursor, it.retired

@@ -166,9 +166,11 @@ func (l *Log) send(ctx context.Context, messages []*nats.Msg, turns, refused boo
 		return ack, nil
 	}
 	id := nuid.Next()
+	ids, sequences := []string{id}, make([]string, len(messages))
 	for i, m := range messages {
-		m.Header[headerBatchID] = []string{id}
-		m.Header[headerBatchSequence] = []string{strconv.Itoa(i + 1)}
+		sequences[i] = strconv.Itoa(i + 1)
+		m.Header[headerBatchID] = ids
+		m.Header[headerBatchSequence] = sequences[i : i+1 : i+1]
 	}
 	messages[last].Header[headerBatchCommit] = []string{"1"}
 
@@ -204,7 +206,7 @@ func (l *Log) send(ctx context.Context, messages []*nats.Msg, turns, refused boo
 func buildMessages(stream string, b event.Batch) []*nats.Msg {
 	messages := make([]*nats.Msg, 0, len(b.Messages)+1)
 	for _, m := range b.Messages {
-		message := buildMessage(m, 5)
+		message := buildMessage(m)
 		if event.IsCommands(m.Subject) {
 			message.Header[headerTTL] = []string{"never"} // few, and to be there when somebody asks
 		}
@@ -219,7 +221,7 @@ func buildMessages(stream string, b event.Batch) []*nats.Msg {
 		messages[0].Header[headerExpectSubject] = []string{b.Fence.Subject}
 		messages[0].Header[headerExpectLast] = []string{formatSeq(b.Fence.Sequence)}
 	}
-	cursor := buildMessage(b.Cursor, 7)
+	cursor := buildMessage(b.Cursor)
 	cursor.Header[headerExpectStream] = []string{stream}
 	replace(cursor, b.Expect)
 	return append(messages, cursor)
@@ -237,9 +239,12 @@ func replaces(b *event.Batch) bool {
 	return len(b.Messages) > 0 && b.Messages[0].Subject == b.Fence.Subject
 }
 
-func buildMessage(m event.Message, more int) *nats.Msg {
-	header := make(nats.Header, len(m.Header)+more)
-	maps.Copy(header, nats.Header(m.Header))
+// buildMessage copies the headers of a message: what a batch adds is not the caller's.
+func buildMessage(m event.Message) *nats.Msg {
+	header := maps.Clone(nats.Header(m.Header))
+	if header == nil {
+		header = nats.Header{}
+	}
 	return &nats.Msg{Subject: ingestSubject(m.Subject), Header: header, Data: m.Body}
 }
 

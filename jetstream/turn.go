@@ -71,7 +71,7 @@ func takeTurn(messages []*nats.Msg, replaced func() (event.Message, error)) ([]*
 	if err != nil {
 		return nil, err
 	}
-	first, cursor := buildMessage(before, 7), messages[len(messages)-1]
+	first, cursor := buildMessage(before), messages[len(messages)-1]
 	for _, name := range []string{headerExpectStream, headerExpectLast, headerRollup} {
 		first.Header[name] = cursor.Header[name]
 		delete(cursor.Header, name)

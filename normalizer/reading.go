@@ -3,6 +3,7 @@ package normalizer
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"stackstream/event"
 )
@@ -34,6 +35,7 @@ func (r *reading) run(ctx context.Context, reader Reader) error {
 		if err != nil {
 			return fmt.Errorf("read raw events: %w", err)
 		}
+		r.batch.outcomes = slices.Grow(r.batch.outcomes, len(messages))
 		for _, m := range messages {
 			if err := r.take(ctx, m); err != nil {
 				return err

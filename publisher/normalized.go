@@ -193,7 +193,7 @@ func (n *Normalized) addEvents(p *piece, o *event.Outcome, maxBody int) error {
 		if err != nil {
 			return fmt.Errorf("encode event %d: %w", i+1, err)
 		}
-		room := 24
+		room := 16
 		if o.Trace.Parent != "" {
 			room += 4
 		}
