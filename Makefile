@@ -106,7 +106,7 @@ bench-parts: ## the Go benchmarks of the parts, COUNT times, into PARTS=FILE
 	@mkdir -p $(dir $(PARTS))
 	$(GO) test -run '^$$' -bench . -benchmem -count $(COUNT) -cpu 1 -timeout 24h $(PARTS_OF) >$(PARTS) || { cat $(PARTS); exit 1; }
 COUNT    ?= 10
-PARTS_OF := ./event ./collectors ./collectors/amqp ./collectors/httppoll ./normalizer/... ./publisher ./jetstream ./internal/expr
+PARTS_OF := ./event ./collectors ./collectors/amqp ./collectors/httppoll ./normalizer/... ./publisher ./jetstream ./internal/expr ./internal/notification
 
 # The last release's are the newest in bench/results.
 BEFORE ?= $(shell ls -v bench/results/parts-*.txt 2>/dev/null | tail -n 1)
