@@ -77,7 +77,9 @@ OPENSTACK_glance   := glance-api
 OPENSTACK_cinder   := cinder-api cinder-scheduler cinder-volume
 OPENSTACK_neutron  := neutron-server
 OPENSTACK_nova     := nova-api nova-conductor nova-scheduler nova-compute placement-api
-OPENSTACK := uwsgi-core uwsgi-plugin-python3 $(foreach s,$(sort keystone glance $(SERVICES)),$(OPENSTACK_$(s)))
+# Ceilometer's agent speaks AMQP 1.0 by the last two.
+AGENT     := ceilometer-agent-notification python3-qpid-proton python3-pyngus
+OPENSTACK := uwsgi-core uwsgi-plugin-python3 $(AGENT) $(foreach s,$(sort keystone glance $(SERVICES)),$(OPENSTACK_$(s)))
 
 .PHONY: e2e-openstack openstack
 e2e-openstack: compiler rabbitmq openstack ## the pipeline beside a real keystone and glance, SERVICES="cinder neutron nova" for more
