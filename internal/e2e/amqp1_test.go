@@ -1,7 +1,6 @@
 package e2e
 
 import (
-	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -19,9 +18,9 @@ import (
 // lists is how many notifications of Ceilometer's agent TestAMQP1SurvivesKilling publishes, unless -notifications says so.
 const lists = 4000
 
-// A broker hands out the events of Ceilometer's agent over AMQP 1.0, to a process with everything in it, while that is killed and the
-// connections are cut at moments nobody chose. Each event is in the streams once, in the order in which it was published, also where
-// several came in one notification.
+// A broker hands out the events of Ceilometer's agent over AMQP 1.0, to a process with everything in it, while that is killed, the
+// broker is killed and the connections are cut, at moments nobody chose. Each event is in the streams once, in the order in which it was
+// published, also where several came in one notification.
 func TestAMQP1SurvivesKilling(t *testing.T) {
 	t.Logf("to do the same again: -seed %d -notifications %d", *amqpSeed, *notifications)
 	random := rand.New(rand.NewPCG(*amqpSeed, 8))
@@ -37,7 +36,7 @@ providers:
     amqp1:
       hosts: ["%s"]
       vhost: "vhost:%s"
-      addresses: [/amq/queue/event.sample]
+      addresses: [/amq/queue/stackstream]
       user: guest
       password: guest
       heartbeat: 3s
@@ -46,12 +45,16 @@ providers:
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	agent := broker.Publisher(t, vhost, rabbitmqtest.As(rabbitmqtest.Durable()), rabbitmqtest.Window(200))
+	if err := agent.Declare(t.Context(), "ceilometer", "event.sample"); err != nil {
+		t.Fatal(err)
+	}
 	ch, err := broker.Dial(t, vhost).Channel()
 	if err == nil {
-		err = ch.Confirm(false)
+		_, err = ch.QueueDeclare("stackstream", true, false, false, false, amqp091.Table{"x-single-active-consumer": true})
 	}
 	if err == nil {
-		_, err = ch.QueueDeclare("event.sample", true, false, false, false, amqp091.Table{"x-single-active-consumer": true})
+		err = ch.QueueBind("stackstream", "event.sample", "ceilometer", false, nil)
 	}
 	if err != nil {
 		t.Fatal(err)
@@ -60,52 +63,52 @@ providers:
 	if *notifications > 0 {
 		n = *notifications
 	}
+	began := time.Now()
 	running := start(t, "stackstream", "up", "-c", file, "--nats-listen", addr)
 	nc := connect(t, "nats://"+addr)
 
 	var order []string
-	published := make(chan error, 1)
-	go func() {
-		var problems []error
-		for i := range n {
+	rounds := max(5, n/2000)
+	var killed, cut, down int
+	for round := range rounds {
+		var messages []rabbitmqtest.Message
+		for i := n * round / rounds; i < n*(round+1)/rounds; i++ {
 			size := 1 + i%10/9*3 // one, as agents send them, and now and then four
 			body, ids := list(len(order), size)
-			c, err := ch.PublishWithDeferredConfirm("", "event.sample", false, false, amqp091.Publishing{
-				Body: []byte(body), DeliveryMode: amqp091.Persistent, ContentType: "application/json",
+			messages = append(messages, rabbitmqtest.Message{
+				ID: ids[0], Exchange: "ceilometer", Key: "event.sample", Publishing: rabbitmqtest.JSON([]byte(body)),
 			})
-			problems = append(problems, err)
-			if err == nil && i%200 == 199 {
-				_, err = c.WaitContext(t.Context())
-				problems = append(problems, err)
-			}
 			order = append(order, ids...)
 		}
-		published <- errors.Join(problems...)
-	}()
-	for over := false; !over; {
-		select {
-		case err := <-published:
-			if err != nil {
-				t.Fatal(err)
-			}
-			published, over = nil, true
-		case <-time.After(time.Duration(500+random.IntN(1500)) * time.Millisecond):
-		}
-		switch random.IntN(3) {
-		case 0:
+		published := make(chan error, 1)
+		go func() { published <- agent.Publish(t.Context(), messages...) }()
+		<-time.After(time.Duration(50+random.IntN(1000)) * time.Millisecond)
+		switch {
+		case round%5 == 2:
+			down++
+			broker.Kill(t)
+			broker.Run(t)
+		case random.IntN(2) == 0:
+			cut++
 			proxy.Cut()
 		default:
+			killed++
 			running.kill()
 			running = start(t, "stackstream", "up", "-c", file, "--nats-listen", addr)
+		}
+		if err := <-published; err != nil {
+			t.Fatal(err)
 		}
 	}
 	want := map[string]bool{}
 	for _, id := range order {
 		want[id] = true
 	}
-	eventually(t, 3*time.Minute, fmt.Sprintf("%d events", len(want)), func() bool {
+	eventually(t, 3*time.Minute+time.Duration(n)*5*time.Millisecond, fmt.Sprintf("%d events", len(want)), func() bool {
 		return count(t, nc, event.StreamNormalized, "events.normalized.cloud") >= len(want)
 	})
+	t.Logf("%d events of %d notifications in %s; the process was killed %d times, the broker %d times, the connection cut %d times; "+
+		"%d notifications were sent again", len(order), n, time.Since(began).Round(time.Second), killed, down, cut, agent.Resent())
 	expectReady(t, running)
 	raw := dump(t, nc, event.StreamRaw, "events.raw.cloud.amqp1")
 	normalized := dump(t, nc, event.StreamNormalized, "events.normalized.cloud")
@@ -118,7 +121,11 @@ providers:
 			t.Fatalf("event %d is %s, want %s", i, e.id, order[i])
 		}
 	}
-	found, err := ch.QueueDeclarePassive("event.sample", true, false, false, false, nil)
+	ch, err = broker.Dial(t, vhost).Channel()
+	if err != nil {
+		t.Fatal(err)
+	}
+	found, err := ch.QueueDeclarePassive("stackstream", true, false, false, false, nil)
 	if err != nil || found.Messages != 0 {
 		t.Errorf("%d messages are left in the queue, %v", found.Messages, err)
 	}
