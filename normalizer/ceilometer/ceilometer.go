@@ -21,6 +21,7 @@
 package ceilometer
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -28,6 +29,7 @@ import (
 	"stackstream/event"
 	"stackstream/internal/rawjson"
 	"stackstream/normalizer"
+	"stackstream/normalizer/oslo"
 	"stackstream/normalizer/rules"
 )
 
@@ -110,34 +112,35 @@ func others(members rawjson.Object) rawjson.Object {
 	return slices.DeleteFunc(last, func(m rawjson.Member) bool { return m.Value.IsEmpty() })
 }
 
-// describe fills in who published the event and on whose behalf, and returns the documents for the rules, and the trace
-// context where the notification has one in its context, or the definitions make a trait of it. What the
-// notification itself says goes before the traits: their definitions map some fields loosely (an image's owner, a
-// project, is its user_id).
+// describe fills in who published the event, on whose behalf, and what the service says about it, and returns the documents for
+// the rules, and the trace context where the notification has one in its context, or the definitions make a trait of it. What the
+// notification itself says counts first, and is what it is without the agent. The definitions of traits map some fields loosely: nova's
+// publisher loses its host, and an image's owner, a project, is its user_id.
 func describe(e *event.Event, payload, notification rawjson.Value) ([]rawjson.Object, event.Trace) {
 	traits, _ := payload.Members()
 	whole, _ := notification.Members()
 	ctxt, _ := whole.Get("ctxt").Members()
-	details, _ := whole.Get("payload").Members()
-	initiator, _ := details.Get("initiator").Members()
+	sent := oslo.Flatten(whole.Get("payload"))
+	details, _ := sent.Members()
+	documents := oslo.Describe(e, whole, ctxt.Get, sent, details)
 
-	e.PublisherID = rules.Text(traits.Get("service"), whole.Get("publisher_id"))
-	e.Priority = strings.ToLower(rules.Text(traits.Get("priority"), whole.Get("priority")))
-	e.Message = rules.Text(traits.Get("message"), details.Get("message"))
-	context := event.Context{
-		RequestID: rules.Text(ctxt.Get("request_id"), traits.Get("request_id"), initiator.Get("request_id")),
-		UserID:    rules.Text(ctxt.Get("user_id"), initiator.Get("user_id"), traits.Get("user_id")),
-		UserName:  rules.Text(ctxt.Get("user_name"), initiator.Get("username"), traits.Get("user_name"), traits.Get("username")),
-		ProjectID: rules.Text(ctxt.Get("project_id"), ctxt.Get("tenant_id"), initiator.Get("project_id"),
-			traits.Get("project_id"), traits.Get("tenant_id")),
+	e.PublisherID = cmp.Or(e.PublisherID, rules.Text(traits.Get("service")))
+	e.Priority = cmp.Or(e.Priority, strings.ToLower(rules.Text(traits.Get("priority"))))
+	e.Message = cmp.Or(e.Message, rules.Text(traits.Get("message")))
+	var on event.Context
+	if e.Context != nil {
+		on = *e.Context
 	}
-	if context.UserID == context.ProjectID {
-		context.UserID = "" // the definitions of glance's traits put the owner, a project, there
+	on.RequestID = cmp.Or(on.RequestID, rules.Text(traits.Get("request_id")))
+	on.UserName = cmp.Or(on.UserName, rules.Text(traits.Get("user_name"), traits.Get("username")))
+	on.ProjectID = cmp.Or(on.ProjectID, rules.Text(traits.Get("project_id"), traits.Get("tenant_id")))
+	if user := rules.Text(traits.Get("user_id")); user != on.ProjectID {
+		on.UserID = cmp.Or(on.UserID, user)
 	}
-	if context != (event.Context{}) {
-		e.Context = &context
+	if on != (event.Context{}) {
+		e.Context = &on
 	}
-	return []rawjson.Object{traits, details}, event.NewTrace(
+	return append([]rawjson.Object{traits}, documents...), event.NewTrace(
 		rules.Text(ctxt.Get(event.HeaderTraceparent), traits.Get(event.HeaderTraceparent)),
 		rules.Text(ctxt.Get(event.HeaderTracestate), traits.Get(event.HeaderTracestate)))
 }

@@ -8,38 +8,42 @@ import (
 	"stackstream/normalizer/rules"
 )
 
-// describe fills in who published the event, on whose behalf, and what the service says about it. The context of the
-// request counts first; glance and keystone send none, and periodic tasks have one without a user.
-func describe(e *event.Event, notification, payload rawjson.Object) {
-	initiator, _ := payload.Get("initiator").Members() // CADF
+// Describe fills in who published the event of a notification, on whose behalf, and what the service says about it, and returns
+// where the rules look for targets. context are the members of the request's context, without "_context_" before their names. It
+// counts first; glance and keystone send none, and periodic tasks have one without a user. payload is flat, details its members.
+func Describe(
+	e *event.Event, notification rawjson.Object, context func(name string) rawjson.Value, payload rawjson.Value, details rawjson.Object,
+) []rawjson.Object {
+	initiator, _ := details.Get("initiator").Members() // CADF
 
 	e.PublisherID = rules.Text(notification.Get("publisher_id"))
 	e.Priority = strings.ToLower(rules.Text(notification.Get("priority")))
-	e.Message = message(rawjson.Value(e.Payload), payload)
-	context := event.Context{
-		RequestID: rules.Text(notification.Get("_context_request_id"), initiator.Get("request_id"), payload.Get("request_id")),
+	e.Message = message(payload, details)
+	on := event.Context{
+		RequestID: rules.Text(context("request_id"), initiator.Get("request_id"), details.Get("request_id")),
 		UserID: rules.Text(
-			notification.Get("_context_user_id"), notification.Get("_context_user"), // the latter before oslo.context
+			context("user_id"), context("user"), // the latter before oslo.context
 			initiator.Get("user_id"), account(initiator),
-			payload.Get("action_initiator_user"), // nova, versioned; user_id is who owns the instance
-			payload.Get("receiver_user_id"),      // glance
-			payload.Get("user_identity"),         // heat, whose user_id is a name
-			payload.Get("user_id")),
+			details.Get("action_initiator_user"), // nova, versioned; user_id is who owns the instance
+			details.Get("receiver_user_id"),      // glance
+			details.Get("user_identity"),         // heat, whose user_id is a name
+			details.Get("user_id")),
 		UserName: rules.Text(
-			notification.Get("_context_user_name"), notification.Get("_context_username"),
+			context("user_name"), context("username"),
 			initiator.Get("username"), initiator.Get("name"),
-			payload.Get("user_name"), payload.Get("username")),
+			details.Get("user_name"), details.Get("username")),
 		ProjectID: rules.Text(
-			notification.Get("_context_project_id"), notification.Get("_context_tenant_id"),
-			notification.Get("_context_project"), notification.Get("_context_tenant"),
+			context("project_id"), context("tenant_id"),
+			context("project"), context("tenant"),
 			initiator.Get("project_id"),
-			payload.Get("action_initiator_project"),
-			payload.Get("receiver_tenant_id"),
-			payload.Get("project_id"), payload.Get("tenant_id")),
+			details.Get("action_initiator_project"),
+			details.Get("receiver_tenant_id"),
+			details.Get("project_id"), details.Get("tenant_id")),
 	}
-	if context != (event.Context{}) {
-		e.Context = &context
+	if on != (event.Context{}) {
+		e.Context = &on
 	}
+	return documents(details)
 }
 
 // documents is where the rules look for targets: the payload, and the arguments that nova sends when a call failed:

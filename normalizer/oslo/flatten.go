@@ -7,11 +7,13 @@ import (
 	"stackstream/internal/rawjson"
 )
 
-// flatten puts the members of every versioned object's data in the place of that data, at any depth. The prefix of the
+// Flatten puts the members of every versioned object's data in the place of that data, at any depth. The prefix of the
 // names is the service's: nova_object, ironic_object, watcher_object, versioned_object, …
 //
 // It leaves an object alone that is not quite a versioned one: with other members beside those five names, with one of
 // them twice, with data that is no object or has members of such names itself.
+func Flatten(v rawjson.Value) rawjson.Value { return new(flattening).flatten(v) }
+
 func (f *flattening) flatten(v rawjson.Value) rawjson.Value {
 	if !bytes.Contains(v, []byte(suffix+`.data"`)) {
 		return v

@@ -48,7 +48,7 @@ func TestFlatten(t *testing.T) {
 			if want == "" {
 				want = c.in
 			}
-			got := new(flattening).flatten(v)
+			got := Flatten(v)
 			if string(got) != want || !json.Valid(got) {
 				t.Errorf("got  %s\nwant %s", got, want)
 			}
@@ -64,7 +64,7 @@ func TestFlattenDeep(t *testing.T) {
 	const levels = 100
 	in := strings.Repeat(`{"nova_object.name":"N","nova_object.data":{"a":`, levels) +
 		`"` + strings.Repeat("x", 1<<20) + `"` + strings.Repeat(`}}`, levels)
-	got := new(flattening).flatten(rawjson.Value(in))
+	got := Flatten(rawjson.Value(in))
 	want := strings.Repeat(`{"nova_object.name":"N","a":`, levels) + `"` + strings.Repeat("x", 1<<20) + `"` + strings.Repeat(`}`, levels)
 	if string(got) != want {
 		t.Errorf("%d bytes, want %d", len(got), len(want))
