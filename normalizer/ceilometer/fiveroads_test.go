@@ -24,7 +24,7 @@ import (
 func notified(t *testing.T) map[string]string {
 	t.Helper()
 	found := map[string]string{}
-	for _, name := range []string{"keystone_cadf", "oslo_matrix"} {
+	for _, name := range []string{"keystone_cadf", "oslo_matrix", "glance", "nova"} {
 		data, err := os.ReadFile("../oslo/testdata/recorded/" + name + ".jsonl")
 		if err != nil {
 			t.Fatal(err)

@@ -27,11 +27,15 @@ class Router(MessagingHandler):
 
     def on_connection_opening(self, event):
         event.connection.container = "router"
+        event.connection.properties = {"product": "router"}  # by which oslo.messaging chooses how it writes addresses
 
     def on_link_opening(self, event):
         link = event.link
         if link.is_sender:
             link.source.address = link.remote_source.address
+            if link.remote_source.dynamic:  # who sends with oslo.messaging wants an address for answers
+                link.source.dynamic = True
+                link.source.address = "temporary/" + link.name
             self.receivers.setdefault(link.source.address, []).append(link)
         else:
             link.target.address = link.remote_target.address
