@@ -148,8 +148,28 @@ func relay(t *testing.T, broker *rabbitmqtest.Broker, ch *amqp.Channel, n int) {
 // road is a way by which what services tell reaches us.
 type road struct {
 	name      string // and the provider's
-	publisher string // of the agent; none for what does not go through it
-	source    string // the configuration
+	publisher string // of the agent; none for what does not go through it, or not by itself
+	kind      string // of source, and its configuration
+	source    string
+}
+
+// roadsBy are the roads over a broker and a router; exchanges are those of the services. What the agent is told is what the page says.
+func roadsBy(t *testing.T, broker, router string, exchanges []string) []road {
+	t.Helper()
+	const placeholder = "router.example.org:5666"
+	toRouter := found(t, `- (notifier://router\S*)`)
+	if !strings.Contains(toRouter, placeholder) {
+		t.Fatalf("%s does not name %s", toRouter, placeholder)
+	}
+	at := fmt.Sprintf(`hosts: ["%s"], user: guest, password: guest`, broker)
+	return []road{
+		{"notifications", "", "amqp", fmt.Sprintf("{%s, exchanges: [%s], durable_exchanges: true}", at, strings.Join(exchanges, ", "))},
+		{"topic", found(t, `- (notifier://)\n`), "amqp",
+			fmt.Sprintf("{%s, exchanges: [ceilometer], topics: [event], priorities: [sample], durable_exchanges: true}", at)},
+		{"router", strings.Replace(toRouter, placeholder, router, 1), "amqp1",
+			fmt.Sprintf(`{hosts: ["%s"], addresses: [%s], sasl: anonymous}`, router, found(t, `addresses: \[(\S*cloud1\S*)\]`))},
+		{"broker", "", "amqp1", fmt.Sprintf("{%s, addresses: [/amq/queue/stackstream.stf]}", at)},
+	}
 }
 
 // Real services' notifications, and what Ceilometer's agent makes of them, come over every road: each event once, and the same.
@@ -176,23 +196,8 @@ func TestRoadsToOneEvent(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	router, login := runRouter(t), "user: guest, password: guest"
-	at := func(url, placeholder, addr string) string {
-		t.Helper()
-		if !strings.Contains(url, placeholder) {
-			t.Fatalf("%s does not name %s", url, placeholder)
-		}
-		return strings.Replace(url, placeholder, addr, 1)
-	}
 	own := slices.Sorted(maps.Keys(exchanges))
-	roads := []road{
-		{"notifications", "", fmt.Sprintf(`{hosts: ["%s"], %s, exchanges: [%s], durable_exchanges: true}`, broker.Addr(), login, strings.Join(own, ", "))},
-		{"topic", found(t, `- (notifier://)\n`),
-			fmt.Sprintf(`{hosts: ["%s"], %s, exchanges: [ceilometer], topics: [event], priorities: [sample], durable_exchanges: true}`, broker.Addr(), login)},
-		{"router", at(found(t, `- (notifier://router\S*)`), "router.example.org:5666", router),
-			fmt.Sprintf(`{hosts: ["%s"], addresses: [%s], sasl: anonymous}`, router, found(t, `addresses: \[(\S*cloud1\S*)\]`))},
-		{"broker", "", fmt.Sprintf(`{hosts: ["%s"], addresses: [/amq/queue/stackstream.stf], %s}`, broker.Addr(), login)},
-	}
+	roads := roadsBy(t, broker.Addr(), runRouter(t), own)
 	server := jetstreamtest.Server(t)
 	subscriber := runSubscriber(t, server.URL())
 	file := filepath.Join(t.TempDir(), "stackstream.yaml")
@@ -202,8 +207,7 @@ func TestRoadsToOneEvent(t *testing.T) {
 		Exchanges: own, Settings: found(t, "(?s)```ini\n(.*?)```"),
 	}
 	for _, r := range roads {
-		kind := map[bool]string{false: "amqp", true: "amqp1"}[strings.Contains(r.source, "addresses:")]
-		text += fmt.Sprintf("  %s: {events: %s, %[2]s: %s}\n", r.name, kind, r.source)
+		text += fmt.Sprintf("  %s: {events: %s, %[2]s: %s}\n", r.name, r.kind, r.source)
 		if r.publisher != "" {
 			agent.Publishers = append(agent.Publishers, r.publisher)
 		}
@@ -234,41 +238,47 @@ func TestRoadsToOneEvent(t *testing.T) {
 		default:
 		}
 		return len(subscriber.events()) >= len(roads)*len(notifications)
-	},
-		func() string {
-			return fmt.Sprintf("of %d came %v\ncollector: %s\nagent: %s", len(notifications), count(), collector.trouble(), process.Tail(30))
-		})
+	}, func() string {
+		return fmt.Sprintf("of %d came %v\ncollector: %s\nagent: %s", len(notifications), count(), collector.trouble(), process.Tail(30))
+	})
 	for _, r := range roads {
 		if n := count()[r.name]; n != len(notifications) {
 			t.Errorf("%d events on the road %s, want %d", n, r.name, len(notifications))
 		}
 	}
-	events := map[string]map[event.Provider]event.Event{}
-	for _, e := range subscriber.events() {
-		if events[e.MessageID] == nil {
-			events[e.MessageID] = map[event.Provider]event.Event{}
-		}
-		events[e.MessageID][e.Provider] = e
-	}
-	differ := inherent(t)
-	for id := range notifications {
-		for _, r := range roads[2:] {
-			if diff := cmp.Diff(alike(events[id]["topic"]), alike(events[id][event.Provider(r.name)])); diff != "" {
-				t.Errorf("%s: -topic +%s\n%s", id, r.name, diff)
-			}
-		}
-		itself, agents := alike(events[id]["notifications"]), alike(events[id]["topic"])
-		for _, name := range differ {
-			delete(itself, name)
-			delete(agents, name)
-		}
-		if diff := cmp.Diff(itself, agents); diff != "" {
-			t.Errorf("%s %s: -itself +topic\n%s", id, itself["event_type"], diff)
-		}
-	}
+	compareRoads(t, subscriber.events())
 	for _, p := range []*program{collector, normalizer} {
 		if code := p.Stop(t, 30*time.Second); code != 0 {
 			t.Errorf("%s exits with %d on SIGTERM", p.name, code)
+		}
+	}
+}
+
+// compareRoads holds the events of one identity against each other: those of the agent against what came over its topic, and that
+// against the event of the notification itself.
+func compareRoads(t *testing.T, all []event.Event) {
+	t.Helper()
+	events := map[string]map[event.Provider]map[string]any{}
+	for _, e := range all {
+		if events[e.MessageID] == nil {
+			events[e.MessageID] = map[event.Provider]map[string]any{}
+		}
+		events[e.MessageID][e.Provider] = alike(e)
+	}
+	differ := inherent(t)
+	for id, of := range events {
+		itself, topic := of["notifications"], of["topic"]
+		for road, got := range of {
+			if diff := cmp.Diff(topic, got); road != "notifications" && diff != "" {
+				t.Errorf("%s: -topic +%s\n%s", id, road, diff)
+			}
+		}
+		for _, name := range differ {
+			delete(itself, name)
+			delete(topic, name)
+		}
+		if diff := cmp.Diff(itself, topic); diff != "" {
+			t.Errorf("%s %s: -itself +topic\n%s", id, itself["event_type"], diff)
 		}
 	}
 }
