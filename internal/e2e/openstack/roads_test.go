@@ -199,7 +199,7 @@ func TestRoadsToOneEvent(t *testing.T) {
 	own := slices.Sorted(maps.Keys(exchanges))
 	roads := roadsBy(t, broker.Addr(), runRouter(t), own)
 	server := jetstreamtest.Server(t)
-	subscriber := runSubscriber(t, server.URL())
+	subscriber := runSubscriber(t, server.URL(), "")
 	file := filepath.Join(t.TempDir(), "stackstream.yaml")
 	text := fmt.Sprintf("nats: {url: [\"%s\"]}\nstreams: {replicas: 1}\nadmin: {listen: \"127.0.0.1:0\"}\nlog: {format: json}\nproviders:\n", server.URL())
 	agent := openstacktest.Agent{

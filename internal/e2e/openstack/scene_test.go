@@ -59,7 +59,7 @@ func newScene(t *testing.T, cloud *openstacktest.Cloud, broker *rabbitmqtest.Bro
 	s.beside = runBeside(t, broker, s.vhost, s.exchanges, durable)
 	server := jetstreamtest.Server(t)
 	s.streams = server.Client(t)
-	s.subscriber = runSubscriber(t, server.URL())
+	s.subscriber = runSubscriber(t, server.URL(), "amqp")
 	file := s.configFile(t, server.URL())
 
 	// An exchange exists when a service has told something, and what nobody has bound a queue to is told to nobody. So

@@ -16,20 +16,22 @@ import (
 
 // subscriber is a program downstream that keeps what it was given.
 type subscriber struct {
+	kind string // of source that its events come through
+
 	mu   sync.Mutex
 	all  []event.Event
 	seqs []event.Seq
 	dead []subscribe.Dead
 }
 
-func runSubscriber(t *testing.T, url string) *subscriber {
+func runSubscriber(t *testing.T, url, kind string) *subscriber {
 	t.Helper()
 	nc, err := nats.Connect(url)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(nc.Close)
-	s := &subscriber{}
+	s := &subscriber{kind: kind}
 	reader, err := subscribe.New(nc, subscribe.Options{Durable: "e2e", OnDead: func(_ context.Context, d subscribe.Dead) error {
 		s.mu.Lock()
 		defer s.mu.Unlock()
@@ -68,7 +70,7 @@ func (s *subscriber) events() []event.Event {
 }
 
 // check finds fault with what can be said without knowing what was done: a gap in the numbers, a dead letter, an event
-// of another provider or source, or one without what every event has.
+// of another provider or kind of source, or one without what every event has.
 func (s *subscriber) check() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -81,7 +83,7 @@ func (s *subscriber) check() error {
 		return fmt.Errorf("%d dead letters, the first because of %s: %s in %.500s", len(s.dead), d.Reason, d.Detail, d.Body)
 	}
 	for _, e := range s.all {
-		if e.Provider != provider || e.Source.Kind() != "amqp" || e.Timestamp.IsZero() || len(e.Payload) == 0 || e.PublisherID == "" ||
+		if e.Provider != provider || e.Source.Kind() != s.kind || e.Timestamp.IsZero() || len(e.Payload) == 0 || e.PublisherID == "" ||
 			e.Group == "" {
 			return fmt.Errorf("not as it should be: %+v", e)
 		}
