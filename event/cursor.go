@@ -62,6 +62,8 @@ type RawCursor struct {
 	Former []Former `json:"former,omitempty"`
 	// Sequence is the stream sequence of this record, 0 if it was never written. It is not part of the record.
 	Sequence StreamSeq `json:"-"`
+	// Shared is the stream sequence of the Shared record that was found beside it, by a writer that shares. Nor is this.
+	Shared StreamSeq `json:"-"`
 }
 
 // Rewound says from where on a source reads again what lies behind a time.

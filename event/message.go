@@ -22,6 +22,10 @@ type Batch struct {
 	ID string
 	// Messages come before the cursor; there may be none.
 	Messages []Message
+	// Shared, if its Subject is set, comes between them and the cursor, and replaces the last message on its subject likewise, which
+	// has the sequence SharedExpect.
+	Shared       Message
+	SharedExpect StreamSeq
 	// Cursor replaces the last message on its subject.
 	Cursor Message
 	// Expect is the stream sequence of the message that Cursor replaces, 0 if there is none. If another is there, the

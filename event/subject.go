@@ -56,6 +56,9 @@ func ChoiceSubject(p Provider) string { return prefixCursorRaw + string(p) }
 // NormalizedCursorSubject holds the NormalizedCursor of a provider.
 func NormalizedCursorSubject(p Provider) string { return prefixCursorNormalized + string(p) }
 
+// SharedSubject holds the Shared record of a provider.
+func SharedSubject(p Provider) string { return RawCursorSubject(p, noSource) + ".shared" }
+
 // Commands are recorded below the cursor they changed, and those about the choice of source below a source of no name.
 const (
 	suffixCommands = ".commands"

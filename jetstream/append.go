@@ -126,8 +126,13 @@ func (l *Log) Append(ctx context.Context, b event.Batch) (event.StreamSeq, error
 			l.c.seen.see(l.stream, b.Cursor.Subject, ack.Batch, event.StreamSeq(ack.Sequence), time.Now())
 			at := event.StreamSeq(ack.Sequence)
 			l.c.known.wrote(event.Stored{Message: b.Cursor, Sequence: at})
+			before := at
+			if b.Shared.Subject != "" {
+				before--
+				l.c.known.wrote(event.Stored{Message: b.Shared, Sequence: before})
+			}
 			if replaces(&b) {
-				l.c.known.wrote(event.Stored{Message: b.Messages[0], Sequence: at - event.StreamSeq(len(b.Messages))})
+				l.c.known.wrote(event.Stored{Message: b.Messages[0], Sequence: before - event.StreamSeq(len(b.Messages))})
 			}
 			return at, nil
 		}
@@ -204,7 +209,7 @@ func (l *Log) send(ctx context.Context, messages []*nats.Msg, turns, refused boo
 // buildMessages turns a batch into what is published: subjects of the ingest side, the fence on the first message, the
 // cursor last with what it expects.
 func buildMessages(stream string, b event.Batch) []*nats.Msg {
-	messages := make([]*nats.Msg, 0, len(b.Messages)+1)
+	messages := make([]*nats.Msg, 0, len(b.Messages)+2)
 	for _, m := range b.Messages {
 		message := buildMessage(m)
 		if event.IsCommands(m.Subject) {
@@ -220,6 +225,11 @@ func buildMessages(stream string, b event.Batch) []*nats.Msg {
 		// The subject to look at is named as it is stored: the server compares it with what it has.
 		messages[0].Header[headerExpectSubject] = []string{b.Fence.Subject}
 		messages[0].Header[headerExpectLast] = []string{formatSeq(b.Fence.Sequence)}
+	}
+	if b.Shared.Subject != "" {
+		shared := buildMessage(b.Shared)
+		replace(shared, b.SharedExpect)
+		messages = append(messages, shared)
 	}
 	cursor := buildMessage(b.Cursor)
 	cursor.Header[headerExpectStream] = []string{stream}

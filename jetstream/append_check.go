@@ -12,11 +12,23 @@ import (
 
 // checkBatch refuses what the server would refuse, and what it would take though it must not be.
 func checkBatch(b event.Batch) error {
-	if n := len(b.Messages) + 1; n > maxBatch {
+	n := len(b.Messages) + 1
+	if b.Shared.Subject != "" {
+		n++
+	}
+	if n > maxBatch {
 		return fmt.Errorf("a batch of %d messages: %d is the most", n, maxBatch)
 	}
 	if err := checkMessage(b.Cursor); err != nil {
 		return fmt.Errorf("cursor: %w", err)
+	}
+	if b.Shared.Subject != "" {
+		if err := checkMessage(b.Shared); err != nil {
+			return fmt.Errorf("shared record: %w", err)
+		}
+		if b.Shared.Subject == b.Cursor.Subject || b.Shared.Subject == b.Fence.Subject {
+			return fmt.Errorf("the shared record is on the subject %s, as another part of the batch is", b.Shared.Subject)
+		}
 	}
 	for i, m := range b.Messages {
 		if err := checkMessage(m); err != nil {
@@ -27,6 +39,8 @@ func checkBatch(b event.Batch) error {
 			return fmt.Errorf("message %d of %d is on the cursor's subject %s", i+1, len(b.Messages), m.Subject)
 		case m.Subject == b.Fence.Subject && i > 0:
 			return fmt.Errorf("message %d of %d is on the fence's subject %s", i+1, len(b.Messages), m.Subject)
+		case m.Subject == b.Shared.Subject:
+			return fmt.Errorf("message %d of %d is on the shared record's subject %s", i+1, len(b.Messages), m.Subject)
 		}
 	}
 	if b.Fence.Subject != "" {

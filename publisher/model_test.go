@@ -97,8 +97,16 @@ func (s *stream) Append(_ context.Context, b event.Batch) (event.StreamSeq, erro
 			return 0, &event.Error{Kind: event.Fenced, Op: "append", Last: last}
 		}
 	}
+	if b.Shared.Subject != "" {
+		if last := s.last(b.Shared.Subject, s.end()); last != b.SharedExpect {
+			return 0, &event.Error{Kind: event.Fenced, Op: "append", Last: last}
+		}
+	}
 	for _, m := range b.Messages {
 		s.put(m)
+	}
+	if b.Shared.Subject != "" {
+		s.put(b.Shared)
 	}
 	return s.put(b.Cursor), nil
 }

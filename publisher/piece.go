@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"maps"
 	"slices"
+	"time"
 
 	"stackstream/event"
 )
@@ -15,6 +16,9 @@ type piece struct {
 	plain    int      // how many of messages have no number
 	bytes    int      // of the bodies in messages
 	objects  []object // to be stored before messages
+
+	events   event.Identities // of raw events, for those who share them
+	received time.Time        // when the last of them was
 }
 
 // object is a body that a message of the piece refers to.

@@ -2,6 +2,7 @@ package publisher
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -26,6 +27,22 @@ func NewRaw(log Log, bodies Bodies, p event.Provider, s event.Source, fence even
 	}
 }
 
+// Share has the writer share its events with other sources of the provider that do: a batch with events is refused with an
+// *event.OvertakenError while there are some of another source that this one was not told of. It must be called before Open.
+func (r *Raw) Share() { r.shared.subject = event.SharedSubject(r.provider) }
+
+// Look returns the *event.OvertakenError that a batch with events would be refused with, nil if it would not.
+func (r *Raw) Look(ctx context.Context) error {
+	if err := r.mustBeOpen(); err != nil || r.shared.subject == "" {
+		return err
+	}
+	over, err := r.look(ctx, 0)
+	if over != nil {
+		return over
+	}
+	return err
+}
+
 // Open reads where the source stands; a source that never committed has the zero cursor. It asks once and returns what
 // the Log returned, or event.Paused. It must be called first and again after every error of Commit.
 func (r *Raw) Open(ctx context.Context) (event.RawCursor, error) {
@@ -37,7 +54,7 @@ func (r *Raw) Open(ctx context.Context) (event.RawCursor, error) {
 		r.opened = false
 		return event.RawCursor{}, err
 	}
-	c.Sequence = r.expect
+	c.Sequence, c.Shared = r.expect, r.shared.expect
 	r.cursor = c
 	return c, nil
 }
@@ -52,12 +69,24 @@ func (r *Raw) Open(ctx context.Context) (event.RawCursor, error) {
 //
 // Commit waits while the stream or the object store is full or can't be reached, as long as ctx lasts. Its errors are
 // event.Fenced (another writer has written, or the fence has moved), event.Invalid, and ctx's. After any of them the
-// caller does not know how many of the events are stored, and the writer is closed: Open tells, by the position.
+// caller does not know how many of the events are stored, and the writer is closed: Open tells, by the position. A writer that
+// shares may also return an *event.OvertakenError, which says how many are stored, and stays open.
 func (r *Raw) Commit(ctx context.Context, events []event.Raw, p event.Progress) (at []event.StreamSeq, err error) {
 	if err := r.mustBeOpen(); err != nil {
 		return nil, err
 	}
-	defer func() { r.end(err) }()
+	defer func() {
+		stored := at
+		if err != nil {
+			at = nil
+		}
+		if over := (*event.OvertakenError)(nil); errors.As(err, &over) {
+			over.Stored = stored
+			r.calm()
+			return
+		}
+		r.end(err)
+	}()
 	for i := range events {
 		if events[i].ID == "" {
 			return nil, r.invalid(fmt.Errorf("event %d of %d has no id", i+1, len(events)))
@@ -66,9 +95,11 @@ func (r *Raw) Commit(ctx context.Context, events []event.Raw, p event.Progress) 
 	at = make([]event.StreamSeq, 0, len(events))
 	for {
 		n := r.take(events)
-		if at, err = r.commit(ctx, events[:n], p, n == len(events), at); err != nil {
-			return nil, err
+		more, err := r.commit(ctx, events[:n], p, n == len(events), at)
+		if err != nil {
+			return at, err
 		}
+		at = more
 		if events = events[n:]; len(events) == 0 {
 			return at, nil
 		}
@@ -111,8 +142,12 @@ func (r *Raw) commit(
 	}
 	next.Sequence = seq
 	r.cursor = next
+	first := seq - event.StreamSeq(len(events))
+	if r.shared.subject != "" {
+		first-- // the shared record is between them
+	}
 	for i := range events {
-		at = append(at, seq-event.StreamSeq(len(events)-i))
+		at = append(at, first+event.StreamSeq(i))
 	}
 	return at, nil
 }
@@ -156,6 +191,9 @@ func (r *Raw) build(events []event.Raw, watermark time.Time, maxBody int) piece 
 		}
 		p.fit(&m, maxBody)
 		p.add(m)
+		if r.shared.subject != "" {
+			p.events, p.received = append(p.events, events[i].ID.Identity()), events[i].Received
+		}
 	}
 	return p
 }

@@ -36,6 +36,8 @@ type writer struct {
 	// rereads: whoever is fenced reads all that he goes by anew. Who has fenced him is of no interest then, and is not looked for:
 	// the sequence in a refusal may be the fence's, which the cursor's subject never comes to.
 	rereads bool
+	// shared is what a writer that shares needs beside that.
+	shared shared
 }
 
 // minBody is where making bodies smaller for a server that calls them too large ends, in bytes.
@@ -70,6 +72,9 @@ func (w *writer) open(ctx context.Context, record any) error {
 			return err
 		}
 		w.expect = m.Sequence
+	}
+	if err := w.openShared(ctx); err != nil {
+		return err
 	}
 	w.opened = true
 	return nil
@@ -124,13 +129,17 @@ func (w *writer) write(
 			ID: id, Messages: p.messages, Cursor: event.Message{Subject: w.subject, Body: body},
 			Expect: w.expect, Fence: w.fence,
 		}
+		record, err := w.shared.put(&b, p.events, p.received)
+		if err != nil {
+			return 0, w.invalid(err)
+		}
 		mine = append(mine, id)
 		start := time.Now()
 		at, err := w.log.Append(ctx, b)
 		if err == nil {
 			w.hooks.result(0, &p, time.Since(start))
 			w.maxBody = maxBody
-			return w.committed(at), nil
+			return w.committed(at, record), nil
 		}
 		kind := event.KindOf(err)
 		if kind == 0 {
@@ -167,13 +176,26 @@ func (w *writer) write(
 			}
 			fallthrough
 		default:
-			found, last, rerr := w.reread(ctx, lastSeen(err), mine)
+			over, oerr := w.overtaken(ctx, kind, err)
+			if oerr != nil {
+				return 0, oerr
+			}
+			atLeast := lastSeen(err)
+			if over != nil {
+				if len(mine) == 1 {
+					return 0, over // no attempt but the one that is refused
+				}
+				atLeast = over.UpTo
+			}
+			found, last, rerr := w.reread(ctx, atLeast, mine)
 			switch {
 			case rerr != nil:
 				return 0, rerr
 			case found == ours:
 				w.hooks.result(0, &p, time.Since(began))
-				return w.committed(last.sequence), nil
+				return w.committed(last.sequence, w.shared.wrote(last.Batch, record)), nil
+			case found == nobody && over != nil:
+				return 0, over
 			case found == foreign || kind == event.Fenced:
 				return 0, w.fenced(found, last, err)
 			}
@@ -184,8 +206,11 @@ func (w *writer) write(
 	}
 }
 
-func (w *writer) committed(at event.StreamSeq) event.StreamSeq {
+func (w *writer) committed(at event.StreamSeq, record *event.Shared) event.StreamSeq {
 	w.expect = at
+	if record != nil {
+		w.shared.expect, w.shared.record = at-1, *record
+	}
 	w.calm()
 	return at
 }
