@@ -34,6 +34,9 @@ type Candidate struct {
 	// Former, if set, returns sources of this kind that are no longer configured and, by the cursors they left, have
 	// something to finish. They are run beside Shards. It is given the cursors of all of the provider's sources.
 	Former func(map[event.Source]event.RawCursor) []Shard
+	// Beside, if set, runs beside the sources until ctx ends, whether they are at work or not: the door that others knock at.
+	// It is run where the kind may be chosen, and must return soon when ctx ends.
+	Beside func(ctx context.Context)
 }
 
 // Shard is one source of a kind. The shards of a kind run in parallel, each with a lease, a cursor and a loop of its
@@ -93,6 +96,7 @@ func (c *Collector) Run(ctx context.Context) error {
 	chooser := &chooser{Collector: c}
 	wait := newBackOff(maxPause)
 	say.state("", event.StateStarting, "")
+	defer c.beside(ctx)()
 	for ctx.Err() == nil {
 		candidate, choice, err := chooser.choose(ctx)
 		var shards []Shard
@@ -132,6 +136,19 @@ func (c *Collector) Run(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// beside starts what runs beside sources, and returns what ends it and waits for it.
+func (c *Collector) beside(ctx context.Context) (end func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	var running sync.WaitGroup
+	for _, candidate := range c.Candidates {
+		wanted := (c.Want == Auto || c.Want == candidate.Kind) && (c.Only == "" || c.Only == candidate.Kind)
+		if candidate.Beside != nil && wanted {
+			running.Go(func() { candidate.Beside(ctx) })
+		}
+	}
+	return func() { cancel(); running.Wait() }
 }
 
 // shards are the sources of the chosen kind: those that are configured, and those that still have something to finish.

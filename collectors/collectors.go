@@ -62,6 +62,9 @@ type Batch struct {
 	// Done, if set, is called once the batch is durable, in the order of the batches. It must not block. It is not
 	// called when the run ends before that.
 	Done func()
+	// Undone, if set, is called in place of Done when the run has ended before the batch was known to be durable. It may be all
+	// the same. It must not block either.
+	Undone func()
 }
 
 // Spec is what the loop needs to know of a source's ways.
@@ -74,6 +77,9 @@ type Spec struct {
 	// MaxPause bounds the growing pauses between tries (60 s), but for a service that asks for a longer one. A source
 	// that loses events while it is away wants short ones.
 	MaxPause time.Duration
+	// Shared says that the other sources of the kind may be handed the same events at the same time: each event is stored once,
+	// whichever of them it comes through, as far back as Floor says. The Writer must be a Sharer.
+	Shared bool
 }
 
 // Report is how a source tells people about itself while it runs on: nothing (""), something worth knowing, or trouble,
@@ -90,6 +96,15 @@ type Writer interface {
 	// what became of a write whose outcome was not known. The errors it returns: event.Fenced (another writer has
 	// written: drop everything and Open), event.Invalid, and ctx's.
 	Commit(ctx context.Context, events []event.Raw, p event.Progress) ([]event.StreamSeq, error)
+}
+
+// Sharer is what a Writer can do for a source that shares its events with others.
+type Sharer interface {
+	// Share has Commit refuse events with an *event.OvertakenError as long as the other sources that share have stored some that
+	// this Writer did not tell of. It is called before Open.
+	Share()
+	// Look returns the *event.OvertakenError that Commit would return now, or nil.
+	Look(ctx context.Context) error
 }
 
 // Memory reads back which identities RAW holds.

@@ -22,7 +22,8 @@ const maxWaiting = 500
 // waiting is a Done that was not called yet.
 type waiting struct {
 	done    func()
-	settled bool // it needs no commit, only those before it
+	undone  func() // in its place when the run ends
+	settled bool   // it needs no commit, only those before it
 }
 
 // written is the outcome of a commit.
@@ -38,7 +39,7 @@ type written struct {
 func (r *run) emit(ctx context.Context, b Batch) error {
 	r.busy.enter()
 	defer r.busy.leave()
-	if len(b.Events) > 0 {
+	if len(b.Events) > 0 || r.sharing != nil {
 		if r.forgetting = r.remember(ctx); r.forgetting != nil {
 			return r.forgetting
 		}
@@ -58,8 +59,8 @@ func (r *run) emit(ctx context.Context, b Batch) error {
 // that finds no room stays the source's.
 func (r *run) admit(b Batch) (it item, hashed int) {
 	it = item{
-		cursor: b.Cursor, watermark: b.Watermark, floor: b.Floor, done: b.Done, urgent: b.Urgent, retired: b.Retired,
-		bytes: overhead + len(b.Cursor),
+		cursor: b.Cursor, watermark: b.Watermark, floor: b.Floor, done: b.Done, undone: b.Undone,
+		urgent: b.Urgent, retired: b.Retired, bytes: overhead + len(b.Cursor),
 	}
 	now := time.Now()
 	it.events = make([]event.Raw, 0, len(b.Events))
@@ -131,6 +132,12 @@ func (r *run) fold(items []item) []event.Raw {
 	}
 	for i := range items {
 		it := &items[i]
+		if r.sharing != nil && len(it.events) > 0 {
+			n := len(it.events)
+			it.events = r.seen.shed(len(events), it.events, 0)
+			count(r.Hooks.Duplicates, r.Provider, r.Name, n-len(it.events))
+			it.settled = len(it.events) == 0
+		}
 		if len(it.events) == all {
 			events = it.events
 		} else {
@@ -144,7 +151,7 @@ func (r *run) fold(items []item) []event.Raw {
 		r.next.Newest = later(r.next.Newest, it.newest)
 		r.next.Floor = later(r.next.Floor, it.floor)
 		if it.done != nil {
-			r.waiting = append(r.waiting, waiting{it.done, it.settled})
+			r.waiting = append(r.waiting, waiting{it.done, it.undone, it.settled})
 		}
 	}
 	if len(items) > 0 && !r.live && r.phase == reading {
@@ -179,7 +186,7 @@ func (r *run) write(ctx context.Context, events []event.Raw) {
 	r.writing, r.urgent = true, false
 	start := time.Now()
 	go func() {
-		w.seqs, w.err = r.Writer.Commit(ctx, w.events, w.progress)
+		w.err = r.commit(ctx, &w)
 		w.took = time.Since(start)
 		r.committed <- w
 	}()
@@ -211,6 +218,23 @@ func (r *run) settle(w written) {
 	}
 	r.Hooks.committed(r.Provider, r.Name, c)
 	r.callDone(true)
+}
+
+// callUndone tells those batches that will not be called Done.
+func (r *run) callUndone(dropped []item) {
+	for _, w := range r.waiting {
+		undo(w.undone)
+	}
+	r.waiting = nil
+	for i := range dropped {
+		undo(dropped[i].undone)
+	}
+}
+
+func undo(undone func()) {
+	if undone != nil {
+		_ = guard(func() error { undone(); return nil }) // the run is over as it is
+	}
 }
 
 // callDone calls those Done whose batches are durable, in order: all of them, or those from the front that need no

@@ -75,6 +75,13 @@ func (l *Loop) Run(ctx context.Context) error {
 
 // open reads where the source stands.
 func (l *Loop) open(ctx context.Context) (*run, event.From, error) {
+	sharing, err := l.sharer()
+	if err != nil {
+		return nil, event.From{}, err
+	}
+	if sharing != nil {
+		sharing.Share()
+	}
 	cursor, err := l.Writer.Open(ctx)
 	if err != nil {
 		return nil, event.From{}, fmt.Errorf("open cursor: %w", err)
@@ -90,7 +97,7 @@ func (l *Loop) open(ctx context.Context) (*run, event.From, error) {
 		}
 	}
 	r := &run{
-		Loop: l, opt: l.Options.withDefaults(), seen: newSeen(l.Spec.Repeats, cursor.Floor),
+		Loop: l, opt: l.Options.withDefaults(), sharing: sharing, shared: cursor.Shared, seen: newSeen(l.Spec.Repeats, cursor.Floor),
 		saved: cursor.Progress, next: cursor.Progress, last: cursor.Sequence, opened: cursor.Sequence, exists: cursor.Sequence > 0,
 		wroteAt: time.Now(), committed: make(chan written, 1), position: cursor.Position,
 		commanded: cursor.Commanded, looked: make(chan error, 1),
@@ -115,7 +122,7 @@ func (r *run) remember(ctx context.Context) error {
 		k = newKept(r.Memory, r.Provider, r.Name, r.Spec)
 	}
 	k.forget(r.position)
-	err := k.drain(ctx, r.next.DedupeFrom, max(r.opened, r.atLeast), func(e known) {
+	err := k.drain(ctx, r.next.DedupeFrom, max(r.opened, r.atLeast, r.shared), func(e known) {
 		ahead = max(ahead, e.own)
 		r.seen.recall(e)
 	})

@@ -26,6 +26,7 @@ type item struct {
 	floor     time.Time
 	newest    time.Time
 	done      func()
+	undone    func()
 	urgent    bool
 	retired   bool
 	settled   bool // all its events were duplicates: nothing of it has to become durable
@@ -109,8 +110,8 @@ func (q *queue) take(maxEvents, maxBytes int) []item {
 	return taken
 }
 
-// close takes nothing more in; drop also throws away what is there.
-func (q *queue) close(drop bool) {
+// close takes nothing more in; drop also throws away what is there, and returns it.
+func (q *queue) close(drop bool) (dropped []item) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if !q.closed {
@@ -118,8 +119,9 @@ func (q *queue) close(drop bool) {
 		close(q.over)
 	}
 	if drop {
-		q.items, q.bytes = nil, 0
+		dropped, q.items, q.bytes = q.items, nil, 0
 	}
+	return dropped
 }
 
 func signal(c chan struct{}) {

@@ -34,6 +34,9 @@ type run struct {
 	queue *queue
 	seen  *seen
 	busy  busy
+	// sharing is the Writer where the source shares its events with others.
+	sharing Sharer
+	shared  event.StreamSeq // up to here RAW is known to be there
 
 	phase        phase
 	err          error
@@ -88,6 +91,7 @@ func (r *run) run(ctx context.Context, from event.From) error {
 			r.commitNext(commitCtx)
 		}
 		if r.phase != reading && r.returned && !r.writing {
+			r.callUndone(r.queue.close(true))
 			return r.err
 		}
 		select {
@@ -154,7 +158,9 @@ func (r *run) end(p phase, err error) {
 		r.cancelled = time.Now()
 		r.cancelSource()
 	}
-	r.queue.close(r.phase >= stopping)
+	for _, it := range r.queue.close(r.phase >= stopping) {
+		undo(it.undone)
+	}
 }
 
 // check looks at the deadlines, and beats unless one passed that only a restart of the process mends.

@@ -1,7 +1,6 @@
 package collectors
 
 import (
-	"crypto/sha256"
 	"math"
 	"sync"
 	"time"
@@ -16,14 +15,9 @@ const minRemembered = 1000
 // noTime marks an identity whose source gave no time.
 const noTime = math.MinInt64
 
-// identity is an id in constant space: ids are chosen by others and may be of any length. Two ids that share the first
-// 128 bits of their SHA-256 are not expected to exist.
-type identity [16]byte
+type identity = event.Identity
 
-func identityOf(id event.ID) identity {
-	sum := sha256.Sum256([]byte(event.BoundID(id))) // the form that RAW has
-	return identity(sum[:16])
-}
+func identityOf(id event.ID) identity { return id.Identity() }
 
 func seconds(t time.Time) int64 {
 	if t.IsZero() {
@@ -59,8 +53,9 @@ type seen struct {
 	swept   int // how many durable ones the last sweep left
 	push    int // how many that only their number decides about may still be pushed out
 
-	aside []remembered    // of jobs, all durable
-	gone  event.StreamSeq // of the last one that was dropped for its number
+	aside []remembered          // of jobs and of sources that share their events, all durable
+	gone  event.StreamSeq       // of the last one that was dropped for its number
+	lost  map[identity]struct{} // those in aside that are pending, too: others were first
 }
 
 func newSeen(repeats int, floor time.Time) *seen {
@@ -122,6 +117,10 @@ func (s *seen) takeBack(n int) {
 	defer s.mu.Unlock()
 	end := len(s.list) - n
 	for _, r := range s.list[end:] {
+		if _, stored := s.lost[r.id]; stored {
+			delete(s.lost, r.id)
+			continue
+		}
 		delete(s.ids, r.id)
 	}
 	s.list = s.list[:end]

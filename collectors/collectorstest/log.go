@@ -16,6 +16,7 @@ import (
 
 var (
 	_ collectors.Writer  = (*Writer)(nil)
+	_ collectors.Sharer  = (*Writer)(nil)
 	_ collectors.Memory  = (*Log)(nil)
 	_ collectors.Choices = (*Log)(nil)
 )
@@ -36,6 +37,7 @@ type Log struct {
 	entries []event.StoredRaw
 	cursors map[event.Provider]map[event.Source]event.RawCursor
 	choices map[event.Provider]event.Choice
+	shared  map[event.Provider]event.StreamSeq // of the last commit with events of a writer that shares
 }
 
 // NewLog returns an empty Log.
@@ -44,6 +46,7 @@ func NewLog() *Log {
 		changed: make(chan struct{}),
 		cursors: map[event.Provider]map[event.Source]event.RawCursor{},
 		choices: map[event.Provider]event.Choice{},
+		shared:  map[event.Provider]event.StreamSeq{},
 	}
 }
 
@@ -54,11 +57,36 @@ type Writer struct {
 	s      event.Source
 	fence  event.Fence
 	cursor event.RawCursor
+	shares bool
+	known  event.StreamSeq // as Log.shared
 }
 
 // NewWriter has the form of collectors.Deps.NewWriter.
 func (l *Log) NewWriter(p event.Provider, s event.Source, fence event.Fence) collectors.Writer {
 	return &Writer{log: l, p: p, s: s, fence: fence}
+}
+
+// Share has the Writer share its events with others that do.
+func (w *Writer) Share() { w.shares = true }
+
+// Look returns the *event.OvertakenError that Commit would return.
+func (w *Writer) Look(ctx context.Context) error {
+	w.log.mu.Lock()
+	defer w.log.mu.Unlock()
+	if over := w.overtaken(); over != nil {
+		return over
+	}
+	return ctx.Err()
+}
+
+// overtaken tells once of what others have stored; mu is held.
+func (w *Writer) overtaken() *event.OvertakenError {
+	after, upTo := w.known, w.log.shared[w.p]
+	w.known = upTo
+	if !w.shares || upTo == after {
+		return nil
+	}
+	return &event.OvertakenError{After: after, UpTo: upTo}
 }
 
 // Open reads the cursor.
@@ -69,6 +97,8 @@ func (w *Writer) Open(ctx context.Context) (event.RawCursor, error) {
 	w.log.mu.Lock()
 	defer w.log.mu.Unlock()
 	w.cursor = w.log.cursors[w.p][w.s]
+	w.known = w.log.shared[w.p]
+	w.cursor.Shared = w.known
 	return w.cursor, nil
 }
 
@@ -90,6 +120,11 @@ func (w *Writer) Commit(ctx context.Context, events []event.Raw, p event.Progres
 	}
 	if fenced {
 		return nil, &event.Error{Kind: event.Fenced, Op: "append"}
+	}
+	if len(events) > 0 {
+		if over := w.overtaken(); over != nil {
+			return nil, over
+		}
 	}
 	if !store {
 		if fault == nil {
@@ -116,6 +151,10 @@ func (w *Writer) Commit(ctx context.Context, events []event.Raw, p event.Progres
 		l.cursors[w.p] = map[event.Source]event.RawCursor{}
 	}
 	l.cursors[w.p][w.s] = cursor
+	if w.shares && len(events) > 0 {
+		l.shared[w.p] = l.last
+		w.known = l.last
+	}
 	l.notify()
 	if fault != nil {
 		return nil, fault
