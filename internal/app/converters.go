@@ -10,6 +10,7 @@ import (
 	"stackstream/internal/mapping"
 	"stackstream/normalizer"
 	"stackstream/normalizer/ceilometer"
+	"stackstream/normalizer/cloudevent"
 	"stackstream/normalizer/httpevent"
 	"stackstream/normalizer/oslo"
 	"stackstream/normalizer/rules"
@@ -36,6 +37,7 @@ func Converters(cfg *config.Config) (map[string]normalizer.Converter, error) {
 func common(shared *rules.Rules) map[string]normalizer.Converter {
 	return map[string]normalizer.Converter{
 		ceilometer.Format: ceilometer.New(shared),
+		cloudevent.Format: cloudevent.New(shared),
 		oslo.Format:       oslo.New(shared),
 	}
 }
@@ -44,12 +46,19 @@ func common(shared *rules.Rules) map[string]normalizer.Converter {
 // of HTTP event services has a mapping of each provider's own. All share the rules for what is the same in every event.
 func converters(name event.Provider, p *config.Provider, shared *rules.Rules) (map[string]normalizer.Converter, error) {
 	all := common(shared)
+	mapped := map[string]*mapping.Config{webhookFormat(name): webhookMapping(p)}
 	if settings, ok := p.Sources[httppoll.Kind].(*httppoll.Config); ok {
-		m, mistakes := mapping.Compile(settings.Event)
+		mapped[httpevent.Format(name)] = &settings.Event
+	}
+	for format, of := range mapped {
+		if of == nil {
+			continue
+		}
+		m, mistakes := mapping.Compile(*of)
 		if len(mistakes) > 0 {
 			return nil, fmt.Errorf("prepare the mapping of %s: %s: %s", name, mistakes[0].Field, mistakes[0].Msg)
 		}
-		all[httpevent.Format(name)] = httpevent.New(shared, m)
+		all[format] = httpevent.New(shared, m)
 	}
 	return all, nil
 }
@@ -58,10 +67,11 @@ func converters(name event.Provider, p *config.Provider, shared *rules.Rules) (m
 type conversion struct {
 	rules   rules.Config
 	mapping *mapping.Config // nil without one
+	posted  *mapping.Config // the same, of what is posted
 }
 
 func conversionOf(cfg *config.Config, name event.Provider) conversion {
-	c := conversion{rules: cfg.Normalizer}
+	c := conversion{rules: cfg.Normalizer, posted: webhookMapping(cfg.Providers[name])}
 	if settings, ok := cfg.Providers[name].Sources[httppoll.Kind].(*httppoll.Config); ok {
 		c.mapping = &settings.Event
 	}

@@ -16,6 +16,7 @@ import (
 	"stackstream/collectors/none"
 	"stackstream/collectors/panko"
 	"stackstream/collectors/telemetry"
+	"stackstream/collectors/webhook"
 	"stackstream/event"
 	"stackstream/internal/app/config"
 	"stackstream/internal/app/metrics"
@@ -101,6 +102,16 @@ func sourceKinds() []SourceKind {
 			Candidate: httpCandidate,
 			Whole:     httppoll.WholeCursor,
 			Past:      httpPast,
+		},
+		{
+			Kind: config.Kind{
+				Name:     webhook.Kind,
+				About:    "events that others post over HTTP: Ceilometer's agent, senders of CloudEvents, or of any JSON",
+				Settings: func() any { c := webhook.Default(); return &c },
+				Problems: func(s any) []config.Problem { return config.Problems(s.(*webhook.Config).Validate()) },
+				Doubts:   func(s any) []config.Problem { return config.Problems(s.(*webhook.Config).Doubts()) },
+			},
+			Candidate: webhookCandidate,
 		},
 	}
 }

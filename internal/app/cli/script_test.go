@@ -76,6 +76,8 @@ const patience = 60 * time.Second
 //	head N PROGRAM ARG…      runs a program whose output is read for N lines only; it must end well
 //	exits CODE PROGRAM ARG…  runs a program to its end and checks its exit code; stdout and stderr look at its output
 //	get URL STATUS REGEXP    asks until the answer has the status and matches
+//	post URL FILE STATUS REGEXP [HEADER VALUE]…
+//	                         posts a file until the answer has the status and matches
 //	events FILE COUNT        checks that a file has so many canonical events, each of its own id
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
@@ -92,7 +94,7 @@ func TestScripts(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"cloud": startCloud, "service": startService, "unserve": endService, "fill": fillIn, "broker": useBroker, "notify": notify, "lose": lose, "nats": startNATS, "halfway": restoreHalfway, "start": startProgram, "await": await, "end": endProgram,
-			"get": get, "events": countEvents, "exits": exits, "head": head, "hangup": hangUp, "until": until, "killed": killed,
+			"get": get, "post": post, "events": countEvents, "exits": exits, "head": head, "hangup": hangUp, "until": until, "killed": killed,
 		},
 	})
 }

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -18,6 +19,7 @@ import (
 	"stackstream/collectors/httppoll"
 	"stackstream/collectors/panko"
 	"stackstream/collectors/telemetry"
+	"stackstream/collectors/webhook"
 	"stackstream/event"
 	"stackstream/internal/app"
 	"stackstream/internal/app/config"
@@ -232,6 +234,22 @@ func TestAMQP1ExampleShowsTheDefaults(t *testing.T) {
 	}
 }
 
+// TestWebhookExampleShowsTheDefaults: as TestExampleShowsTheDefaults.
+func TestWebhookExampleShowsTheDefaults(t *testing.T) {
+	got, err := reader().File(examples + "webhook.yaml")
+	if err != nil {
+		t.Fatalf("the example is refused:\n%v", err)
+	}
+	want := webhook.Default()
+	want.Format, want.Refuse = "ceilometer", "disconnect"
+	want.Auth.Basic = &webhook.Basic{User: "agent", PasswordFile: "/etc/stackstream/agent.password"}
+	want.TLS.ClientNames = []string{}
+	want.EventTypes.Include, want.EventTypes.Exclude = []string{"*"}, []string{"*.exists"}
+	if diff := cmp.Diff(map[string]any{"webhook": &want}, got.Providers["my-cloud"].Sources); diff != "" {
+		t.Errorf("example (-default +example):\n%s", diff)
+	}
+}
+
 // TestBusyExampleHasShards: each exchange belongs to one source, a single one may stand for a list.
 func TestBusyExampleHasShards(t *testing.T) {
 	got, err := reader().File(examples + "amqp-busy.yaml")
@@ -289,10 +307,10 @@ func TestExamplesHaveEverySetting(t *testing.T) {
 			t.Errorf("the example does not show the source %s", kind.Name)
 		}
 		text := everything
-		if kind.Name == amqp.Kind || kind.Name == amqp1.Kind {
+		if slices.Contains([]string{amqp.Kind, amqp1.Kind, webhook.Kind}, kind.Name) {
 			text = readFile(t, examples+kind.Name+".yaml")
 		}
-		if kind.Name == httppoll.Kind {
+		if kind.Name == httppoll.Kind || kind.Name == webhook.Kind {
 			text += readFile(t, examples+"http/every-setting.yaml") // with the login to Keystone as panko has it
 		}
 		shows(t, text, "providers.my-cloud."+kind.Name, reflect.TypeOf(kind.Settings()))

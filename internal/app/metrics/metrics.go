@@ -39,6 +39,7 @@ type Metrics struct {
 
 	broker  broker
 	links   links
+	posts   posts
 	streams streams
 
 	state, since           *prometheus.GaugeVec
@@ -136,6 +137,9 @@ func New(board *admin.Board, version string) *Metrics {
 
 	r.part = "Sources that receive over AMQP 1.0"
 	m.links = newLinks(r)
+
+	r.part = "Sources that are posted to"
+	m.posts = newPosts(r)
 
 	r.part = "Streams and their subscribers"
 	m.streams = newStreams(r)

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"stackstream/collectors/webhook"
 	"stackstream/event"
 	"stackstream/internal/app/admin"
 	"stackstream/jetstream"
@@ -33,7 +34,8 @@ func labels() map[string]string {
 		"kind":   words(append([]string{other}, kinds()...)),
 		"result": words(append([]string{"ok"}, kinds()...)),
 		"reason": "of a dead letter: " + words(reasons) + "; of a notification that was dropped: " + words(dropReasons) +
-			"; of a message that was rejected: " + words(rejectReasons),
+			"; of a message that was rejected: " + words(rejectReasons) +
+			"; of a request that was not taken: " + words(webhook.Reasons()),
 		"why":     words(retryReasons),
 		"what":    "is odd: " + words(oddities) + "; was gone: " + words(gapsOf),
 		stream:    words(jetstream.StreamNames()),

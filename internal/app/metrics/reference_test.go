@@ -55,6 +55,13 @@ func everything(m *Metrics, p event.Provider, chosen ...string) {
 	n.Redacted(p, 1)
 	n.Skipped(p, 1)
 	n.Fenced(p)
+	posted := m.Webhook(p)
+	posted.Answered("", time.Second)
+	posted.Pending(1, 1)
+	posted.Connections(1)
+	for _, text := range chosen {
+		posted.Answered(text, time.Second)
+	}
 	for _, s := range []event.Source{"amqp", "backfill-1", "backfill-2"} {
 		c := m.Collectors()
 		c.Status(event.Status{Role: event.RoleCollector, Provider: p, Source: s, State: event.StateLive})
@@ -186,9 +193,9 @@ func seriesOf(t *testing.T, m *Metrics, p event.Provider) (series, families int)
 
 // The series of a provider are bounded: what its sources send, and how many jobs it had, makes none.
 func TestSeriesOfAProviderAreBounded(t *testing.T) {
-	// All there can be for a source that consumes from RabbitMQ, one that receives over AMQP 1.0 and one that is asked over HTTP at
-	// once, and for the backfills.
-	const most = 260
+	// All there can be for a source that consumes from RabbitMQ, one that receives over AMQP 1.0, one that is asked over HTTP and one that
+	// is posted to at once, and for the backfills.
+	const most = 286
 	m := New(admin.NewBoard(), "v1")
 	chosen := []string{"maxlen", "error", "no-id", "malformed", "exchange nova"}
 	everything(m, "prod", chosen...)

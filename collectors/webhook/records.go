@@ -1,0 +1,131 @@
+package webhook
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"unicode/utf8"
+
+	"stackstream/event"
+	"stackstream/internal/expr"
+	"stackstream/internal/mapping"
+	"stackstream/internal/rawjson"
+	"stackstream/internal/records"
+)
+
+// recordsFormat is any JSON, as the configuration describes it: with the same records and expressions as the source http.
+type recordsFormat struct {
+	name    string
+	cfg     Config
+	decoder records.Decoder
+	filter  *expr.Program
+	mapping *mapping.Mapping
+}
+
+func newRecordsFormat(c Config, name string) (*recordsFormat, []Problem) {
+	var found problems
+	f := &recordsFormat{name: name, cfg: c, decoder: records.Decoder{
+		Form: records.JSON, Path: steps(c.Records.Path), Shape: c.Records.Shape, Key: c.Records.Key,
+		Optional: c.Records.OnMissing == "empty", Parent: c.Records.Parent,
+	}}
+	for _, path := range c.Records.Expand {
+		f.decoder.Expand = append(f.decoder.Expand, steps(path))
+	}
+	env, err := expr.NewEnv(map[string]expr.Type{"rec": expr.Any, "partition": expr.Map})
+	if err == nil && c.Records.Filter != "" {
+		f.filter, err = env.Compile(c.Records.Filter, expr.Bool)
+	}
+	if err != nil {
+		found.add("records.filter", "%s", err)
+	}
+	m, mistakes := mapping.Compile(c.Event)
+	for _, mistake := range mistakes {
+		found.add("event."+mistake.Field, "%s", mistake.Msg)
+	}
+	f.mapping = m
+	return f, found
+}
+
+// steps are the names of a dotted path.
+func steps(path string) []string {
+	if path == "" {
+		return nil
+	}
+	return strings.Split(path, ".")
+}
+
+func (f *recordsFormat) decode(p posted) ([]made, *refusal) {
+	body, err := records.Charset(p.charset).UTF8(p.body)
+	if err != nil {
+		return nil, invalid("Content-Type", err.Error())
+	}
+	page, err := f.page(body)
+	if err != nil {
+		return nil, invalidBody(err)
+	}
+	var all []made
+	for i, record := range page.Records {
+		m, keep, refused := f.record(&page, i, record)
+		if refused != nil {
+			return nil, refused
+		}
+		if keep {
+			all = append(all, m)
+		}
+	}
+	return all, nil
+}
+
+// page takes a body apart. Where it may be a list or one record, what is there decides.
+func (f *recordsFormat) page(body []byte) (records.Page, error) {
+	d := f.decoder
+	if d.Shape == shapeAuto {
+		d.Shape, d.Expand = records.One, nil
+		found, err := d.Decode(body)
+		if err != nil {
+			return found, err
+		}
+		d.Shape, d.Expand = records.List, f.decoder.Expand
+		if len(found.Records) == 1 && rawjson.Value(found.Records[0]).IsObject() {
+			d.Shape = records.One
+		}
+	}
+	return d.Decode(body)
+}
+
+// record is an event made of a record; keep is false for one that records.filter leaves out.
+func (f *recordsFormat) record(page *records.Page, i int, record []byte) (m made, keep bool, _ *refusal) {
+	m.Raw = event.Raw{Format: f.name, ContentType: "application/json", Body: append([]byte(nil), record...)}
+	where := fmt.Sprintf("record %d", i)
+	doc, valid := page.Doc(i, m.Body)
+	if !valid {
+		if _, err := doc.Parse(m.Body, rawjson.All); err != nil {
+			return m, false, invalid(where, err.Error())
+		}
+	}
+	vars := mapping.Vars(expr.NewOpenRecord(doc), nil)
+	if f.filter != nil {
+		val, err := f.filter.Eval(vars)
+		if err == nil {
+			keep, err = val.Bool()
+		}
+		if err != nil && !errors.Is(err, expr.ErrMissing) {
+			return m, false, invalid(where, "records.filter: "+err.Error())
+		}
+		if err == nil && !keep {
+			return m, false, nil
+		}
+	}
+	// One whose filter asks for a member that it does not have is kept: it may be an event.
+	if m.ID = event.BoundID(f.mapping.ID(vars)); m.ID == "" || !valid && !utf8.Valid(record) {
+		if f.cfg.Event.ID != "" && m.ID == "" {
+			return m, false, invalid(where, "event.id: "+f.cfg.Event.ID+" is nothing: it would not be known again")
+		}
+		m.ID, m.Hashed = event.HashID(m.Body), true
+	}
+	var err error
+	if m.eventType, err = f.mapping.Type(vars); err != nil {
+		return m, false, invalid(where, "event."+err.Error())
+	}
+	return m, true, nil
+}

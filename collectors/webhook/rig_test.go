@@ -1,0 +1,184 @@
+package webhook
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"stackstream/collectors"
+	"stackstream/collectors/collectorstest"
+	"stackstream/event"
+)
+
+const cloud event.Provider = "cloud"
+
+// rig is a front with one source at work over a model of the stream.
+type rig struct {
+	cfg   Config
+	front *front
+	log   *collectorstest.Log
+	url   string
+
+	mu      sync.Mutex
+	refused map[string]int // requests, by reason
+	end     func()         // ends the source
+	ended   chan struct{}
+}
+
+func options(listens func(net.Addr)) Options {
+	return Options{
+		CeilometerFormat: "ceilometer", CloudEventsFormat: "cloudevents", JSONFormat: "webhook/cloud", Began: time.Now(),
+		Log: zerolog.Nop(), Listens: listens,
+	}
+}
+
+// config is for a format, on a port that the system chooses.
+func config(format string, change func(*Config)) Config {
+	c := Default()
+	c.Listen, c.Format = "127.0.0.1:0", format
+	if format == formatJSON {
+		c.Event.ID, c.Event.Type = "rec.id", "rec.type"
+	}
+	if change != nil {
+		change(&c)
+	}
+	return c
+}
+
+func newRig(t *testing.T, format string, change func(*Config)) *rig {
+	t.Helper()
+	r := &rig{cfg: config(format, change), log: collectorstest.NewLog(), refused: map[string]int{}}
+	if found := r.cfg.Validate(); len(found) > 0 {
+		t.Fatalf("the configuration is wrong: %v", found)
+	}
+	at := make(chan net.Addr, 1)
+	opts := options(func(a net.Addr) { at <- a })
+	opts.Hooks.Answered = func(reason string, _ time.Duration) {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.refused[reason]++
+	}
+	r.front = newFront(r.cfg, opts)
+	ctx, cancel := context.WithCancel(context.Background())
+	var serving sync.WaitGroup
+	serving.Go(func() { r.front.serve(ctx) })
+	t.Cleanup(func() { r.stop(); cancel(); serving.Wait() })
+	scheme := "http"
+	if r.cfg.TLS.CertFile != "" {
+		scheme = "https"
+	}
+	select {
+	case a := <-at:
+		r.url = scheme + "://" + a.String() + r.cfg.Path
+	case <-time.After(10 * time.Second):
+		t.Fatalf("it does not listen: %v", r.front.err)
+	}
+	r.start(t)
+	return r
+}
+
+// start has a source at work.
+func (r *rig) start(t *testing.T) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	r.end, r.ended = cancel, make(chan struct{})
+	loop := &collectors.Loop{
+		Provider: cloud, Name: Kind, Source: &Source{cfg: r.cfg, front: r.front, beat: 50 * time.Millisecond}, Spec: r.cfg.Spec(),
+		Writer: r.log.NewWriter(cloud, Kind, event.Fence{}), Memory: r.log, Log: zerolog.Nop(),
+	}
+	go func() {
+		defer close(r.ended)
+		for ctx.Err() == nil {
+			if loop.Run(ctx) != nil {
+				<-time.After(10 * time.Millisecond)
+			}
+		}
+	}()
+	for !r.front.works() {
+		select {
+		case <-time.After(time.Millisecond):
+		case <-t.Context().Done():
+			t.Fatal("no source is at work")
+		}
+	}
+}
+
+func (r *rig) stop() {
+	if r.end != nil {
+		r.end()
+		<-r.ended
+		r.end = nil
+	}
+}
+
+// reasons is how many requests were refused for a reason.
+func (r *rig) reasons(reason string) int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.refused[reason]
+}
+
+// said is an answer.
+type said struct {
+	status int
+	header http.Header
+	Error  string `json:"error"`
+	Field  string `json:"field"`
+	N      int    `json:"accepted"`
+}
+
+func (s said) String() string { return fmt.Sprintf("%d %s %s", s.status, s.Field, s.Error) }
+
+// post posts a body, with headers as name and value in turn.
+func (r *rig) post(t testing.TB, body []byte, headers ...string) said {
+	t.Helper()
+	s, err := postTo(t.Context(), http.DefaultClient, r.url, body, headers...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func postTo(ctx context.Context, client *http.Client, url string, body []byte, headers ...string) (s said, err error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, url, bytes.NewReader(body))
+	if err != nil {
+		return s, err
+	}
+	req.Header.Set("Content-Type", "application/json")
+	for i := 0; i < len(headers); i += 2 {
+		req.Header.Set(headers[i], headers[i+1])
+	}
+	resp, err := client.Do(req)
+	if err != nil {
+		return s, err
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	if err == nil {
+		err = json.Unmarshal(text, &s)
+	}
+	s.status, s.header = resp.StatusCode, resp.Header
+	return s, err
+}
+
+// ceilometerBody is a list of events with ids, as the agent posts it.
+func ceilometerBody(ids ...event.ID) []byte {
+	var all []map[string]any
+	for _, id := range ids {
+		all = append(all, map[string]any{
+			"message_id": id, "event_type": "compute.instance.update", "generated": "2026-11-22T05:42:45.672012",
+			"traits": []any{[]any{"service", 1, "compute.h1"}}, "raw": map[string]any{},
+		})
+	}
+	body, _ := json.Marshal(all)
+	return body
+}

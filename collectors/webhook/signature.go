@@ -1,0 +1,298 @@
+package webhook
+
+import (
+	"crypto/hmac"
+	"crypto/sha1" //nolint:gosec // some senders know nothing else; an HMAC with it is not broken
+	"crypto/sha256"
+	"crypto/sha512"
+	"encoding/base64"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"hash"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"stackstream/event"
+)
+
+// schemeOf has what a known scheme decides.
+func schemeOf(name string) (HMAC, bool) {
+	switch name {
+	case "github":
+		return HMAC{Header: "X-Hub-Signature-256", Prefix: "sha256=", Signs: "{body}"}, true
+	case "slack":
+		return HMAC{
+			Header: "X-Slack-Signature", Prefix: "v0=", Signs: "v0:{timestamp}:{body}", TimestampHeader: "X-Slack-Request-Timestamp",
+		}, true
+	case "stripe":
+		return HMAC{
+			Header: "Stripe-Signature", Separator: ",", Prefix: "v1=", Signs: "{timestamp}.{body}",
+			TimestampHeader: "Stripe-Signature", TimestampPrefix: "t=",
+		}, true
+	case "standard-webhooks":
+		return HMAC{
+			Header: "webhook-signature", Separator: " ", Prefix: "v1,", Encoding: "base64", Signs: "{id}.{timestamp}.{body}",
+			TimestampHeader: "webhook-timestamp", IDHeader: "webhook-id", SecretPrefix: "whsec_", SecretEncoding: "base64",
+		}, true
+	}
+	return HMAC{}, false
+}
+
+const defaultTolerance = 5 * time.Minute
+
+// complete fills in what the scheme decides, and what is usual.
+func (h HMAC) complete() HMAC {
+	if scheme, known := schemeOf(h.Scheme); known {
+		scheme.Scheme, scheme.Secret, scheme.SecretFile, scheme.Tolerance = h.Scheme, h.Secret, h.SecretFile, h.Tolerance
+		h = scheme
+	}
+	for _, field := range []struct {
+		value *string
+		usual string
+	}{{&h.Algorithm, "sha256"}, {&h.Encoding, "hex"}, {&h.SecretEncoding, "text"}, {&h.Signs, "{body}"}} {
+		if *field.value == "" {
+			*field.value = field.usual
+		}
+	}
+	if h.TimestampHeader != "" && h.Tolerance == 0 {
+		h.Tolerance = defaultTolerance
+	}
+	return h
+}
+
+// parseSigned takes what is signed apart: texts and names in turn.
+func parseSigned(text string) ([]string, error) {
+	parts := []string{}
+	hasBody := false
+	for rest := text; ; {
+		literal, after, found := strings.Cut(rest, "{")
+		parts = append(parts, literal)
+		if !found {
+			break
+		}
+		name, behind, closed := strings.Cut(after, "}")
+		switch {
+		case !closed:
+			return nil, errors.New("has { without }")
+		case name != "body" && name != "timestamp" && name != "id":
+			return nil, fmt.Errorf("has {%s}; {body}, {timestamp} and {id} are known", name)
+		}
+		hasBody = hasBody || name == "body"
+		parts = append(parts, name)
+		rest = behind
+	}
+	if !hasBody {
+		return nil, errors.New("has no {body}: what is not signed says nothing")
+	}
+	return parts, nil
+}
+
+// verifier checks signatures.
+type verifier struct {
+	cfg   HMAC
+	keys  [][]byte
+	signs []string
+	hash  func() hash.Hash
+	taken taken
+}
+
+func newVerifier(cfg HMAC) (*verifier, error) {
+	v := &verifier{cfg: cfg.complete()}
+	wrong := func(err error) error {
+		return &event.Error{Kind: event.Invalid, Op: "read auth.hmac.secret_file", Err: err}
+	}
+	all, err := readSecrets(cfg.Secret, "auth.hmac.secret_file", cfg.SecretFile)
+	if err != nil {
+		return nil, err
+	}
+	for _, secret := range all {
+		key, err := v.key(secret)
+		if err != nil {
+			return nil, wrong(err)
+		}
+		v.keys = append(v.keys, key)
+	}
+	if len(v.keys) == 0 {
+		return nil, wrong(errNoSecret)
+	}
+	if v.signs, err = parseSigned(v.cfg.Signs); err != nil {
+		return nil, wrong(err)
+	}
+	v.hash = map[string]func() hash.Hash{"sha1": sha1.New, "sha256": sha256.New, "sha512": sha512.New}[v.cfg.Algorithm]
+	v.taken.keep, v.taken.known = 2*v.cfg.Tolerance, map[[sha256.Size]byte]*takenAt{}
+	return v, nil
+}
+
+// key is what a secret says. What is wrong with it is told without it.
+func (v *verifier) key(secret string) (key []byte, err error) {
+	secret = strings.TrimPrefix(secret, v.cfg.SecretPrefix)
+	switch v.cfg.SecretEncoding {
+	case "hex":
+		key, err = hex.DecodeString(secret)
+	case "base64":
+		key, err = decodeBase64(secret)
+	default:
+		key = []byte(secret)
+	}
+	if err != nil || len(key) == 0 {
+		return nil, fmt.Errorf("the secret is not in %s", v.cfg.SecretEncoding)
+	}
+	return key, nil
+}
+
+// decodeBase64 reads base64 with or without its end.
+func decodeBase64(text string) ([]byte, error) {
+	return base64.RawStdEncoding.DecodeString(strings.TrimRight(text, "="))
+}
+
+// check refuses a body that nobody who knows the secret has signed, or too long ago. What it lets through has a name by which it is
+// known again.
+func (v *verifier) check(h http.Header, body []byte, now time.Time) (name [sha256.Size]byte, _ *refusal) {
+	forged := func(field, text string) (n [sha256.Size]byte, _ *refusal) {
+		return n, &refusal{status: http.StatusUnauthorized, reason: reasonForged, field: field, text: text}
+	}
+	values := map[string]string{"id": h.Get(v.cfg.IDHeader)}
+	if v.cfg.TimestampHeader != "" {
+		stamps := v.parts(h.Get(v.cfg.TimestampHeader), v.cfg.TimestampPrefix, v.cfg.TimestampHeader == v.cfg.Header)
+		if len(stamps) != 1 {
+			return forged(v.cfg.TimestampHeader, "has no time")
+		}
+		values["timestamp"] = stamps[0]
+	}
+	given := v.parts(h.Get(v.cfg.Header), v.cfg.Prefix, true)
+	if len(given) == 0 {
+		return forged(v.cfg.Header, "has no signature")
+	}
+	right := false
+	for _, key := range v.keys {
+		sum := v.sign(key, values, body)
+		for _, text := range given {
+			if signature, err := v.decode(text); err == nil && hmac.Equal(signature, sum) {
+				right = true
+				name = sha256.Sum256(sum)
+			}
+		}
+	}
+	if !right {
+		return forged(v.cfg.Header, "is not the signature of what was posted")
+	}
+	if v.cfg.TimestampHeader == "" {
+		return name, nil
+	}
+	// Only now: whether a time is old is nobody's business who can't sign it.
+	seconds, err := strconv.ParseInt(values["timestamp"], 10, 64)
+	if off := now.Sub(time.Unix(seconds, 0)); err != nil || off > v.cfg.Tolerance || off < -v.cfg.Tolerance {
+		return name, &refusal{
+			status: http.StatusUnauthorized, reason: reasonOld, field: v.cfg.TimestampHeader,
+			text: fmt.Sprintf("is not within %s of now", v.cfg.Tolerance),
+		}
+	}
+	return name, nil
+}
+
+// maxSignatures is how many signatures a header may have: each has to be compared.
+const maxSignatures = 16
+
+// parts are the parts of a header that have the prefix, without it.
+func (v *verifier) parts(header, prefix string, several bool) []string {
+	parts := []string{header}
+	if several && v.cfg.Separator != "" {
+		parts = strings.SplitN(header, v.cfg.Separator, maxSignatures+1)
+	}
+	var found []string
+	for _, part := range parts[:min(len(parts), maxSignatures)] {
+		if text, ok := strings.CutPrefix(strings.TrimSpace(part), prefix); ok && text != "" {
+			found = append(found, text)
+		}
+	}
+	return found
+}
+
+func (v *verifier) sign(key []byte, values map[string]string, body []byte) []byte {
+	mac := hmac.New(v.hash, key)
+	for i, part := range v.signs {
+		switch {
+		case i%2 == 0:
+			mac.Write([]byte(part))
+		case part == "body":
+			mac.Write(body)
+		default:
+			mac.Write([]byte(values[part]))
+		}
+	}
+	return mac.Sum(nil)
+}
+
+func (v *verifier) decode(text string) ([]byte, error) {
+	if v.cfg.Encoding == "base64" {
+		return decodeBase64(text)
+	}
+	return hex.DecodeString(text)
+}
+
+// taken remembers what was signed and taken, for as long as its time would be good. It is safe for concurrent use.
+type taken struct {
+	keep time.Duration
+
+	mu    sync.Mutex
+	known map[[sha256.Size]byte]*takenAt
+	order []*takenAt
+}
+
+type takenAt struct {
+	name   [sha256.Size]byte
+	at     time.Time
+	stored bool // else it is on its way
+	over   bool // it came to nothing
+}
+
+// maxTaken bounds how many are remembered: who posts more within the tolerance is known again by the ids of the events alone.
+const maxTaken = 200_000
+
+// begin takes something. It refuses what was taken before, and has the sender of what is on its way ask again: only then is it known
+// what becomes of it.
+func (t *taken) begin(name [sha256.Size]byte, now time.Time) *refusal {
+	if t.keep == 0 {
+		return nil
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for len(t.order) > 0 && (len(t.order) >= maxTaken || t.order[0].over || now.Sub(t.order[0].at) > t.keep) {
+		if first := t.order[0]; t.known[first.name] == first {
+			delete(t.known, first.name)
+		}
+		t.order = t.order[1:]
+	}
+	switch before := t.known[name]; {
+	case before == nil:
+	case before.stored:
+		return &refusal{status: http.StatusConflict, reason: reasonReplayed, text: "it was posted with this signature before, and stored"}
+	default:
+		return &refusal{
+			status: http.StatusServiceUnavailable, reason: reasonReplayed, later: true,
+			text: "it was posted with this signature before, and is on its way",
+		}
+	}
+	entry := &takenAt{name: name, at: now}
+	t.known[name] = entry
+	t.order = append(t.order, entry)
+	return nil
+}
+
+// end says what became of it. What is not known to be stored is posted again.
+func (t *taken) end(name [sha256.Size]byte, stored bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	entry := t.known[name]
+	if entry == nil {
+		return
+	}
+	if entry.stored = stored; !stored {
+		entry.over = true
+		delete(t.known, name)
+	}
+}
