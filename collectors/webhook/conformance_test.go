@@ -94,7 +94,7 @@ func (h *house) shut(t *testing.T, down bool) {
 	}
 	h.close()
 	var err error
-	if h.others, err = net.Listen("tcp", h.at); err != nil { //nolint:noctx // a test's own
+	if h.others, err = net.Listen("tcp", h.at); err != nil {
 		t.Error(err)
 		return
 	}
@@ -113,7 +113,7 @@ func (h *house) shut(t *testing.T, down bool) {
 func TestConformance(t *testing.T) {
 	t.Parallel()
 	collectorstest.TestSource(t, func(t *testing.T) collectorstest.Harness {
-		free, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // a test's own
+		free, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -144,8 +144,11 @@ func answer(w http.ResponseWriter, status int, body map[string]any) {
 	_ = json.NewEncoder(w).Encode(body) // who is gone needs no answer
 }
 
-var busy = refusal{
-	status: http.StatusServiceUnavailable, reason: reasonBusy, later: true, text: "more was posted than can be stored at once",
+// busy is what becomes of a request that there is no room for.
+func busy() *refusal {
+	return &refusal{
+		status: http.StatusServiceUnavailable, reason: reasonBusy, later: true, text: "more was posted than can be stored at once",
+	}
 }
 
 // post takes one request, and returns how many events it had once they are stored.
@@ -174,7 +177,7 @@ func (h *handler) post(w http.ResponseWriter, r *http.Request) (int, *refusal) {
 	control := http.NewResponseController(w)
 	reader := h.room.enter(r.Context(), func() { _ = control.SetReadDeadline(time.Unix(1, 0)) })
 	if reader == nil {
-		return 0, &busy
+		return 0, busy()
 	}
 	defer reader.leave()
 	h.conns.knows(r.Context())
@@ -256,7 +259,7 @@ func (h *handler) decoded(r *http.Request, body []byte, reader *reader) (int, *r
 		return 0, nil
 	}
 	if !reader.wait() {
-		return 0, &busy
+		return 0, busy()
 	}
 	return len(d.events), h.await(r.Context(), d, reader)
 }
@@ -312,7 +315,7 @@ func (r *reader) read(ctx context.Context, from io.Reader, most int64, tooLarge 
 		if cap(body)-len(body) < readStep/2 {
 			step := min(max(int64(cap(body)), readStep), most+1)
 			if !r.take(ctx, step) {
-				return nil, &busy
+				return nil, busy()
 			}
 			grown := make([]byte, len(body), int64(cap(body))+step)
 			copy(grown, body)
@@ -326,7 +329,7 @@ func (r *reader) read(ctx context.Context, from io.Reader, most int64, tooLarge 
 		case err == io.EOF:
 			return body, nil
 		case err != nil && r.gone():
-			return nil, &busy
+			return nil, busy()
 		case err != nil:
 			return nil, &refusal{
 				status: http.StatusRequestTimeout, reason: reasonCut, later: true, text: "it did not come whole, or not in time",
