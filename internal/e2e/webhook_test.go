@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"stackstream/event"
+	"stackstream/internal/porttest"
 )
 
 // door is one replica: its configuration, and where it is posted to.
@@ -28,7 +29,7 @@ func doors(t *testing.T, n int, nats string) []door {
 		t.Fatal(err)
 	}
 	var all []door
-	for i, addr := range freeAddrs(t, n) {
+	for i, addr := range porttest.Addrs(t, n) {
 		d := door{filepath.Join(dir, fmt.Sprintf("replica-%d.yaml", i)), "http://" + addr + "/events"}
 		text := fmt.Sprintf(`nats:
 %s
