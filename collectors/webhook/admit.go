@@ -171,20 +171,15 @@ func (m *room) await(ctx context.Context, r *reader, get func() bool) bool {
 
 // evictOldest has one reader go, unless one is on its way out already; false if there is none but r.
 func (m *room) evictOldest(r *reader) bool {
-	if r.evicted {
+	oldest := m.first
+	if oldest == nil || oldest == r || r.evicted {
 		return false
 	}
-	for at := m.first; at != nil; at = at.after {
-		if at == r {
-			return false // older ones are on their way out, or none is: r is next
-		}
-		if !at.evicted {
-			at.evicted = true
-			at.evict()
-		}
-		return true
+	if !oldest.evicted {
+		oldest.evicted = true
+		oldest.evict()
 	}
-	return false
+	return true
 }
 
 // used says what is taken.

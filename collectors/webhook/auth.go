@@ -21,7 +21,8 @@ const (
 	reasonForged    = "signature"    // a signature that is missing or wrong
 	reasonOld       = "timestamp"    // signed too long ago, or in the future
 	reasonReplayed  = "replay"       // taken before
-	reasonInvalid   = "invalid"      // not what the format is, or not posted to the path
+	reasonElsewhere = "elsewhere"    // not posted, or to another path: mostly by who looks for what is open
+	reasonInvalid   = "invalid"      // not what the format is
 	reasonTooLarge  = "too-large"
 	reasonRate      = "rate"      // limits.rate
 	reasonBusy      = "busy"      // limits.pending and the like
@@ -34,8 +35,8 @@ const (
 // Reasons are all of them.
 func Reasons() []string {
 	return []string{
-		reasonUnknown, reasonForged, reasonOld, reasonReplayed, reasonInvalid, reasonTooLarge, reasonRate, reasonBusy, reasonIdle,
-		reasonUnsettled, reasonLate, reasonCut,
+		reasonUnknown, reasonForged, reasonOld, reasonReplayed, reasonElsewhere, reasonInvalid, reasonTooLarge, reasonRate, reasonBusy,
+		reasonIdle, reasonUnsettled, reasonLate, reasonCut,
 	}
 }
 

@@ -49,7 +49,8 @@ func (f cloudEventsFormat) decode(p posted) ([]made, *refusal) {
 		return all, nil
 	case strings.HasPrefix(p.kind, "application/cloudevents"):
 		return nil, &refusal{
-			status: http.StatusUnsupportedMediaType, reason: reasonInvalid, field: "Content-Type", text: "of CloudEvents in a body, JSON is known",
+			status: http.StatusUnsupportedMediaType, reason: reasonInvalid, field: "Content-Type",
+			text: "of CloudEvents in a body, JSON is known",
 		}
 	case p.header.Get("ce-specversion") == "":
 		return nil, invalid("ce-specversion", "is missing, and Content-Type is not application/cloudevents+json: that is no CloudEvent")
@@ -182,7 +183,8 @@ func (f cloudEventsFormat) made(e *cloudevents.Event, body []byte, where string)
 		return made{}, invalid(inside(where, "source"), "has a space in it")
 	}
 	return made{eventType: e.Type(), Raw: event.Raw{
-		ID: event.BoundID(event.ID(e.Source() + " " + e.ID())), Format: f.name, ContentType: cloudevents.ApplicationCloudEventsJSON, Body: body,
+		ID: event.BoundID(event.ID(e.Source() + " " + e.ID())), Format: f.name, ContentType: cloudevents.ApplicationCloudEventsJSON,
+		Body: body,
 	}}, nil
 }
 

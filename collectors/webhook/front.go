@@ -141,7 +141,7 @@ func (f *front) listen(ctx context.Context) (listened bool, err error) {
 	if server.Shutdown(end) != nil {
 		_ = server.Close()
 	}
-	<-ended
+	<-ended //nolint:errcheck // it says that it was told to end
 	return true, nil
 }
 

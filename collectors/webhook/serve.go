@@ -155,9 +155,9 @@ func busy() *refusal {
 func (h *handler) post(w http.ResponseWriter, r *http.Request) (int, *refusal) {
 	switch {
 	case r.URL.Path != h.cfg.Path:
-		return 0, &refusal{status: http.StatusNotFound, reason: reasonInvalid, text: "events are posted to another path"}
+		return 0, &refusal{status: http.StatusNotFound, reason: reasonElsewhere, text: "events are posted to another path"}
 	case r.Method != http.MethodPost:
-		return 0, &refusal{status: http.StatusMethodNotAllowed, reason: reasonInvalid, text: "events are posted: the method is POST"}
+		return 0, &refusal{status: http.StatusMethodNotAllowed, reason: reasonElsewhere, text: "events are posted: the method is POST"}
 	}
 	if refused := h.guard.check(r); refused != nil {
 		return 0, refused

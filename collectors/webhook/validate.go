@@ -255,8 +255,8 @@ func (c Config) Doubts() []Problem {
 			"speaks TLS")
 	}
 	if h := c.Auth.HMAC; h != nil && h.complete().TimestampHeader == "" {
-		ps.add("auth.hmac.timestamp_header", "is missing: what was signed once can be posted again later; within the window it is known by "+
-			"the ids of its events, behind it it is stored again")
+		ps.add("auth.hmac.timestamp_header", "is missing: what was signed once can be posted again later; within the window it is "+
+			"known by the ids of its events, behind it it is stored again")
 	}
 	if c.Format == formatJSON && c.Event.ID == "" {
 		ps.add("event.id", "is missing: an event is known again by all of its bytes, so that two that are alike are one")

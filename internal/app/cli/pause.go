@@ -244,6 +244,9 @@ func (h *halves) outside(s event.Source) string {
 		return "the broker's queue goes on filling up to its limits, and then the broker drops the oldest notifications " +
 			"(-c FILE shows name and limits)"
 	}
+	if s.Of("webhook") {
+		return "senders are told to come again, or their connections are broken (-c FILE shows which): those lose nothing that try again"
+	}
 	return "the service keeps its events for a time of its own: what it forgets before it is asked again is lost"
 }
 
