@@ -20,8 +20,8 @@ import (
 // door is one replica: its configuration, and where it is posted to.
 type door struct{ file, url string }
 
-// doors are replicas that differ in the address they listen on.
-func doors(t *testing.T, n int, nats string) []door {
+// doors are replicas that differ in the address they listen on. more are settings of the source.
+func doors(t *testing.T, n int, nats, more string) []door {
 	t.Helper()
 	dir := t.TempDir()
 	token := filepath.Join(dir, "token")
@@ -43,13 +43,40 @@ providers:
       format: ceilometer
       replicas: %d
       auth: {bearer: {token_file: %s}}
-`, nats, addr, n, token)
+%s`, nats, addr, n, token, more)
 		if err := os.WriteFile(d.file, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
 		all = append(all, d)
 	}
 	return all
+}
+
+// postEvents posts events as Ceilometer's agent does, and returns how that is answered.
+func postEvents(ctx context.Context, client *http.Client, most time.Duration, url string, ids []string) (status int, err error) {
+	var all []map[string]any
+	for _, id := range ids {
+		all = append(all, map[string]any{
+			"message_id": id, "event_type": "compute.instance.update", "generated": time.Now().UTC().Format("2006-01-02T15:04:05.000000"),
+			"traits": []any{[]any{"service", 1, "compute.h1"}, []any{"instance_id", 1, id}}, "raw": map[string]any{},
+		})
+	}
+	body, err := json.Marshal(all)
+	if err != nil {
+		return 0, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, most)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, url, bytes.NewReader(body))
+	if err != nil {
+		return 0, err
+	}
+	req.Header.Set("Authorization", "Bearer let me in")
+	resp, err := client.Do(req)
+	if err != nil {
+		return 0, err
+	}
+	return resp.StatusCode, resp.Body.Close()
 }
 
 // poster posts events until it is told that they are stored, to whichever replica, as a sender behind a load balancer does.
@@ -62,27 +89,7 @@ type poster struct {
 }
 
 func (p *poster) post(ctx context.Context, url string, ids []string) bool {
-	var all []map[string]any
-	for _, id := range ids {
-		all = append(all, map[string]any{
-			"message_id": id, "event_type": "compute.instance.update", "generated": time.Now().UTC().Format("2006-01-02T15:04:05.000000"),
-			"traits": []any{[]any{"service", 1, "compute.h1"}, []any{"instance_id", 1, id}}, "raw": map[string]any{},
-		})
-	}
-	body, _ := json.Marshal(all)
-	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
-	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, url, bytes.NewReader(body))
-	if err != nil {
-		return false
-	}
-	req.Header.Set("Authorization", "Bearer let me in")
-	resp, err := p.client.Do(req)
-	if err != nil {
-		return false
-	}
-	_ = resp.Body.Close()
-	if resp.StatusCode != http.StatusOK {
+	if status, err := postEvents(ctx, p.client, 3*time.Second, url, ids); err != nil || status != http.StatusOK {
 		return false
 	}
 	p.mu.Lock()
@@ -120,7 +127,7 @@ func (p *poster) until(ctx context.Context, ids []string) {
 func TestWebhookSurvivesKilling(t *testing.T) {
 	var replicas []door
 	s := startServer(t, func(nats string) string {
-		replicas = doors(t, 3, nats)
+		replicas = doors(t, 3, nats, "")
 		return replicas[0].file
 	})
 	nc := connect(t, s.url)
