@@ -2,37 +2,36 @@ package webhook
 
 import (
 	"context"
+	"net/netip"
 	"sync"
 	"time"
 )
 
 // room is the memory that requests may take, and the places where they are read. What is short goes to who brings something: a
-// request that has been read for the longest has to go for one that comes. A sender that is honest needs milliseconds.
+// request that is still being read has to go for one that comes. A sender that is honest needs milliseconds.
 type room struct {
 	mu      sync.Mutex
 	freed   chan struct{} // closed and replaced when something is given back
 	bytes   int64         // free
 	reading int           // free places
 	pending int           // free places of requests that wait to be stored
-	first   *reader       // the oldest that is being read, and so on
-	last    *reader
+	read    *crowd[*reader]
 }
 
 // reader is a request that is being read, or waits to be stored.
 type reader struct {
 	room    *room
+	from    netip.Prefix
 	evict   func()
 	evicted bool
 	bytes   int64
-	place   bool // it has a place to be read at
-	listed  bool // it is being read, and may have to go
-	waits   bool // it has one to wait at
-
-	before, after *reader
+	place   bool             // it has a place to be read at
+	listed  *member[*reader] // while it is being read, and may have to go
+	waits   bool             // it has one to wait at
 }
 
 func newRoom(l Limits) *room {
-	return &room{freed: make(chan struct{}), bytes: l.PendingBytes, reading: l.Concurrent, pending: l.Pending}
+	return &room{freed: make(chan struct{}), bytes: l.PendingBytes, reading: l.Concurrent, pending: l.Pending, read: newCrowd[*reader]()}
 }
 
 // evictWait is how long is waited for what an evicted reader gives back.
@@ -40,9 +39,10 @@ const evictWait = 250 * time.Millisecond
 
 // enter gets a place to read a request at; nil if there is none. evict is called when the request has to go: its reading must fail
 // soon then.
-func (m *room) enter(ctx context.Context, evict func()) *reader {
-	r := &reader{room: m, evict: evict}
-	if !m.await(ctx, r, func() bool {
+func (m *room) enter(ctx context.Context, from netip.Prefix, evict func()) *reader {
+	r := &reader{room: m, from: from, evict: evict}
+	// Who has a place and is read needs it no longer than it takes to look at what was read: that is waited for.
+	if !m.await(ctx, r, true, func() bool {
 		if m.reading == 0 {
 			return false
 		}
@@ -53,19 +53,13 @@ func (m *room) enter(ctx context.Context, evict func()) *reader {
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	r.place, r.listed = true, true
-	if r.before = m.last; r.before != nil {
-		r.before.after = r
-	} else {
-		m.first = r
-	}
-	m.last = r
+	r.place, r.listed = true, m.read.add(from, r)
 	return r
 }
 
 // take gets n bytes more; false if there are none.
 func (r *reader) take(ctx context.Context, n int64) bool {
-	return r.room.await(ctx, r, func() bool {
+	return r.room.await(ctx, r, false, func() bool {
 		if r.evicted || r.room.bytes < n {
 			return false
 		}
@@ -120,22 +114,10 @@ func (r *reader) whole() {
 }
 
 func (r *reader) unlist() {
-	if !r.listed {
-		return
+	if r.listed != nil {
+		r.room.read.remove(r.listed)
+		r.listed = nil
 	}
-	m := r.room
-	r.listed = false
-	if r.before != nil {
-		r.before.after = r.after
-	} else {
-		m.first = r.after
-	}
-	if r.after != nil {
-		r.after.before = r.before
-	} else {
-		m.last = r.before
-	}
-	r.before, r.after = nil, nil
 }
 
 func (m *room) wake() {
@@ -143,21 +125,22 @@ func (m *room) wake() {
 	m.freed = make(chan struct{})
 }
 
-// await tries to get something for r, and has the oldest reader go where it does not get it at once.
-func (m *room) await(ctx context.Context, r *reader, get func() bool) bool {
+// await tries to get something for r, and has another reader go where it does not get it at once. Where there is none it waits all
+// the same if it is patient.
+func (m *room) await(ctx context.Context, r *reader, patient bool, get func() bool) bool {
+	m.mu.Lock()
+	got, freed := get(), m.freed
+	if got {
+		m.mu.Unlock()
+		return true
+	}
 	deadline := time.NewTimer(evictWait)
 	defer deadline.Stop()
 	for {
-		m.mu.Lock()
-		got := get()
-		freed := m.freed
-		if !got && !m.evictOldest(r) {
-			m.mu.Unlock()
-			return false
-		}
+		going := m.evictFor(r)
 		m.mu.Unlock()
-		if got {
-			return true
+		if !going && !patient {
+			return false
 		}
 		select {
 		case <-freed:
@@ -166,18 +149,24 @@ func (m *room) await(ctx context.Context, r *reader, get func() bool) bool {
 		case <-ctx.Done():
 			return false
 		}
+		m.mu.Lock()
+		if got, freed = get(), m.freed; got {
+			m.mu.Unlock()
+			return true
+		}
 	}
 }
 
-// evictOldest has one reader go, unless one is on its way out already; false if there is none but r.
-func (m *room) evictOldest(r *reader) bool {
-	oldest := m.first
-	if oldest == nil || oldest == r || r.evicted {
+// evictFor has one reader go for r, unless that is on its way out already; false if there is none but r.
+func (m *room) evictFor(r *reader) bool {
+	next := m.read.next(r.from)
+	if next == nil || next.of == r || r.evicted {
 		return false
 	}
-	if !oldest.evicted {
-		oldest.evicted = true
-		oldest.evict()
+	if !next.of.evicted {
+		next.of.evicted = true
+		next.of.evict()
+		m.wake() // it may be waiting itself
 	}
 	return true
 }

@@ -6,29 +6,31 @@ import (
 	"crypto/tls"
 	"net"
 	"net/http"
+	"net/netip"
 	"sync"
 )
 
-// connections are those that there are. Where there are too many one has to go: one that has brought no whole header yet, the oldest
-// first, or else one that is idle. So who opens connections and sends nothing takes them from others of the kind.
+// connections are those that there are. Where there are too many one has to go: one that has brought no whole header yet, or else one
+// that is idle. So who opens connections and sends nothing takes them from others of the kind.
 type connections struct {
 	most int
 	said func(n int)
 
 	mu      sync.Mutex
-	known   map[net.Conn]*list.Element
-	unknown *list.List // of *connection, without a whole header yet
-	good    *list.List // of *connection, the one that has been idle for the longest first
+	known   map[net.Conn]*connection
+	unknown *crowd[*connection] // without a whole header yet
+	good    *list.List          // of *connection, the one that has been idle for the longest first
 }
 
 type connection struct {
-	conn net.Conn
-	in   *list.List
-	idle bool
+	conn    net.Conn
+	unknown *member[*connection] // or else good
+	good    *list.Element
+	idle    bool
 }
 
 func newConnections(most int, said func(n int)) *connections {
-	return &connections{most: most, said: said, known: map[net.Conn]*list.Element{}, unknown: list.New(), good: list.New()}
+	return &connections{most: most, said: said, known: map[net.Conn]*connection{}, unknown: newCrowd[*connection](), good: list.New()}
 }
 
 type connKey struct{}
@@ -38,26 +40,35 @@ func (c *connections) context(ctx context.Context, conn net.Conn) context.Contex
 	return context.WithValue(ctx, connKey{}, conn)
 }
 
+// from is where a request comes from.
+func (c *connections) from(ctx context.Context) netip.Prefix {
+	if conn, ok := ctx.Value(connKey{}).(net.Conn); ok {
+		return origin(conn.RemoteAddr())
+	}
+	return netip.Prefix{}
+}
+
 // state follows a connection.
 func (c *connections) state(conn net.Conn, state http.ConnState) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	switch state {
 	case http.StateNew:
-		c.known[conn] = c.unknown.PushBack(&connection{conn: conn, in: c.unknown})
+		of := &connection{conn: conn}
+		of.unknown = c.unknown.add(origin(conn.RemoteAddr()), of)
+		c.known[conn] = of
 		if len(c.known) > c.most {
-			c.drop()
+			c.drop(of)
 		}
 	case http.StateClosed, http.StateHijacked:
-		if e := c.known[conn]; e != nil {
-			c.remove(e)
+		if of := c.known[conn]; of != nil {
+			c.remove(of)
 		}
 	case http.StateIdle, http.StateActive:
-		if e := c.known[conn]; e != nil {
-			of := e.Value.(*connection)
+		if of := c.known[conn]; of != nil {
 			of.idle = state == http.StateIdle
-			if of.in == c.good {
-				c.good.MoveToBack(e)
+			if of.good != nil {
+				c.good.MoveToBack(of.good)
 			}
 		}
 	}
@@ -69,48 +80,44 @@ func (c *connections) knows(ctx context.Context) {
 	conn, _ := ctx.Value(connKey{}).(net.Conn)
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	e := c.known[conn]
-	if e == nil {
+	of := c.known[conn]
+	if of == nil || of.good != nil {
 		return
 	}
-	of := e.Value.(*connection)
-	if of.in == c.good {
-		return
-	}
-	c.unknown.Remove(e)
-	of.in = c.good
-	c.known[conn] = c.good.PushBack(of)
+	c.unknown.remove(of.unknown)
+	of.unknown, of.good = nil, c.good.PushBack(of)
 }
 
-// drop closes one; mu is held.
-func (c *connections) drop() {
-	if e := c.unknown.Front(); e != nil && c.unknown.Len() > 1 { // the newest is the one that came
-		c.end(e)
+// drop closes one for one that came; mu is held.
+func (c *connections) drop(came *connection) {
+	if c.unknown.n > 1 {
+		c.end(c.unknown.next(came.unknown.from).of)
 		return
 	}
 	for e := c.good.Front(); e != nil; e = e.Next() {
-		if e.Value.(*connection).idle {
-			c.end(e)
+		if of := e.Value.(*connection); of.idle {
+			c.end(of)
 			return
 		}
 	}
-	if e := c.unknown.Back(); e != nil {
-		c.end(e)
-	}
+	c.end(came)
 }
 
 // end closes one without a word: TLS would wait until the other side takes it.
-func (c *connections) end(e *list.Element) {
-	conn := e.Value.(*connection).conn
+func (c *connections) end(of *connection) {
+	conn := of.conn
 	if over, ok := conn.(*tls.Conn); ok {
 		conn = over.NetConn()
 	}
 	_ = conn.Close()
-	c.remove(e)
+	c.remove(of)
 }
 
-func (c *connections) remove(e *list.Element) {
-	of := e.Value.(*connection)
-	of.in.Remove(e)
+func (c *connections) remove(of *connection) {
+	if of.good != nil {
+		c.good.Remove(of.good)
+	} else {
+		c.unknown.remove(of.unknown)
+	}
 	delete(c.known, of.conn)
 }

@@ -154,11 +154,11 @@ func (endless) Read(p []byte) (int, error) {
 func TestTooLarge(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, formatCeilometer, func(c *Config) {
-		c.Limits.Body, c.Limits.PendingBytes, c.Limits.Events = 1<<20, 8<<20, 100
+		c.Limits.Body, c.Limits.PendingBytes, c.Limits.Events = 256<<10, 2<<20, 100
 	})
 	var bomb bytes.Buffer
 	z := gzip.NewWriter(&bomb)
-	if _, err := io.CopyN(z, endless{}, 64<<20); err != nil || z.Close() != nil {
+	if _, err := io.CopyN(z, endless{}, 4<<20); err != nil || z.Close() != nil {
 		t.Fatal(err)
 	}
 	for name, send := range map[string]func() (*http.Response, error){

@@ -175,7 +175,7 @@ func (h *handler) post(w http.ResponseWriter, r *http.Request) (int, *refusal) {
 		return 0, refused
 	}
 	control := http.NewResponseController(w)
-	reader := h.room.enter(r.Context(), func() { _ = control.SetReadDeadline(time.Unix(1, 0)) })
+	reader := h.room.enter(r.Context(), h.conns.from(r.Context()), func() { _ = control.SetReadDeadline(time.Unix(1, 0)) })
 	if reader == nil {
 		return 0, busy()
 	}

@@ -72,7 +72,7 @@ func (a *agent) heardOf() int {
 func TestWebhookTakesWhatAnAgentPushes(t *testing.T) {
 	startServer, url := singleServer(t, t.TempDir())
 	server := startServer()
-	d := doors(t, 1, "  url: "+url, "      refuse: disconnect\n      limits: {pending: 5, answer_time: 1s}\n")[0]
+	d := doors(t, 1, "  url: "+url, knownByToken+"      refuse: disconnect\n      limits: {pending: 5, answer_time: 1s}\n")[0]
 	resize(t, d.file)
 	nc := connect(t, url)
 	collector := start(t, "collector", "-c", d.file)

@@ -20,14 +20,13 @@ import (
 // door is one replica: its configuration, and where it is posted to.
 type door struct{ file, url string }
 
-// doors are replicas that differ in the address they listen on. more are settings of the source.
-func doors(t *testing.T, n int, nats, more string) []door {
+// knownByToken is the setting of a source whose senders are postEvents.
+const knownByToken = "      auth: {bearer: {token: let me in}}\n"
+
+// doors are replicas that differ in the address they listen on. settings are more of the source's, its auth among them.
+func doors(t *testing.T, n int, nats, settings string) []door {
 	t.Helper()
 	dir := t.TempDir()
-	token := filepath.Join(dir, "token")
-	if err := os.WriteFile(token, []byte("let me in\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
 	var all []door
 	for i, addr := range porttest.Addrs(t, n) {
 		d := door{filepath.Join(dir, fmt.Sprintf("replica-%d.yaml", i)), "http://" + addr + "/events"}
@@ -42,8 +41,7 @@ providers:
       listen: %s
       format: ceilometer
       replicas: %d
-      auth: {bearer: {token_file: %s}}
-%s`, nats, addr, n, token, more)
+%s`, nats, addr, n, settings)
 		if err := os.WriteFile(d.file, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -127,7 +125,7 @@ func (p *poster) until(ctx context.Context, ids []string) {
 func TestWebhookSurvivesKilling(t *testing.T) {
 	var replicas []door
 	s := startServer(t, func(nats string) string {
-		replicas = doors(t, 3, nats, "")
+		replicas = doors(t, 3, nats, knownByToken)
 		return replicas[0].file
 	})
 	nc := connect(t, s.url)
