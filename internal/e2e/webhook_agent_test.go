@@ -81,7 +81,7 @@ func TestWebhookTakesWhatAnAgentPushes(t *testing.T) {
 
 	const workers = 6
 	a := &agent{url: d.url, client: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: workers}}, told: map[string]bool{}}
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute+time.Duration(*pushed)*20*time.Millisecond)
+	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute+time.Duration(*pushed)*40*time.Millisecond)
 	defer cancel()
 	all := make([][]string, workers)
 	want := make(map[string]bool, *pushed)
