@@ -237,14 +237,13 @@ func (h *halves) outside(s event.Source) string {
 			return shard.Manual.Meanwhile()
 		}
 	}
-	if s.Of("amqp1") {
+	switch s.Kind() {
+	case "amqp1":
 		return "a broker keeps messages in its queues, up to their limits; a router keeps nothing (-c FILE says more)"
-	}
-	if s.Of("amqp") {
+	case "amqp":
 		return "the broker's queue goes on filling up to its limits, and then the broker drops the oldest notifications " +
 			"(-c FILE shows name and limits)"
-	}
-	if s.Of("webhook") {
+	case "webhook":
 		return "senders are told to come again, or their connections are broken (-c FILE shows which): those lose nothing that try again"
 	}
 	return "the service keeps its events for a time of its own: what it forgets before it is asked again is lost"

@@ -22,10 +22,10 @@ import (
 	"stackstream/jetstream"
 )
 
-// elsewhere matches the metrics that a pipeline without a broker, in which nothing goes wrong, does not show. Package metrics
+// elsewhere matches the metrics that a pipeline without a broker and without a webhook, in which nothing goes wrong, does not show. Package metrics
 // tests that they are shown once there is something to show.
-var elsewhere = regexp.MustCompile(`^(stackstream_amqp1?_\w+|stackstream_source_(errors|page_retries|odd_events)_total|stackstream_hashed_events_total|` +
-	`stackstream_filtered_events_total|stackstream_duplicate_events_total|up|ALERTS)$`)
+var elsewhere = regexp.MustCompile(`^(stackstream_amqp1?_\w+|stackstream_webhook_\w+|` +
+	`stackstream_source_(errors|page_retries|odd_events)_total|stackstream_hashed_events_total|stackstream_filtered_events_total|stackstream_duplicate_events_total|up|ALERTS)$`)
 
 // What the dashboard and the alerts look at is shown by a process that collects and normalizes, with the labels that they use.
 func TestARunningPipelineShowsWhatIsLookedAt(t *testing.T) {
