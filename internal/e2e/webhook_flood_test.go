@@ -73,7 +73,7 @@ func (s *signed) failed(said string) {
 
 // try posts once, and returns the status, or what went wrong.
 func (s *signed) try(client *http.Client, body []byte, signature string) string {
-	req, err := http.NewRequest(http.MethodPost, s.url, bytes.NewReader(body)) //nolint:noctx // the client has a timeout
+	req, err := http.NewRequest(http.MethodPost, s.url, bytes.NewReader(body))
 	if err != nil {
 		return err.Error()
 	}

@@ -4,17 +4,24 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"flag"
 	"fmt"
 	"math/rand/v2"
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"stackstream/event"
 	"stackstream/internal/porttest"
+)
+
+var (
+	posted        = flag.Int("posted", 60, "how many requests each of six senders posts in TestWebhookSurvivesKilling")
+	postedServers = flag.Bool("posted-servers", false, "have a cluster of three servers in it, which are killed as well")
 )
 
 // door is one replica: its configuration, and where it is posted to.
@@ -32,7 +39,7 @@ func doors(t *testing.T, n int, nats, settings string) []door {
 		d := door{filepath.Join(dir, fmt.Sprintf("replica-%d.yaml", i)), "http://" + addr + "/events"}
 		text := fmt.Sprintf(`nats:
 %s
-streams: {replicas: 1, budget: 1GiB, lease_ttl: 2s}
+streams: {replicas: %d, budget: 1GiB, lease_ttl: 2s}
 admin: {listen: "127.0.0.1:0"}
 providers:
   prod:
@@ -41,7 +48,7 @@ providers:
       listen: %s
       format: ceilometer
       replicas: %d
-%s`, nats, addr, n, settings)
+%s`, nats, strings.Count(nats, "nats://"), addr, n, settings)
 		if err := os.WriteFile(d.file, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -124,27 +131,35 @@ func (p *poster) until(ctx context.Context, ids []string) {
 // posted again, and to whom.
 func TestWebhookSurvivesKilling(t *testing.T) {
 	var replicas []door
-	s := startServer(t, func(nats string) string {
+	config := func(nats string) string {
 		replicas = doors(t, 3, nats, knownByToken)
 		return replicas[0].file
-	})
-	nc := connect(t, s.url)
+	}
+	var cluster *servers
+	url := ""
+	if *postedServers {
+		cluster, _ = startServers(t, config)
+		url = strings.Join(cluster.urls, ",")
+	} else {
+		url = startServer(t, config).url
+	}
+	nc := connect(t, url)
 	running := make([]*process, len(replicas))
 	for i, d := range replicas {
 		running[i] = start(t, "collector", "-c", d.file)
 	}
-	normalizer := start(t, "normalizer", "-c", s.file)
+	normalizer := start(t, "normalizer", "-c", replicas[0].file)
 	o := observe(t, nc, "webhook", "webhook-2", "webhook-3")
 
-	const senders, requests = 6, 60
+	const senders = 6
 	p := &poster{doors: replicas, client: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: senders}}, told: map[string]bool{}}
-	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute+time.Duration(*posted)*time.Second)
 	defer cancel()
 	want := map[string]bool{}
 	var sending sync.WaitGroup
 	for i := range senders {
 		var all [][]string
-		for n := range requests {
+		for n := range *posted {
 			var ids []string
 			for k := range 1 + (i+n)%5 {
 				id := fmt.Sprintf("e-%d-%d-%d", i, n, k)
@@ -160,16 +175,23 @@ func TestWebhookSurvivesKilling(t *testing.T) {
 	}
 	done := make(chan struct{})
 	go func() { defer close(done); sending.Wait() }()
+	kills, began := 0, time.Now()
 	for i := 0; ; i = (i + 1) % len(running) {
 		select {
 		case <-done:
 		case <-time.After(1500 * time.Millisecond):
 			running[i].kill()
 			running[i] = start(t, "collector", "-c", replicas[i].file)
+			if kills++; cluster != nil && kills%4 == 0 {
+				server := kills / 4 % len(cluster.running)
+				cluster.running[server].kill()
+				cluster.start(server)
+			}
 			continue
 		}
 		break
 	}
+	t.Logf("%d events in %s, through %d kills", len(want), time.Since(began).Round(time.Second), kills)
 	if ctx.Err() != nil {
 		t.Fatalf("%d of %d events were taken", len(p.told), len(want))
 	}
