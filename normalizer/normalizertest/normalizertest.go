@@ -5,8 +5,10 @@ package normalizertest
 import (
 	"bytes"
 	"encoding/json"
+	"os"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/santhosh-tekuri/jsonschema/v6"
 
 	"stackstream/event"
@@ -60,6 +62,31 @@ func (s *Schema) Encode(tb testing.TB, source event.Source, events []event.Event
 		out = append(out, body)
 	}
 	return out
+}
+
+// Golden encodes the events and compares them with a file, which it writes anew if update says so. It returns what it compared.
+func (s *Schema) Golden(tb testing.TB, path string, update bool, source event.Source, events []event.Event) string {
+	tb.Helper()
+	var got bytes.Buffer
+	for _, e := range s.Encode(tb, source, events) {
+		if err := json.Indent(&got, e, "", "  "); err != nil {
+			tb.Fatal(err)
+		}
+		got.WriteByte('\n')
+	}
+	if update {
+		if err := os.WriteFile(path, got.Bytes(), 0o600); err != nil {
+			tb.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	if diff := cmp.Diff(string(want), got.String()); diff != "" {
+		tb.Errorf("%s (-want +got):\n%s", path, diff)
+	}
+	return got.String()
 }
 
 // Check reports a canonical event that does not fit the schema.
