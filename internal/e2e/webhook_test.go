@@ -136,7 +136,7 @@ func TestWebhookSurvivesKilling(t *testing.T) {
 		return replicas[0].file
 	}
 	var cluster *servers
-	url := ""
+	var url string
 	if *postedServers {
 		cluster, _ = startServers(t, config)
 		url = strings.Join(cluster.urls, ",")
