@@ -23,6 +23,7 @@ import (
 	"stackstream/event"
 	"stackstream/internal/openstacktest"
 	"stackstream/internal/openstacktest/child"
+	"stackstream/internal/porttest"
 	"stackstream/internal/rabbitmqtest"
 	"stackstream/jetstream/jetstreamtest"
 )
@@ -153,7 +154,7 @@ type road struct {
 	source    string
 }
 
-// roadsBy are the roads over a broker and a router; exchanges are those of the services. What the agent is told is what the page says.
+// roadsBy are the roads over a broker, a router and HTTP; exchanges are those of the services. What the agent is told is what the page says.
 func roadsBy(t *testing.T, broker, router string, exchanges []string) []road {
 	t.Helper()
 	const placeholder = "router.example.org:5666"
@@ -162,6 +163,7 @@ func roadsBy(t *testing.T, broker, router string, exchanges []string) []road {
 		t.Fatalf("%s does not name %s", toRouter, placeholder)
 	}
 	at := fmt.Sprintf(`hosts: ["%s"], user: guest, password: guest`, broker)
+	posts := porttest.Addrs(t, 1)[0]
 	return []road{
 		{"notifications", "", "amqp", fmt.Sprintf("{%s, exchanges: [%s], durable_exchanges: true}", at, strings.Join(exchanges, ", "))},
 		{"topic", found(t, `- (notifier://)\n`), "amqp",
@@ -169,6 +171,8 @@ func roadsBy(t *testing.T, broker, router string, exchanges []string) []road {
 		{"router", strings.Replace(toRouter, placeholder, router, 1), "amqp1",
 			fmt.Sprintf(`{hosts: ["%s"], addresses: [%s], sasl: anonymous}`, router, found(t, `addresses: \[(\S*cloud1\S*)\]`))},
 		{"broker", "", "amqp1", fmt.Sprintf("{%s, addresses: [/amq/queue/stackstream.stf]}", at)},
+		{"http", "http://" + posts + "/events?timeout=15&max_retries=2", "webhook",
+			fmt.Sprintf("{listen: %q, format: ceilometer, refuse: disconnect}", posts)},
 	}
 }
 
