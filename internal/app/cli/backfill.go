@@ -151,7 +151,7 @@ func (p Program) backfill(ctx context.Context, f *backfillFlags) error {
 		return p.report(f, b, backfill.Progress{State: *before, Added: outlook.Added})
 	}
 	p.explain(f, b, &outlook)
-	if err := b.Past.Available(ctx); err != nil {
+	if err := p.awaiting().try(ctx, func() error { return b.Past.Available(ctx) }); err != nil {
 		return fmt.Errorf("%s does not serve us: %w", b.Kind, err)
 	}
 	if f.dryRun {
