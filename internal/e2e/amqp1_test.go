@@ -22,6 +22,7 @@ const lists = 4000
 // broker is killed and the connections are cut, at moments nobody chose. Each event is in the streams once, in the order in which it was
 // published, also where several came in one notification.
 func TestAMQP1SurvivesKilling(t *testing.T) {
+	t.Parallel()
 	t.Logf("to do the same again: -seed %d -notifications %d", *amqpSeed, *notifications)
 	random := rand.New(rand.NewPCG(*amqpSeed, 8))
 	broker := rabbitmqtest.Start(t, rabbitmqtest.Plugins("rabbitmq_amqp1_0"))

@@ -17,6 +17,7 @@ import (
 // restart; each time one of them is killed in the middle of it. Nothing is lost, nothing comes twice, and the order of each
 // exchange holds over its moves.
 func TestAMQPShardsMove(t *testing.T) {
+	t.Parallel()
 	broker := rabbitmqtest.Start(t)
 	vhost := broker.VHost(t)
 	exchanges := []string{"nova", "glance", "keystone", "openstack"}

@@ -33,6 +33,7 @@ const backlog = 1500
 // stopped until another one has its lease and then goes on as if nothing had been. Everything that the broker confirmed is
 // there in the end, once, in order, byte for byte; what can't be converted is a dead letter. No watermark ever said too much.
 func TestAMQPSurvivesKilling(t *testing.T) {
+	t.Parallel()
 	t.Logf("to do the same again: -seed %d -notifications %d", *amqpSeed, *notifications)
 	random := rand.New(rand.NewPCG(*amqpSeed, 5))
 	broker := rabbitmqtest.Start(t)

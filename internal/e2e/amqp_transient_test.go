@@ -17,6 +17,7 @@ import (
 // what it publishes before our queue is bound again is lost though the broker confirmed it. Whatever is missing lies in a
 // time that the source tells as a gap, and each gap has the restart of the broker that made it.
 func TestAMQPTellsGaps(t *testing.T) {
+	t.Parallel()
 	broker := rabbitmqtest.Start(t)
 	vhost := broker.VHost(t)
 	exchanges := []string{"nova", "glance"}

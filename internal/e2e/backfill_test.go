@@ -63,6 +63,7 @@ func (c *cloud) configWith(t *testing.T, nats, section string) string {
 // request in twelve with an error, they are asked for again, and the process that does is killed as often as it gets anywhere:
 // exactly those of the range that are missing are added, marked, in all streams and to a subscriber once. What is live goes on.
 func TestBackfillAddsExactlyWhatIsMissing(t *testing.T) {
+	t.Parallel()
 	for kind, section := range map[string]string{"panko": pankoSection, "http": httpSection} {
 		t.Run(kind, func(t *testing.T) {
 			const events = 600
@@ -191,6 +192,7 @@ func checkMarked(t *testing.T, nc *nats.Conn, job string, want map[string]bool) 
 // Nobody collects for a day: the queue in the broker overflows, and most of what the services notified of is gone. Panko has it.
 // After the collector is back, and has caught up with what was left in the queue, the day is repaired from there.
 func TestADaysOutageIsRepaired(t *testing.T) {
+	t.Parallel()
 	const events = 500
 	broker := rabbitmqtest.Start(t)
 	vhost := broker.VHost(t)

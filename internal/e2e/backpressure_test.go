@@ -45,6 +45,7 @@ func expectMemory(t testing.TB, programs ...*process) {
 // and acknowledges none of it. The queue is bounded, too, and says so to whoever lists it. Once the stream takes more
 // everything flows, without a restart.
 func TestAMQPWaitsForAFullStream(t *testing.T) {
+	t.Parallel()
 	const (
 		bodies   = 32 << 10
 		windows  = 30
@@ -118,6 +119,7 @@ func TestAMQPWaitsForAFullStream(t *testing.T) {
 // queue. It collects on when the stream takes more, on a server that stands still half of the time, while nobody
 // normalizes: the lag is told as it is. The normalizer that comes at last catches up in bounded memory.
 func TestPollingWaitsForItsServerAndTheNormalizerCatchesUp(t *testing.T) {
+	t.Parallel()
 	events := *polled
 	sky := newCloud(t, seed+60)
 	var asked atomic.Int64

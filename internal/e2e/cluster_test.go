@@ -20,6 +20,7 @@ import (
 // then go on as if nothing had been. Then the servers are killed and stopped as well. The streams hold each event
 // once and in order, and subscribers saw committed events only: the plain one each once while the servers lived.
 func TestClusterSurvivesKillingInTurn(t *testing.T) {
+	t.Parallel()
 	random := rand.New(rand.NewPCG(seed, 4))
 	sky := newCloud(t, seed+1)
 	cluster, file := startServers(t, func(nats string) string { return sky.configFile(t, nats) })

@@ -51,6 +51,7 @@ func stands(t *testing.T, url string) (s struct {
 
 // An operator pauses, rewinds and goes over what is gone, under load, and the process that does the work is killed each time.
 func TestOperatorsCommands(t *testing.T) {
+	t.Parallel()
 	sky := newCloud(t, seed+21)
 	addr := freeAddr(t)
 	url := "nats://" + addr

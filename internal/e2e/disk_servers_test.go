@@ -9,6 +9,7 @@ import (
 // The disk of a server without replicas becomes full. What writes to it waits, and readiness names the server that has to be
 // restarted; once there is space and it is, each event is there once and in order, without a restart of ours.
 func TestAFullDiskOfTheOnlyServerIsNamed(t *testing.T) {
+	t.Parallel()
 	sky := newCloud(t, seed+70)
 	disk := newDisk(t, diskSize)
 	startServer, url := singleServer(t, disk.store())
@@ -46,6 +47,7 @@ func TestAFullDiskOfTheOnlyServerIsNamed(t *testing.T) {
 // The disk of one server of three becomes full: it disables its JetStream, the others go on, and readiness names it. Once
 // there is space and it is restarted it has everything again.
 func TestAFullDiskOfOneServerOfThree(t *testing.T) {
+	t.Parallel()
 	sky := newCloud(t, seed+80)
 	disk := newDisk(t, diskSize)
 	cluster, file := startServers(t, func(nats string) string { return sky.configFile(t, nats) }, disk.store())

@@ -17,6 +17,7 @@ const diskSize = 192 << 20
 // disk it is; once there is space again everything goes on, without anybody restarting anything, and each event is there
 // once and in order.
 func TestUpSurvivesAFullDisk(t *testing.T) {
+	t.Parallel()
 	sky := newCloud(t, seed+40)
 	disk := newDisk(t, diskSize)
 	addr := freeAddr(t)

@@ -20,6 +20,7 @@ import (
 // A newer version has written what the running programs can't know: they write nothing, say why, and go on by themselves
 // when it is as it was.
 func TestWhatANewerVersionWroteIsLeftAlone(t *testing.T) {
+	t.Parallel()
 	sky := newCloud(t, seed+7)
 	server := startServer(t, func(nats string) string { return sky.configFile(t, nats+"\nstreams: {replicas: 1, budget: 1GiB}") })
 	nc := connect(t, server.url)
@@ -117,6 +118,7 @@ func TestWhatANewerVersionWroteIsLeftAlone(t *testing.T) {
 
 // The state that the source amqp keeps is read before anything else is done, so that no broker is needed to refuse it.
 func TestAStateOfANewerAMQPSourceIsLeftAlone(t *testing.T) {
+	t.Parallel()
 	broker := freeAddr(t)
 	server := startServer(t, func(nats string) string {
 		dir := t.TempDir()

@@ -10,6 +10,7 @@ import (
 // A stream that is full stops what writes to it, and readiness and log say which it is; nothing is lost, and everything
 // goes on when an operator makes it larger, without a restart.
 func TestFullStreamsWaitAndSaySo(t *testing.T) {
+	t.Parallel()
 	// A batch has 500 events at most, so that EVENTS_RAW takes several hundred before one finds no room, and these are too
 	// many for EVENTS_NORMALIZED.
 	const events = 3000

@@ -15,6 +15,7 @@ import (
 // What a cloud can hand out besides good events: each comes out either normalized or as a dead letter with its bytes,
 // in its place among the others, and the good ones come out whole, however large.
 func TestHostileEventsLoseNothing(t *testing.T) {
+	t.Parallel()
 	const large = 9 << 20 // more than a message takes
 	sky := newCloud(t, seed+2)
 	at := time.Now().Add(-time.Minute)

@@ -52,6 +52,7 @@ providers:
 // killed and a normalizer that is, and at last by two operators at once: each becomes an event, once, and whoever subscribes sees
 // neither a gap nor anything twice.
 func TestThousandLettersAreRedriven(t *testing.T) {
+	t.Parallel()
 	const letters = 1000
 	random := rand.New(rand.NewPCG(seed, 11))
 	service := authortest.New(2*letters, time.Now().Add(-time.Hour))

@@ -124,6 +124,7 @@ func owned(t *testing.T, nc *nats.Conn, lease string) uint64 {
 // The configuration changes under load: a provider is changed, one is removed and added again, one is added, a password is
 // rotated, the file is broken and repaired. All others do not notice, and every event of every provider arrives once.
 func TestConfigurationChangesUnderLoad(t *testing.T) {
+	t.Parallel()
 	var s *skies
 	server := startServer(t, func(nats string) string {
 		s = newSkies(t, nats, "steady", "changing", "leaving", "coming", "rotating", "http-mapped", "http-steady")

@@ -14,6 +14,7 @@ import (
 // The trace context of the operation that an event tells of reaches who subscribes: from the headers of the message that AMQP
 // brought, or from the context in the notification. What is none costs the event nothing.
 func TestTraceContextReachesSubscribers(t *testing.T) {
+	t.Parallel()
 	const (
 		message = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 		inside  = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00"

@@ -16,6 +16,7 @@ const seed = 20261123
 // streams and a durable subscriber have each event once and in order. A plain subscriber sees none twice and none
 // that was not committed; what it missed while the server was down it can tell by the sequence numbers.
 func TestUpSurvivesKill(t *testing.T) {
+	t.Parallel()
 	const events = 5000
 	random := rand.New(rand.NewPCG(seed, 3))
 	sky := newCloud(t, seed)

@@ -42,6 +42,7 @@ func earlier(t *testing.T, commit string) string {
 // is killed, or stopped until the other version has written and then let go on, so that the cursors change hands in both
 // directions again and again. The streams and the subscribers have each event once and in order.
 func TestTwoVersionsSideBySide(t *testing.T) {
+	t.Parallel()
 	random := rand.New(rand.NewPCG(seed, 11))
 	programs := [2]string{bin, earlier(t, withoutFormats)} // this one, the earlier one
 	sky := newCloud(t, seed+11)

@@ -70,6 +70,7 @@ func (a *agent) heardOf() int {
 // its tracks, and its server does not keep up, stands still and is killed: it loses nothing, and what each of its workers pushed is
 // in the streams in that order, once.
 func TestWebhookTakesWhatAnAgentPushes(t *testing.T) {
+	t.Parallel()
 	startServer, url := singleServer(t, t.TempDir())
 	server := startServer()
 	d := doors(t, 1, "  url: "+url, knownByToken+"      refuse: disconnect\n      limits: {pending: 5, answer_time: 1s}\n")[0]

@@ -137,6 +137,7 @@ func (p *poster) until(ctx context.Context, ids []string) {
 // Three replicas take events, and are killed one after the other: what was answered with success is there, once, whatever was
 // posted again, and to whom.
 func TestWebhookSurvivesKilling(t *testing.T) {
+	t.Parallel()
 	var replicas []door
 	config := func(nats string) string {
 		replicas = doors(t, 3, nats, knownByToken)
