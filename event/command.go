@@ -98,6 +98,24 @@ func (g RawGap) String() string {
 	return text
 }
 
+// GivenUp are the raw events that a normalizer was told to pass over. RAW may have some of them for a while: they count as lost
+// all the same, since nothing will be made of them.
+type GivenUp struct {
+	Gaps []RawGap
+	// At is when the last of them were given up, by the clock of who did it; zero if none were.
+	At time.Time
+}
+
+// Has tells whether an event was given up.
+func (g GivenUp) Has(s Source, n Seq) bool {
+	for _, gap := range g.Gaps {
+		if gap.Source == s && gap.From <= n && n <= gap.To {
+			return true
+		}
+	}
+	return false
+}
+
 // A record is written with the lowest format that what is in it needs.
 func (c RawCursor) format() int {
 	if len(c.Former) > 0 {

@@ -36,6 +36,11 @@ type Mend struct {
 
 // Mend compares the normalizer's cursor of a provider with RAW. The error is ErrNoGap if nothing is wrong.
 func (c *Client) Mend(ctx context.Context, p event.Provider) (Mend, error) {
+	return c.mend(ctx, p, true)
+}
+
+// mend is Mend, which may leave out what becomes of another RAW.
+func (c *Client) mend(ctx context.Context, p event.Provider, another bool) (Mend, error) {
 	var m Mend
 	from, err := c.Normalized().readNormalizedCursor(ctx, p)
 	if err != nil {
@@ -52,6 +57,9 @@ func (c *Client) Mend(ctx context.Context, p event.Provider) (Mend, error) {
 	m.Found = c.Feed().Check(ctx, p, from)
 	switch event.KindOf(m.Found) {
 	case event.Regressed:
+		if !another {
+			return m, nil
+		}
 		return m, c.mendRegressed(ctx, p, &m)
 	case event.Expired:
 	default:
@@ -133,12 +141,16 @@ func (c *Client) mendAhead(ctx context.Context, p event.Provider, m *Mend) error
 	if err != nil {
 		return err
 	}
-	age := handle.CachedInfo().Config.MaxAge
+	info, err := infoOf(ctx, handle)
+	if err != nil {
+		return readError(ctx, "read "+event.StreamRaw, err)
+	}
+	age := info.Config.MaxAge
 	if age == 0 {
 		return nil
 	}
 	ahead := min(mostAhead, age/2)
-	stays := time.Now().Add(ahead - age)
+	stays := info.TimeStamp.Add(ahead - age) // the server drops by its own clock, and ours may be wrong by hours
 	cursors, err := c.Memory().Cursors(ctx, p)
 	if err != nil {
 		return err

@@ -277,3 +277,40 @@ func TestRecordsSayWhoWorks(t *testing.T) {
 		t.Errorf("raw events are gone, and it says %v, %v", r.Trouble, err)
 	}
 }
+
+// What was given up is so in the RAW that was there: in another one the numbers are those of others.
+func TestGivenUp(t *testing.T) {
+	c := jetstreamtest.Server(t).Client(t)
+	given := func() event.GivenUp {
+		t.Helper()
+		g, err := c.Archive().GivenUp(testContext(t), prov)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return g
+	}
+	if g := given(); len(g.Gaps) > 0 || !g.At.IsZero() {
+		t.Errorf("nothing was normalized, and given up is %+v", g)
+	}
+	collect(t, c, "panko", 1, 10)
+	normalize(t, c, 3)
+	drop(t, c, 1, 6)
+	if g, err := c.Archive().GivenUp(testContext(t), prov); event.KindOf(err) != event.Expired {
+		t.Errorf("it waits for somebody who gives up events, and says %+v, %v", g, err)
+	}
+	mend(t, c, event.Expired)
+	before := given()
+	if before.Has("panko", 3) || !before.Has("panko", 4) || !before.Has("panko", 6) || before.Has("panko", 7) || before.Has("amqp", 5) {
+		t.Errorf("given up is %+v", before)
+	}
+	if err := jetStream(t, c).DeleteStream(testContext(t), event.StreamRaw); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Provision(testContext(t), jetstream.DefaultLayout(1).Within(1<<30), jetstream.CreateMissing); err != nil {
+		t.Fatal(err)
+	}
+	collect(t, c, "panko", 101, 110)
+	if g := given(); len(g.Gaps) > 0 || !g.At.Equal(before.At) {
+		t.Errorf("RAW is another one, and given up is %+v", g)
+	}
+}

@@ -13,6 +13,11 @@
 // gives an event another time than it had by more than a day, under the same identity, makes it come twice. A range that begins
 // before the streams remember everything is refused.
 //
+// A raw event that the normalizer was told to give up is not one that the streams have, though RAW may still hold it for a while:
+// nothing will be made of it. So a job does not begin while RAW has dropped events before they were normalized and nobody has
+// given them up yet, and one that ends looks whether more were given up since it began: then it looks again, and reads all of
+// its range once more. A job that is done is done anew when it is run again after that.
+//
 // What is added says so (event.Raw.Backfill), in RAW and in NORMALIZED. It comes in the order in which the service shows it,
 // behind everything that is there: it is late, as all that is late.
 //
@@ -75,6 +80,9 @@ type Archive interface {
 	Identities(ctx context.Context, p event.Provider, stored time.Time, yield func(event.Seen)) error
 	// Since is from which source time on the streams have everything of a provider that was ever collected; zero: all there was.
 	Since(ctx context.Context, p event.Provider) (time.Time, error)
+	// GivenUp are the raw events that will never be normalized and that RAW may still have. An error of the kind Expired says that
+	// RAW drops events which are not normalized, so that more will have to be given up.
+	GivenUp(ctx context.Context, p event.Provider) (event.GivenUp, error)
 }
 
 // Memory knows what RAW has of a provider's sources.

@@ -94,6 +94,8 @@ func later(a, b time.Time) time.Time {
 type archive struct {
 	older []event.Seen
 	since time.Time
+	given event.GivenUp
+	stops error // RAW drops what is not normalized
 }
 
 func (a *archive) Identities(_ context.Context, _ event.Provider, _ time.Time, yield func(event.Seen)) error {
@@ -101,6 +103,10 @@ func (a *archive) Identities(_ context.Context, _ event.Provider, _ time.Time, y
 		yield(e)
 	}
 	return nil
+}
+
+func (a *archive) GivenUp(context.Context, event.Provider) (event.GivenUp, error) {
+	return a.given, a.stops
 }
 
 func (a *archive) Since(context.Context, event.Provider) (time.Time, error) { return a.since, nil }

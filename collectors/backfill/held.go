@@ -41,6 +41,7 @@ type held struct {
 	older uint64          // and such as RAW has dropped
 	upTo  event.StreamSeq // RAW is read up to here
 	own   event.Seq       // the last number of the job's own events
+	given event.GivenUp   // what RAW has in vain
 }
 
 // take takes an identity that the streams have, and tells whether it is of the range.
@@ -61,8 +62,8 @@ func (h *held) take(e event.Seen) bool {
 }
 
 // hold reads what the streams have. upTo is known to be in RAW.
-func (j *Job) hold(ctx context.Context, base event.Seq, upTo event.StreamSeq) error {
-	h := &held{marks: map[identity]mark{}, source: j.source, base: base, from: j.From, to: j.To}
+func (j *Job) hold(ctx context.Context, o *Outlook, upTo event.StreamSeq) error {
+	h := &held{marks: map[identity]mark{}, source: j.source, base: o.base, from: j.From, to: j.To, given: o.given}
 	if err := h.readRaw(ctx, j, 0, upTo); err != nil {
 		return err
 	}
@@ -86,7 +87,7 @@ func (h *held) readRaw(ctx context.Context, j *Job, from, upTo event.StreamSeq) 
 		if e.Source == h.source {
 			h.own = max(h.own, e.Seq)
 		}
-		if h.take(e) {
+		if !h.given.Has(e.Source, e.Seq) && h.take(e) {
 			h.raw++
 		}
 	})

@@ -30,6 +30,7 @@ type Outlook struct {
 
 	choice event.Choice
 	base   event.Seq
+	given  event.GivenUp
 }
 
 // Look reads what there is to know, and refuses what can't be done. It changes nothing.
@@ -51,6 +52,10 @@ func (j *Job) Look(ctx context.Context) (Outlook, error) {
 	if err != nil {
 		return o, fmt.Errorf("read cursors: %w", err)
 	}
+	// Before RAW is read, too: what is given up later than this is found when the job ends.
+	if o.given, err = j.Deps.Archive.GivenUp(ctx, j.Provider); err != nil {
+		return o, fmt.Errorf("look what was given up: %w", err)
+	}
 	own := cursors[j.source]
 	if err := j.before(own, &o); err != nil || o.Before != nil && !o.Before.Done.IsZero() && !j.Dry {
 		return o, err
@@ -65,7 +70,7 @@ func (j *Job) Look(ctx context.Context) (Outlook, error) {
 	for _, c := range cursors {
 		upTo = max(upTo, c.Sequence)
 	}
-	if err := j.hold(ctx, o.base, upTo); err != nil {
+	if err := j.hold(ctx, &o, upTo); err != nil {
 		return o, err
 	}
 	if j.held.own > own.Position {
@@ -96,6 +101,7 @@ func (j *Job) before(own event.RawCursor, o *Outlook) error {
 		return j.refused("there is a job of this name that asks %s for %s to %s: give this one another name, or remove that one",
 			s.Service, stamp(s.From), stamp(s.To))
 	}
+	s.since(o.given)
 	o.Before, o.base, o.Added = &s, s.Base, uint64(own.Position-s.Base)
 	o.Owner, o.WrittenAt = own.Owner, own.WrittenAt
 	return nil

@@ -39,15 +39,18 @@ type run struct {
 	committed uint64     // and this one
 }
 
-// errLookAgain says that what was seen before the job began need not hold any more.
-var errLookAgain = errors.New("the provider's choice of source was written again: an operator may have set a live source back")
+// What was seen before the job began need not hold any more.
+var (
+	errLookAgain = errors.New("the provider's choice of source was written again: an operator may have set a live source back")
+	errGivenUp   = errors.New("raw events were given up meanwhile, which counted as there")
+)
 
 // Run does the job that was looked at, until it is done, and returns how far it came. What may pass makes it pause and go on; nil
 // says that the service has shown all of the range. A job that was looked at is run once.
 func (j *Job) Run(ctx context.Context, o Outlook) (Progress, error) {
 	for {
 		progress, err := j.runOnce(ctx, o)
-		if !errors.Is(err, errLookAgain) {
+		if !errors.Is(err, errLookAgain) && !errors.Is(err, errGivenUp) {
 			return progress, err
 		}
 		j.waits(err.Error() + "; looking again")
@@ -98,6 +101,7 @@ func (j *Job) runOnce(ctx context.Context, o Outlook) (Progress, error) {
 func (j *Job) start(o Outlook) *run {
 	r := &run{Job: j, choice: o.choice, before: o.Added, state: State{
 		From: j.From.UTC(), To: j.To.UTC(), Service: j.Kind, Began: time.Now().UTC(), Base: o.base,
+		Accepted: o.given.At,
 	}}
 	if o.Before != nil {
 		r.state = *o.Before
@@ -111,7 +115,7 @@ func (r *run) loop() *collectors.Loop {
 	fence := event.Fence{Subject: event.ChoiceSubject(r.Provider), Sequence: r.choice.Sequence}
 	return &collectors.Loop{
 		Provider: r.Provider, Name: r.source, Source: r, Writer: r.Deps.NewWriter(r.Provider, r.source, fence),
-		Memory: ownMemory{r.Deps.Memory, r.source, r.held.upTo}, Log: r.Deps.Log,
+		Memory: ownMemory{r.Deps.Memory, r.source, r.held.upTo, r.held.given}, Log: r.Deps.Log,
 		Hooks: collectors.Hooks{Committed: func(_ event.Provider, _ event.Source, c collectors.Commit) {
 			r.mu.Lock()
 			r.committed += uint64(c.Events)
@@ -127,6 +131,7 @@ type ownMemory struct {
 	collectors.Memory
 	source event.Source
 	known  event.StreamSeq // up to here there is nothing that a loop without a cursor would have to know
+	given  event.GivenUp   // is to be added once more
 }
 
 func (m ownMemory) Identities(ctx context.Context, p event.Provider, from, upTo event.StreamSeq, yield func(event.Seen)) error {
@@ -134,7 +139,7 @@ func (m ownMemory) Identities(ctx context.Context, p event.Provider, from, upTo 
 		from = m.known + 1
 	}
 	return m.Memory.Identities(ctx, p, from, upTo, func(e event.Seen) {
-		if e.Source == m.source {
+		if e.Source == m.source && !m.given.Has(e.Source, e.Seq) {
 			yield(e)
 		}
 	})

@@ -2,6 +2,7 @@ package backfill
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"stackstream/collectors"
@@ -28,6 +29,17 @@ func (r *run) Run(ctx context.Context, from event.From, emit collectors.Emit) er
 	if err != nil {
 		return err
 	}
+	given, err := r.Deps.Archive.GivenUp(ctx, r.Provider)
+	switch {
+	case event.KindOf(err) == event.Expired:
+		r.fatal = fmt.Errorf("%w; %w", err, errReadAgain)
+		return r.fatal
+	case err != nil:
+		return err
+	case !given.At.Equal(r.state.Accepted):
+		r.fatal = errGivenUp
+		return r.fatal
+	}
 	done := r.state
 	done.Done, done.At = time.Now().UTC(), nil
 	if err := r.put(ctx, emit, done, true); err != nil {
@@ -42,6 +54,9 @@ func (r *run) Run(ctx context.Context, from event.From, emit collectors.Emit) er
 func (r *run) claim(ctx context.Context, from event.From, emit collectors.Emit) error {
 	if len(from.Cursor) > 0 {
 		s, err := ReadState(from.Cursor)
+		if err == nil && s.Removed.IsZero() {
+			s.since(r.held.given)
+		}
 		switch {
 		case err != nil:
 			r.fatal = err

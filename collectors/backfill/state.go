@@ -37,6 +37,8 @@ type State struct {
 	Timeless uint64 `json:"timeless,omitempty"`
 	// AllowDuplicates: somebody wanted it so.
 	AllowDuplicates bool `json:"allow_duplicates,omitempty"`
+	// Accepted is when raw events of the provider were last given up, as the job reckons with it (event.GivenUp.At).
+	Accepted time.Time `json:"accepted,omitzero"`
 }
 
 // ReadState reads the cursor of a job.
@@ -53,6 +55,17 @@ func ReadState(c event.Cursor) (State, error) {
 		return s, &event.Error{Kind: event.Invalid, Op: "read the cursor of a backfill", Err: err}
 	}
 	return s, nil
+}
+
+// since has the job read all of its range again, also where it is done, if more was given up than it has reckoned with: what it was
+// shown of that counted as there.
+func (s *State) since(given event.GivenUp) {
+	if s.Accepted.Equal(given.At) {
+		return
+	}
+	s.Shown -= min(s.There, s.Shown)
+	s.There, s.Timeless = 0, 0
+	s.Accepted, s.At, s.Done = given.At, nil, time.Time{}
 }
 
 // Over tells whether nothing is left to do.

@@ -80,25 +80,12 @@ func (w *streams) writer(s event.Source, fence event.Fence) *publisher.Raw {
 // collect has the live source collect events, and the normalizer convert them.
 func (w *streams) collect(events []event.Raw) {
 	w.t.Helper()
-	raw := w.writer("panko", event.Fence{})
-	cursor, err := raw.Open(w.t.Context())
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	progress := event.Progress{Cursor: event.Cursor(`"live"`), Floor: w.to, Watermark: w.to}
-	at, err := raw.Commit(w.t.Context(), events, progress)
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	progress.DedupeFrom = at[len(at)-1] + 1 // it shows none of them again
-	if _, err := raw.Commit(w.t.Context(), nil, progress); err != nil {
-		w.t.Fatal(err)
-	}
+	before, at := w.store(events)
 	var outcomes []event.Outcome
 	for i, e := range events {
 		outcomes = append(outcomes, event.Outcome{
 			Raw: event.StoredRaw{
-				Raw: e, Provider: sky, Source: "panko", Seq: cursor.Position + event.Seq(i) + 1, Sequence: at[i],
+				Raw: e, Provider: sky, Source: "panko", Seq: before + event.Seq(i) + 1, Sequence: at[i],
 			},
 			Converter: "oslo/1",
 			Events: []event.Event{{
@@ -107,12 +94,33 @@ func (w *streams) collect(events []event.Raw) {
 		})
 	}
 	normalized := publisher.NewNormalized(w.c.Normalized(), w.c.Bodies(), sky, publisher.Options{})
-	if _, err = normalized.Open(w.t.Context()); err == nil {
+	_, err := normalized.Open(w.t.Context())
+	if err == nil {
 		_, err = normalized.Commit(w.t.Context(), outcomes, event.RawStream{})
 	}
 	if err != nil {
 		w.t.Fatal(err)
 	}
+}
+
+// store has the live source collect events. before is the number of its last one until then, and at is where they are in RAW.
+func (w *streams) store(events []event.Raw) (before event.Seq, at []event.StreamSeq) {
+	w.t.Helper()
+	raw := w.writer("panko", event.Fence{})
+	cursor, err := raw.Open(w.t.Context())
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	progress := event.Progress{Cursor: event.Cursor(`"live"`), Floor: w.to, Watermark: w.to}
+	at, err = raw.Commit(w.t.Context(), events, progress)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	progress.DedupeFrom = at[len(at)-1] + 1 // it shows none of them again
+	if _, err := raw.Commit(w.t.Context(), nil, progress); err != nil {
+		w.t.Fatal(err)
+	}
+	return cursor.Position, at
 }
 
 // backfill runs a job that is to ask for the range.

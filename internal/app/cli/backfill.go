@@ -41,7 +41,10 @@ event without a time is left out and counted.
 Nothing comes twice: what the streams hold of the provider (EVENTS_RAW, and of what that has dropped
 EVENTS_NORMALIZED and EVENTS_DEAD) is read first. A range that begins before they remember everything
 is refused, and so is one that ends later than what the live source has promised not to read again:
-what is later it reads itself. Each refusal names the time from or up to which it can be done.
+what is later it reads itself. Each refusal names the time from or up to which it can be done. What a
+normalizer was told to give up ("watermark accept-gap") does not count as held, and where that is still
+to be done it comes first: until then a backfill refuses. One that was done before is done anew if it is
+run again after that.
 
 The live source, its cursor and its watermark are not touched, nor is the choice of source. The job has
 a source of its own, backfill-JOB, and its own cursor, which says in the end that it is done. While

@@ -28,8 +28,9 @@ func (p Program) acceptGapCommand() *cobra.Command {
 raw-expired: EVENTS_RAW has dropped events before they were normalized. They are lost here. The command
 moves the normalizer's cursor over what is gone, and over what EVENTS_RAW is about to drop: without that
 the next events would be gone before the normalizer gets to them. It records which events these were,
-with when they were received. What a service still has of them can be collected again with "stackstream
-backfill" before or after.
+with when they were received. What a service still has of them is collected again with "stackstream
+backfill" afterwards: that adds all that was given up, also what EVENTS_RAW still has for a moment, and it
+refuses before. A backfill that is at work meanwhile reads its range once more.
 
 raw-regressed: EVENTS_RAW was made anew, was restored from a backup, or has lost its end. The command
 takes it over as it is: what has the number of an event that was normalized and was received before the
