@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -38,7 +39,8 @@ last of them is what was there before; all else is normalized. Events that were 
 EVENTS_RAW no longer has may come again under other numbers if their service shows them again, and
 nobody knows them then: where that can be it refuses without --allow-duplicates.
 
-It says what it will do and asks. It refuses where there is no gap. EVENTS_RAW and what is in
+It says what it will do and asks. If more is lost than it has shown by the time of the answer, or
+EVENTS_RAW has become another one, it shows that and asks anew. It refuses where there is no gap. EVENTS_RAW and what is in
 EVENTS_NORMALIZED are not touched; the numbers of NORMALIZED go on without a hole, so that subscribers
 see no gap. The normalizer goes on by itself within seconds. Interrupted before it says "done" it has
 done all or nothing.`,
@@ -59,28 +61,9 @@ done all or nothing.`,
 var errWentOn = errors.New("nothing was changed: the normalizer has written meanwhile; look again with `stackstream watermark`")
 
 func (a *accepting) run(ctx context.Context) error {
-	m, err := a.client.Mend(ctx, a.name)
+	m, err := a.agreed(ctx)
 	if err != nil {
 		return err
-	}
-	if event.KindOf(m.Found) == event.Regressed && m.Replicated {
-		if err := a.believe(ctx); err != nil {
-			return err
-		}
-		if m, err = a.client.Mend(ctx, a.name); err != nil {
-			return err
-		}
-	}
-	if err := a.explain(m); err != nil {
-		return err
-	}
-	if err := a.p.agree(ctx, fmt.Sprintf("Let the normalizer of %s go on?", a.name), a.yes); err != nil {
-		return err
-	}
-	if event.KindOf(m.Found) == event.Expired && !a.yes {
-		if m, err = a.client.Mend(ctx, a.name); err != nil { // EVENTS_RAW has dropped more while the question stood
-			return err
-		}
 	}
 	done, err := a.normalized(ctx, func(c *event.NormalizedCursor, exists bool) (event.Command, error) {
 		if !exists || c.Batch != m.Cursor.Batch {
@@ -96,6 +79,56 @@ func (a *accepting) run(ctx context.Context) error {
 		return a.say("done: the normalizer of %s can go on; it is paused, %s (see `stackstream resume`)", a.name, because(done.Paused))
 	}
 	return a.say("done: the normalizer of %s goes on within seconds", a.name)
+}
+
+// agreed is what was shown and agreed to. What has become of it while the question stood is shown anew.
+func (a *accepting) agreed(ctx context.Context) (jetstream.Mend, error) {
+	m, err := a.look(ctx)
+	for err == nil {
+		if err = a.explain(m); err != nil {
+			break
+		}
+		asked := time.Now()
+		if err = a.p.agree(ctx, fmt.Sprintf("Let the normalizer of %s go on?", a.name), a.yes); err != nil || a.yes {
+			break
+		}
+		stood := time.Since(asked)
+		now, failed := a.client.Mend(ctx, a.name)
+		if failed != nil {
+			return m, failed
+		}
+		if holds(m, now, stood) {
+			break
+		}
+		if err = a.say("\nIt is another loss than %s ago, and nothing was changed yet.", stood.Round(time.Second)); err == nil {
+			m, err = a.look(ctx)
+		}
+	}
+	return m, err
+}
+
+func (a *accepting) look(ctx context.Context) (jetstream.Mend, error) {
+	m, err := a.client.Mend(ctx, a.name)
+	if err != nil || event.KindOf(m.Found) != event.Regressed || !m.Replicated {
+		return m, err
+	}
+	if err := a.believe(ctx); err != nil {
+		return m, err
+	}
+	return a.client.Mend(ctx, a.name)
+}
+
+// holds tells whether what was shown can still be done, though the question stood for a while, and now is what there is. What
+// EVENTS_RAW has dropped since is among what was shown, as long as enough is left of the time for which that reaches ahead.
+func holds(shown, now jetstream.Mend, stood time.Duration) bool {
+	if event.KindOf(shown.Found) != event.KindOf(now.Found) || !shown.Cursor.RawCreated.Equal(now.Cursor.RawCreated) {
+		return false
+	}
+	if event.KindOf(now.Found) == event.Expired && shown.Ahead > 0 && stood <= shown.Ahead/2 {
+		return true
+	}
+	same := func(a, b event.RawGap) bool { return a.Source == b.Source && a.From == b.From && a.To == b.To }
+	return slices.EqualFunc(shown.Gaps, now.Gaps, same) && slices.EqualFunc(shown.Again, now.Again, same)
 }
 
 // believe waits until EVENTS_RAW has looked shorter than it was for as long as the normalizer itself would wait.

@@ -36,7 +36,10 @@ memory each; a source that remembers a number of events only (remember) still kn
 as many new ones pass. Both are for you to judge: the command shows both cursors and asks. It refuses
 while a backfill of the provider is not done: let it end, or remove it ("backfill rm").
 
---time sets only the watermark, up to which the source claims to be complete; nothing is read for it.
+--time sets only the watermark, up to which the source claims to be complete. Nothing is read for it, and it
+holds until the source claims more itself, which one that is at work does within seconds: it knows nothing
+of what it may lack. It says so before it asks. To have it stand, pause the collecting first ("pause
+--collectors"); to have what is missing read again, "rewind" the source or "backfill" the time.
 
 Collectors need not be stopped: who is at work for the provider is fenced, and the source goes on from the
 new cursor. The command has to come between two writes of the source; where that writes without pause it
@@ -148,6 +151,10 @@ func (w *settingCursor) claim(ctx context.Context, s event.Source, r event.Recor
 	if err := w.say("%s of %s claims to be complete up to %s; it will claim %s.", s, w.name, was, stamp(w.at.at)); err != nil {
 		return err
 	}
+	until := holdsUntil(s, r)
+	if err := w.say("That holds until %s.", until); err != nil {
+		return err
+	}
 	if err := w.p.agree(ctx, fmt.Sprintf("Set the watermark of %s of %s?", s, w.name), w.yes); err != nil {
 		return err
 	}
@@ -158,5 +165,21 @@ func (w *settingCursor) claim(ctx context.Context, s event.Source, r event.Recor
 	if err != nil {
 		return err
 	}
-	return w.say("done: the watermark of %s of %s is %s", s, w.name, stamp(w.at.at))
+	return w.say("done: the watermark of %s of %s is %s, until %s", s, w.name, stamp(w.at.at), until)
+}
+
+// holdsUntil says for how long a watermark stands that was set by hand.
+func holdsUntil(s event.Source, r event.Records) string {
+	switch kind := r.Choice.Kind; {
+	case r.Raw[s].Retired:
+		return "the source collects again, which has ended"
+	case s.Job():
+		return "the job claims more itself"
+	case kind != "" && !s.Of(kind):
+		return fmt.Sprintf("the source is chosen again (%s was) and claims more itself", kind)
+	case r.Choice.Paused != nil || r.Raw[s].Paused != nil:
+		return "collecting is resumed and the source claims more itself"
+	default:
+		return "the source claims more itself, within seconds if it is at work: it is not paused"
+	}
 }
