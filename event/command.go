@@ -165,9 +165,9 @@ func (c *RawCursor) Stamp(batch, owner string, at time.Time) {
 	c.Batch, c.Owner, c.WrittenAt, c.Commanded = batch, owner, at, at
 }
 
-// Stamp says which attempt of whom writes the record, and when.
+// Stamp says which attempt of whom writes the record by command, and when.
 func (c *NormalizedCursor) Stamp(batch, owner string, at time.Time) {
-	c.Batch, c.Owner, c.WrittenAt = batch, owner, at
+	c.Batch, c.Owner, c.WrittenAt, c.Commanded = batch, owner, at, at
 }
 
 // Stamp says which attempt of whom writes the record, and when. A choice keeps who made it, and when.

@@ -137,8 +137,10 @@ type NormalizedCursor struct {
 	Owner     string    `json:"owner,omitempty"`
 	WrittenAt time.Time `json:"written_at"`
 	// Paused: an operator has stopped normalizing for this provider.
-	Paused   *Pause    `json:"paused,omitempty"`
-	Sequence StreamSeq `json:"-"`
+	Paused *Pause `json:"paused,omitempty"`
+	// Commanded is when a command last changed this record.
+	Commanded time.Time `json:"commanded,omitzero"`
+	Sequence  StreamSeq `json:"-"`
 }
 
 // SourcePosition is how far the raw events of one source are normalized.
@@ -183,6 +185,14 @@ func (c Choice) Renamed() Provider {
 		return ""
 	}
 	return Provider(to)
+}
+
+// Left is the name that has taken over, as long as the pause holds by which nobody collects under the old one; "" for any other.
+func (c Choice) Left() Provider {
+	if c.Paused == nil || c.Paused.Why != c.Why {
+		return ""
+	}
+	return c.Renamed()
 }
 
 // Taking is the provider from which this one is taking over, as its new name: a rename that is not done. "" for any other.

@@ -46,7 +46,7 @@ type Stand struct {
 type SourceStand struct {
 	Watermark
 	Stand
-	// Holder is who has the lease, or else who wrote the cursor last.
+	// Holder is who has the lease. Where there are no leases it is who wrote the cursor last, if he seems to be at work.
 	Holder string `json:"holder,omitempty"`
 }
 
@@ -62,9 +62,11 @@ type ProviderStand struct {
 	LagEvents      uint64    `json:"lag_events"`
 	// Position is the number of the last event or dead letter in NORMALIZED.
 	Position Seq `json:"position"`
-	// Normalizer is who has the lease to normalize, or else who wrote the cursor last.
-	Normalizer string        `json:"normalizer,omitempty"`
-	Sources    []SourceStand `json:"-"`
+	// Normalizer is who has the lease to normalize. Where there are no leases it is who wrote the cursor last, if he seems to be at work.
+	Normalizer string `json:"normalizer,omitempty"`
+	// Owner is who wrote the normalizer's cursor last, be it by command.
+	Owner   string        `json:"owner,omitempty"`
+	Sources []SourceStand `json:"-"`
 }
 
 // Holder is what the leases say about who works on something.
@@ -73,6 +75,15 @@ type Holder struct {
 	Name string
 	// Processes is how many processes could take it. Where there are none the leases say nothing: all may be in one process.
 	Processes int
+}
+
+// atWork is who works on something: who has the lease, and where there are no leases who wrote its record last, unless that was by
+// command, or before a time.
+func (h Holder) atWork(owner string, written, commanded, since time.Time) string {
+	if h.Name != "" || h.Processes > 0 || written.Equal(commanded) || written.Before(since) {
+		return h.Name
+	}
+	return owner
 }
 
 // Records are all records about a provider, and what is known of who works on it.
@@ -119,7 +130,8 @@ func (r *Records) Renaming() (from, to Provider) {
 func (r *Records) Stand() ProviderStand {
 	p := ProviderStand{
 		Provider: r.Provider, Kind: r.Choice.Kind, Position: r.Normalized.Position,
-		Normalizer: cmp.Or(r.Normalizer.Name, r.Normalized.Owner), Stand: Stand{State: StandingNever},
+		Normalizer: r.Normalizer.atWork(r.Normalized.Owner, r.Normalized.WrittenAt, r.Normalized.Commanded, r.Now.Add(-r.Patience)),
+		Owner:      r.Normalized.Owner, Stand: Stand{State: StandingNever},
 	}
 	active := 0
 	removed := r.removed()
@@ -165,7 +177,7 @@ func (r *Records) removed() *Stand {
 	case r.Normalized.Paused != nil || r.Normalizer.Name != "":
 		return nil
 	case to != "":
-		if r.Choice.Paused == nil || r.Choice.Paused.Why != r.Choice.Why {
+		if r.Choice.Left() == "" {
 			return nil
 		}
 	case r.Choice.Removed == nil || r.Choice.Paused != nil:
@@ -207,7 +219,9 @@ func (r *Records) idle(last Stand) Stand {
 func (r *Records) source(name Source) SourceStand {
 	raw := r.Raw[name]
 	s := SourceStand{Watermark: NewWatermark(r.Provider, name, raw, r.Normalized.Sources[name])}
-	s.Holder = cmp.Or(r.Collectors[name].Name, raw.Owner)
+	if !name.Job() { // they have no leases
+		s.Holder = r.Collectors[name].atWork(raw.Owner, raw.WrittenAt, raw.Commanded, r.Now.Add(-max(r.Patience, r.Sources[name])))
+	}
 	collecting, normalizing := r.collecting(name), r.normalizing(s.LagEvents)
 	s.Stand = collecting
 	switch over := collecting.State == StandingRetired || collecting.State == StandingReplaced; {
@@ -243,7 +257,11 @@ func (r *Records) collecting(name Source) Stand {
 	case raw.Paused != nil:
 		return paused(raw.Paused, "collecting")
 	case r.Choice.Paused != nil && !name.Job():
-		return paused(r.Choice.Paused, "collecting")
+		s := paused(r.Choice.Paused, "collecting")
+		if from, to := r.Renaming(); from == r.Provider && r.Choice.Left() == to {
+			s.Reason += fmt.Sprintf(", and that is not done: `stackstream provider rename %s %s` goes on with it", from, to)
+		}
+		return s
 	case name.Job():
 		return Stand{State: StandingLive}
 	case holder.Name == "" && holder.Processes > 0:
@@ -272,6 +290,8 @@ func (r *Records) normalizing(lag uint64) Stand {
 		return r.troubled()
 	case r.Normalized.Paused != nil:
 		return paused(r.Normalized.Paused, "normalizing")
+	case lag == 0 && r.Choice.Left() != "": // nobody has to be there
+		return Stand{State: StandingLive}
 	case r.Normalizer.Name == "" && r.Normalizer.Processes > 0:
 		return Stand{State: StandingUnattended, Since: since, Reason: fmt.Sprintf("none of %d normalizers has the lease",
 			r.Normalizer.Processes)}

@@ -155,8 +155,14 @@ func TestStand(t *testing.T) {
 		{"a rename was interrupted", func(r *event.Records) {
 			renamed(r)
 			raw(r, func(c *event.RawCursor) { c.Retired = false })
-		}, event.Stand{State: event.StandingPaused, Since: ago(time.Hour), Reason: "collecting, by ada: renamed to berlin"},
-			event.Stand{}},
+			r.Normalizer.Processes = 1 // which has no reason to work for it
+		}, event.Stand{State: event.StandingPaused, Since: ago(time.Hour), Reason: "collecting, by ada: renamed to berlin, and that is " +
+			"not done: `stackstream provider rename cloud berlin` goes on with it"}, event.Stand{}},
+		{"renamed, and still configured", func(r *event.Records) {
+			renamed(r)
+			r.Normalizer = event.Holder{Name: "norm/3", Processes: 1}
+		}, event.Stand{State: event.StandingRetired},
+			event.Stand{State: event.StandingPaused, Since: ago(time.Hour), Reason: "collecting, by ada: renamed to berlin"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			r := healthy()
@@ -175,6 +181,45 @@ func TestStand(t *testing.T) {
 			}
 			if diff := cmp.Diff(all, got.Stand); diff != "" {
 				t.Errorf("provider (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+// Who holds something has its lease. Only where there are no leases is it who wrote last, unless that was an operator, or long ago.
+func TestStandHolders(t *testing.T) {
+	now, late := noon, noon.Add(-time.Hour)
+	none, held := event.Holder{}, event.Holder{Name: "host/2", Processes: 1}
+	for _, tt := range []struct {
+		name               string
+		lease              event.Holder
+		written, commanded time.Time
+		want               string
+	}{
+		{"a lease", held, late, time.Time{}, "host/2"},
+		{"a lease, and a command since", held, now, now, "host/2"},
+		{"nobody has the lease", event.Holder{Processes: 1}, now, time.Time{}, ""},
+		{"no leases", none, now, time.Time{}, "host/1"},
+		{"no leases, and a command before", none, now, late, "host/1"},
+		{"no leases, and a command", none, now, now, ""},
+		{"no leases, and written long ago", none, late, time.Time{}, ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			r := event.Records{
+				Provider: "cloud", Now: now, Patience: time.Minute, Normalizer: tt.lease,
+				Collectors: map[event.Source]event.Holder{"panko": tt.lease},
+				Raw: map[event.Source]event.RawCursor{
+					"panko":             {Owner: "host/1", WrittenAt: tt.written, Commanded: tt.commanded},
+					event.SourceRedrive: {Owner: "stackstream dead, ada", WrittenAt: now},
+				},
+				Normalized: event.NormalizedCursor{Owner: "host/1", WrittenAt: tt.written, Commanded: tt.commanded},
+			}
+			got := r.Stand()
+			if panko, redrive := got.Sources[0], got.Sources[1]; panko.Holder != tt.want || panko.Owner != "host/1" || redrive.Holder != "" {
+				t.Errorf("the source is held by %q, written by %q, redrive by %q; want %q", panko.Holder, panko.Owner, redrive.Holder, tt.want)
+			}
+			if got.Normalizer != tt.want || got.Owner != "host/1" {
+				t.Errorf("the normalizer is %q, written by %q; want %q", got.Normalizer, got.Owner, tt.want)
 			}
 		})
 	}
@@ -204,7 +249,7 @@ func TestStandOfSeveralSources(t *testing.T) {
 	}
 	got := r.Stand()
 	want := event.ProviderStand{
-		Provider: "cloud", Kind: "amqp", Position: 77, Normalizer: "norm/1",
+		Provider: "cloud", Kind: "amqp", Position: 77, Normalizer: "norm/1", Owner: "norm/1",
 		Stand:         event.Stand{State: event.StandingPaused, Since: now, Reason: "collecting, by ada"},
 		CollectedTime: now.Add(-2 * time.Hour), NormalizedTime: now.Add(-2 * time.Hour),
 	}

@@ -77,7 +77,8 @@ func (p Program) resumeCommand() *cobra.Command {
 processes that run for the provider go on within five seconds, where they were; the command says where
 that is, and what is still paused. Resuming what is not paused changes nothing; a provider that nobody
 knows is refused, and so are the names of a rename that is not done: until it is, nobody works under
-either. Interrupted, the command has done all or nothing of each half; run it again.`,
+either. Once it is done the old name is refused, too: nothing is left of it that says what was collected,
+so that all would be collected again; "provider rm OLD --clean" frees the name. Interrupted, the command has done all or nothing of each half; run it again.`,
 		Example: `  stackstream resume --provider prod --why "upgrade is done"
   stackstream resume --provider prod --collectors`,
 		Args: noArgs,
@@ -127,10 +128,12 @@ func (h *halves) markAll(ctx context.Context, verb string, told func(half string
 	if h.collecting() {
 		_, err := h.choice(ctx, func(c *event.Choice, _ bool) (event.Command, error) {
 			at := &c.Paused
-			if from := c.Taking(); from != "" {
-				if verb == event.VerbResume {
-					return event.Command{}, provider.Unfinished(from, h.name) // which has begun since
+			if verb == event.VerbResume {
+				if err := provider.Resumable(h.name, *c); err != nil {
+					return event.Command{}, err // a rename that has begun since
 				}
+			}
+			if c.Taking() != "" {
 				at = &c.Paused.Own // it holds when the rename is done
 			}
 			marked, err := h.mark(at, verb, &m)
@@ -256,6 +259,11 @@ func (h *halves) resume(ctx context.Context) error {
 	}
 	if from, to := r.Renaming(); from != "" {
 		return provider.Unfinished(from, to)
+	}
+	if h.collecting() {
+		if err := provider.Resumable(h.name, r.Choice); err != nil {
+			return err
+		}
 	}
 	err = h.markAll(ctx, event.VerbResume, func(half string, m marked) error {
 		if !m.changed {

@@ -40,8 +40,10 @@ func (p Program) watermarkCommand() *cobra.Command {
 		Use:   "watermark",
 		Short: "Show how far each source is collected and normalized, and act on it",
 		Long: `watermark shows, for every source, the number of the last event collected and normalized, what lies
-between, the time up to which everything that the source showed is normalized, who wrote last and who
-has the lease, and a state:
+between, the time up to which everything that the source showed is normalized, who wrote its cursor last
+(a process, or an operator by a command), who has the lease to collect (in the line "(all)": to
+normalize; with the streams inside "up", where there are no leases, the process that wrote within
+--stalled-after; - is nobody), and a state:
 
   live             what comes is collected and normalized
   catching-up      more than a little waits to be normalized

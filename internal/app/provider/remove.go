@@ -167,6 +167,24 @@ func Unfinished(from, to event.Provider) error {
 	}
 }
 
+// Resumable is nil, or a *Problem: collecting is paused by a rename. Before it is done nobody works under either name. Afterwards
+// nobody does under the old one, of which nothing is left that says what was collected.
+func Resumable(p event.Provider, c event.Choice) error {
+	if from := c.Taking(); from != "" {
+		return Unfinished(from, p)
+	}
+	to := c.Left()
+	if to == "" {
+		return nil
+	}
+	return &Problem{
+		fmt.Sprintf("%s was renamed to %s, which goes on where it ended: resumed, all that its service still shows would be collected "+
+			"once more, as events of %s", p, to, p),
+		fmt.Sprintf("take %s out of the configuration; if the name is to be used for another service, free it then: stackstream provider "+
+			"rm %s --clean", p, p),
+	}
+}
+
 // Keeps tells whether positions and pauses stay as long as there are events: one that was renamed has none to keep, and its name
 // is to be free.
 func Keeps(h *jetstream.Holding) bool { return h.Choice.Kind != "" || positioned(h) }

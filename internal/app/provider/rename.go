@@ -116,7 +116,7 @@ func pauseOf(c event.Choice) *event.Pause {
 	switch {
 	case c.Taking() != "":
 		return c.Paused.Own
-	case c.Renamed() != "" && c.Paused != nil && c.Paused.Why == c.Why:
+	case c.Left() != "":
 		return nil
 	}
 	return c.Paused

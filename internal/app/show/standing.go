@@ -42,8 +42,8 @@ func standRows(stands []event.ProviderStand, now time.Time) (rows [][]string, st
 	for _, p := range stands {
 		behind := since(p.NormalizedTime, now)
 		rows = append(rows, []string{
-			string(p.Provider), "(all)", "-", "-", strconv.FormatUint(p.LagEvents, 10), instant(p.NormalizedTime), behind, "-",
-			dash(Clean(p.Normalizer)), standText(p.Stand),
+			string(p.Provider), "(all)", "-", "-", strconv.FormatUint(p.LagEvents, 10), instant(p.NormalizedTime), behind,
+			dash(Clean(p.Owner)), dash(Clean(p.Normalizer)), standText(p.Stand),
 		})
 		states = append(states, p.State)
 		for _, s := range p.Sources {
