@@ -49,9 +49,10 @@ stay until they expire, and so do large bodies, which other events may share.
 
 After "provider rename OLD NEW" the events of OLD are what NEW knows them by: purged, those that a source
 of NEW shows once more would be collected again. So --purge-events of OLD is refused until every source of
-NEW has collected so much that it looks back no further than its own events (for a service that is asked
-by time its overlap; for one that remembers a number of events, as many new ones), and says which source it
-is and what keeps it. A source that is quiet, or collects no more, may never come to that. Then wait: once
+NEW has collected so much that it knows no event of OLD again: as many new ones as its setting remember says
+(100000 by default for http, also where that is asked by time, amqp and amqp1; none for panko and
+ceilometer), and, asked by time, past its overlap. It says which source it is, what keeps it, and, with a
+configuration that has NEW, how many events are missing. A source that is quiet, or collects no more, may never come to that. Then wait: once
 OLD's last event in EVENTS_RAW has expired, the time of which is shown, --clean removes all that is left.
 
 What always stays are the numbers of the last events, a few hundred bytes: numbers never go back, because
@@ -133,7 +134,7 @@ func (p Program) removeProvider(ctx context.Context, s *providerScene, name even
 		return errors.Join(err, p.sayMore(!f.clean && err == nil, "Nothing was changed; --clean removes what can be removed."))
 	}
 	if f.purge {
-		if err := provider.Forgettable(ctx, s.client, h); err != nil {
+		if err := provider.Forgettable(ctx, s.client, h, s.remembers); err != nil {
 			return err
 		}
 	}
@@ -160,13 +161,26 @@ func (p Program) removeProvider(ctx context.Context, s *providerScene, name even
 			}
 		}
 	}
-	if err := provider.Remove(ctx, s.client, name, provider.Removal{Operator: f.because(p), Purge: f.purge}); err != nil {
+	err = provider.Remove(ctx, s.client, name, provider.Removal{Operator: f.because(p), Purge: f.purge, Remembers: s.remembers})
+	if err != nil {
 		return rerun(err)
 	}
 	if !f.purge && !empties && provider.Keeps(h) {
 		return p.say("Done. Its positions" + andPauses(h) + " stay as long as its events do: run this again when those have expired.")
 	}
 	return p.say("Done.")
+}
+
+// remembers is how many of its last events a source knows again whatever their time, -1 where no configuration says so.
+func (s *providerScene) remembers(name event.Provider, source event.Source) int {
+	if s.cfg == nil {
+		return -1
+	}
+	shard, there := app.SourceOf(s.cfg, name, source)
+	if !there {
+		return -1
+	}
+	return shard.Spec.Repeats
 }
 
 func andPauses(h *jetstream.Holding) string {

@@ -13,13 +13,16 @@ func TestPurgeOfWhatAnotherNameRemembers(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.plant("prod", 0, "a", "b", "c")
+	remembers := func(n int) func(event.Provider, event.Source) int {
+		return func(event.Provider, event.Source) int { return n }
+	}
 	last := w.look("prod").Sources["test"].Sequence - 1
 	if err := w.rename("prod", "berlin"); err != nil {
 		t.Fatal(err)
 	}
 	refused := func(wayOut string) {
 		t.Helper()
-		err := provider.Forgettable(t.Context(), w.client, w.look("prod"))
+		err := provider.Forgettable(t.Context(), w.client, w.look("prod"), remembers(0))
 		wantProblem(t, err, wayOut)
 		wantProblem(t, w.remove("prod", true), wayOut)
 		if !strings.Contains(err.Error(), "the last event of prod expires at 20") {
@@ -27,6 +30,12 @@ func TestPurgeOfWhatAnotherNameRemembers(t *testing.T) {
 		}
 	}
 	refused("nobody works for berlin: put it into the configuration, and run this again when it has collected more of its own")
+	for known, want := range map[int]string{
+		-1:  "run this again when it has collected so many events of its own as it remembers whatever their time",
+		100: "has collected about 100 events more: it remembers the last 100 whatever their time (its setting remember), and EVENTS_RAW has 0 of",
+	} {
+		wantProblem(t, provider.Forgettable(t.Context(), w.client, w.look("prod"), remembers(known)), want)
+	}
 	w.pause("berlin", collecting)
 	refused("it is paused: resume it (stackstream resume --provider berlin)")
 	w.choice("berlin", func(c *event.Choice) { c.Paused, c.Kind = nil, "other" })

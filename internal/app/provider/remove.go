@@ -17,6 +17,9 @@ type Removal struct {
 	Operator
 	// Purge also removes the events in EVENTS_RAW and EVENTS_NORMALIZED. Those that are not normalized are lost.
 	Purge bool
+	// Remembers says how many of its last events a source knows again whatever their time, negative where that is not known, as for
+	// all without it.
+	Remembers func(event.Provider, event.Source) int
 }
 
 // Remove removes what a provider left. It is refused while anybody works for it; when it was interrupted, it is run again.
@@ -37,7 +40,7 @@ func Remove(ctx context.Context, c *jetstream.Client, p event.Provider, r Remova
 		return err
 	}
 	if r.Purge {
-		if err := Forgettable(ctx, c, h); err != nil {
+		if err := Forgettable(ctx, c, h, r.Remembers); err != nil {
 			return err
 		}
 	}
@@ -86,8 +89,10 @@ func mayShow(ctx context.Context, c *jetstream.Client, cursor event.RawCursor, f
 }
 
 // Forgettable is nil, or a *Problem: events of the provider can't be purged, because another one, which had this name, may be shown
-// them again and would collect them once more.
-func Forgettable(ctx context.Context, c *jetstream.Client, h *jetstream.Holding) error {
+// them again and would collect them once more. remembers is as in Removal.
+func Forgettable(
+	ctx context.Context, c *jetstream.Client, h *jetstream.Holding, remembers func(event.Provider, event.Source) int,
+) error {
 	if h.Events() == 0 {
 		return nil
 	}
@@ -107,7 +112,11 @@ func Forgettable(ctx context.Context, c *jetstream.Client, h *jetstream.Holding)
 					return err
 				}
 				if again {
-					return remembered(ctx, c, h, other, s)
+					known := -1
+					if remembers != nil {
+						known = remembers(other.Provider, s)
+					}
+					return remembered(ctx, c, h, other, s, known)
 				}
 			}
 		}
@@ -116,7 +125,7 @@ func Forgettable(ctx context.Context, c *jetstream.Client, h *jetstream.Holding)
 }
 
 // remembered is why events are not purged that a source of another provider may show again, and when they may be.
-func remembered(ctx context.Context, c *jetstream.Client, h, other *jetstream.Holding, s event.Source) error {
+func remembered(ctx context.Context, c *jetstream.Client, h, other *jetstream.Holding, s event.Source, known int) error {
 	var subjects []string
 	for s := range h.Raw {
 		subjects = append(subjects, event.RawSubject(h.Provider, s))
@@ -125,7 +134,7 @@ func remembered(ctx context.Context, c *jetstream.Client, h, other *jetstream.Ho
 	if err != nil {
 		return err
 	}
-	wayOut := "run this again when it has collected more of its own, so that it does not look back that far"
+	wayOut := "run this again when it " + enough(other, s, known)
 	switch {
 	case other.Choice.Removed != nil:
 		wayOut = fmt.Sprintf("%s was removed: remove its events and positions first (stackstream provider rm %s --clean --purge-events)",
@@ -146,6 +155,22 @@ func remembered(ctx context.Context, c *jetstream.Client, h, other *jetstream.Ho
 			other.Provider, h.Provider, s),
 		wayOut,
 	}
+}
+
+// enough is what has to become of a source that it needs no events of a former name any more. known is how many of its last events it
+// knows again whatever their time.
+func enough(h *jetstream.Holding, s event.Source, known int) string {
+	own := h.Raw[s]
+	switch {
+	case known < 0:
+		return fmt.Sprintf("has collected so many events of its own as it remembers whatever their time, and none that is asked by time "+
+			"looks back as far as to the old ones: EVENTS_RAW has %d of its own; how many it remembers is its setting remember, 100000 "+
+			"by default for http, amqp and amqp1 (-c FILE, which has %s, tells how many are missing)", own, h.Provider)
+	case uint64(known) > own:
+		return fmt.Sprintf("has collected about %d events more: it remembers the last %d whatever their time (its setting remember), and "+
+			"EVENTS_RAW has %d of its own", uint64(known)-own, known, own)
+	}
+	return "has collected more of its own, so that its overlap does not look back that far"
 }
 
 // Removable is nil, or a *Problem: somebody works for the provider, or it is one of the names of a rename that is not done.

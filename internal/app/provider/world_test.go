@@ -188,7 +188,9 @@ func (w *world) subscriber() (seen func() []string) {
 }
 
 func (w *world) remove(p event.Provider, purge bool) error {
-	return provider.Remove(w.t.Context(), w.client, p, provider.Removal{Operator: by, Purge: purge})
+	return provider.Remove(w.t.Context(), w.client, p, provider.Removal{
+		Operator: by, Purge: purge, Remembers: func(event.Provider, event.Source) int { return 0 },
+	})
 }
 
 func (w *world) rename(from, to event.Provider) error {
