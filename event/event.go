@@ -64,6 +64,11 @@ const (
 	ReasonUnwritable  Reason = "unwritable"   // what the converter made of it has no JSON form, or no small enough one
 )
 
+// Reasons are all of them.
+func Reasons() []Reason {
+	return []Reason{ReasonNoConverter, ReasonMalformed, ReasonPanic, ReasonBodyLost, ReasonTooMany, ReasonUnwritable}
+}
+
 // DeadLetter is what is said about a raw event that could not be converted; the event itself goes with it, whole.
 type DeadLetter struct {
 	Reason Reason

@@ -50,8 +50,8 @@ func (o *Options) validate() error {
 	var found []error
 	if o.Durable == "" {
 		found = append(found, errors.New("the durable has no name"))
-	} else if !regexp.MustCompile(`^[A-Za-z0-9_-]+$`).MatchString(o.Durable) {
-		found = append(found, fmt.Errorf("durable name %q: only letters, digits, _ and - are allowed", o.Durable))
+	} else if err := CheckDurable(o.Durable); err != nil {
+		found = append(found, err)
 	}
 	set := 0
 	for _, s := range []bool{o.StartSeq > 0, !o.StartTime.IsZero(), o.New} {
@@ -64,6 +64,14 @@ func (o *Options) validate() error {
 	}
 	found = append(found, checkProviders(o.Providers))
 	return errors.Join(found...)
+}
+
+// CheckDurable returns what is wrong with the name of a durable.
+func CheckDurable(name string) error {
+	if !regexp.MustCompile(`^[A-Za-z0-9_-]+$`).MatchString(name) {
+		return fmt.Errorf("durable name %q: only letters, digits, _ and - are allowed", name)
+	}
+	return nil
 }
 
 func checkProviders(providers []event.Provider) error {

@@ -60,7 +60,7 @@ func NewBackfill(ctx context.Context, cfg *config.Config, c *jetstream.Client, r
 ) {
 	settings, ok := cfg.Providers[req.Provider]
 	if !ok {
-		return nil, mistaken("--provider", "%s is not configured: %s", req.Provider, listed(cfg.Providers.Names()))
+		return nil, mistaken("--provider", "%s is not configured: the configuration has %s", req.Provider, listed(cfg.Providers.Names()))
 	}
 	memory, choices := c.Memory(), c.Choices()
 	cursors, err := memory.Cursors(ctx, req.Provider)
@@ -133,7 +133,7 @@ func (req *BackfillRequest) complete(cursors map[event.Source]event.RawCursor) e
 		return nil
 	}
 	if req.Job == "" {
-		return mistaken("--from", "is missing, or --to: the range to ask for (or --job, for one that was begun)")
+		return mistaken("--from, --to", "both are needed: the range to ask for (or --job, for one that was begun)")
 	}
 	source, err := event.BackfillSource(req.Job)
 	if err != nil {
@@ -141,14 +141,14 @@ func (req *BackfillRequest) complete(cursors map[event.Source]event.RawCursor) e
 	}
 	cursor, ok := cursors[source]
 	if !ok {
-		return mistaken("--from", "is missing, or --to: there is no job %s yet", req.Job)
+		return mistaken("--from, --to", "both are needed: there is no job %s yet", req.Job)
 	}
 	s, err := backfill.ReadState(cursor.Cursor)
 	switch {
 	case err != nil:
 		return err
 	case !s.Removed.IsZero():
-		return mistaken("--from", "is missing, or --to: job %s was removed", req.Job)
+		return mistaken("--from, --to", "both are needed: job %s was removed", req.Job)
 	case !req.From.IsZero() && !req.From.Equal(s.From) || !req.To.IsZero() && !req.To.Equal(s.To):
 		return mistaken("--job", "%s asks for %s to %s: give both --from and --to for another one, and another name", req.Job,
 			s.From.Format(time.RFC3339Nano), s.To.Format(time.RFC3339Nano))

@@ -89,6 +89,26 @@ func backfillJob(p event.Provider, s event.Source, c event.RawCursor) (job Backf
 	return job, state.Removed.IsZero()
 }
 
+// KnownBackfill is nil for a job that is there and was not removed.
+func KnownBackfill(ctx context.Context, c *jetstream.Client, p event.Provider, job string) error {
+	s, err := event.BackfillSource(job)
+	if err != nil {
+		return err
+	}
+	cursors, err := c.Memory().Cursors(ctx, p)
+	if err != nil {
+		return err
+	}
+	record, there := cursors[s]
+	if !there {
+		return errNoJob
+	}
+	if state, err := backfill.ReadState(record.Cursor); err == nil && !state.Removed.IsZero() {
+		return errors.New("it was removed already")
+	}
+	return nil
+}
+
 // RemoveBackfill removes a job for whom by names, and for what why says. What it added stays, and so does the number of the last of it.
 func RemoveBackfill(ctx context.Context, c *jetstream.Client, p event.Provider, job, by, why string) error {
 	s, err := event.BackfillSource(job)

@@ -57,9 +57,10 @@ holds no past; a provider that collects over amqp may have a section panko besid
 keeps it from collecting), which --source panko asks. What the service itself has forgotten is lost.
 
 Interrupted or killed, it goes on where it was with the same command: what was added stays, and is not
-added again. If the same job is started twice, the later one takes over and the other ends. Errors of
-the service that may pass are waited out, and so is a NATS server that is away; one that needs a change
-ends the command, with exit code 1.
+added again. What has to be asked for once more then counts again in what was shown and what was there;
+what was added is exact. If the same job is started twice, the later one takes over and the other ends.
+Errors of the service that may pass are waited out, and so is a NATS server that is away; one that needs
+a change ends the command, with exit code 1.
 
 It needs the rights to write to EVENTS_RAW and to read all streams, as the administrator of deploy/ has
 them.`,
@@ -109,6 +110,9 @@ func (p Program) backfill(ctx context.Context, f *backfillFlags) error {
 	provider, err := providerFlag(f.provider)
 	if err != nil {
 		return err
+	}
+	if !f.from.at.IsZero() && !f.to.at.IsZero() && !f.from.at.Before(f.to.at) {
+		return usagef("--from %s is not before --to %s: nothing lies between", f.from.text, f.to.text)
 	}
 	if f.source != "" && !app.IsKind(f.source) {
 		return usagef("--source %q is no kind of source: %s", f.source, app.KindList())
@@ -166,6 +170,9 @@ func (p Program) backfill(ctx context.Context, f *backfillFlags) error {
 	meter := p.follows(b)
 	done, err := b.Run(ctx, outlook)
 	meter.end()
+	if err == nil && outlook.Before != nil {
+		p.note("it was interrupted before: what was asked for once more is counted again in what was shown and what was there")
+	}
 	if err != nil {
 		p.note("%s so far: what was added stays, and the same command goes on behind it", added(done.Added))
 		if ctx.Err() != nil {

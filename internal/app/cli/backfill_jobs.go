@@ -20,7 +20,8 @@ func (p Program) backfillListCommand() *cobra.Command {
 		Use:   "ls",
 		Short: "List the backfills, and how far each is",
 		Long: `ls lists the backfills that were begun, by their records in EVENTS_RAW: what was asked, how many events
-the service showed, how many of them were there and how many were added. One that is open is at work, or
+the service showed, how many of them were there and how many were added. SHOWN and THERE are at the most
+that where a job was interrupted: what was asked for once more is counted again; ADDED is exact. One that is open is at work, or
 was interrupted: "stackstream backfill -c FILE --provider PROVIDER --job JOB" goes on with it.`,
 		Example: "  stackstream backfill ls\n  stackstream backfill ls --json | jq '.[] | select(.state == \"open\")'",
 		Args:    noArgs,
@@ -91,6 +92,9 @@ Interrupted, it has either happened or not.`,
 			}
 			ctx := cmd.Context()
 			return p.connected(ctx, &nats, provider, func(client *jetstream.Client, name event.Provider) error {
+				if err := app.KnownBackfill(ctx, client, name, args[0]); err != nil {
+					return err
+				}
 				p.note("removes the record of backfill %s of provider %s; the events it added stay", args[0], name)
 				if err := p.agree(ctx, "Remove it?", yes); err != nil {
 					return err

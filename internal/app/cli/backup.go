@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -59,6 +60,9 @@ It needs nats-server ` + jetstream.BackupVersion + ` and the rights of the admin
 				}
 				return p.showBackup(b, asJSON, "The backup is whole.")
 			}
+			if err := knownStreams(streams); err != nil {
+				return err
+			}
 			r, err := p.reach(cmd.Context(), &nats, false)
 			if err != nil {
 				return err
@@ -88,6 +92,16 @@ It needs nats-server ` + jetstream.BackupVersion + ` and the rights of the admin
 func streamFlag(cmd *cobra.Command, streams *[]string, what string) {
 	cmd.Flags().StringArrayVar(streams, "stream", nil,
 		what+" this `STREAM` alone; may be repeated; of "+strings.Join(jetstream.BackupStreams(), ", "))
+}
+
+// knownStreams refuses names that are none of the streams of a backup.
+func knownStreams(streams []string) error {
+	for _, name := range streams {
+		if known := jetstream.BackupStreams(); !slices.Contains(known, name) {
+			return usagef("--stream: %q is none of the streams %s", name, strings.Join(known, ", "))
+		}
+	}
+	return nil
 }
 
 // verified opens a backup and checks all of it.

@@ -82,7 +82,11 @@ func (p Program) execute(ctx context.Context, root *cobra.Command) int {
 	case errors.As(err, &findings):
 		// Positions stand at the beginning of the line, where editors look for them.
 		for _, f := range findings {
-			fmt.Fprintln(p.Stderr, show.Clean(f.String()))
+			text := f.String()
+			if strings.HasPrefix(text, "--") { // it stands in no file
+				text = fmt.Sprintf("%s: %s (see %s --help)", root.Name(), text, ran.CommandPath())
+			}
+			fmt.Fprintln(p.Stderr, show.Clean(text))
 			for line := range strings.Lines(f.Excerpt) {
 				fmt.Fprintln(p.Stderr, "    "+show.Clean(strings.TrimSuffix(line, "\n")))
 			}
@@ -90,12 +94,40 @@ func (p Program) execute(ctx context.Context, root *cobra.Command) int {
 		return exitUsage
 	case errors.As(err, &usage), !errors.As(err, &run):
 		code = exitUsage
-		err = fmt.Errorf("%w (see %s --help)", err, ran.CommandPath())
+		err = fmt.Errorf("%s (see %s --help)", flagged(err.Error()), ran.CommandPath())
 	}
 	if !errors.Is(err, errReported) {
 		fmt.Fprintf(p.Stderr, "%s: %s\n", root.Name(), show.Clean(strings.ReplaceAll(err.Error(), "\n", "; ")))
 	}
 	return code
+}
+
+// flagged says in words for people what cobra says about flags that exclude one another, or of which one is needed.
+func flagged(text string) string {
+	list := func(group, word string) string {
+		names := strings.Fields(group)
+		for i := range names {
+			names[i] = "--" + names[i]
+		}
+		last := len(names) - 1
+		return strings.Join(names[:last], ", ") + word + names[last]
+	}
+	const of = "if any flags in the group ["
+	const one = "at least one of the flags in the group ["
+	switch {
+	case strings.HasPrefix(text, of):
+		if _, set, found := strings.Cut(text, "; ["); found {
+			set, _, _ = strings.Cut(set, "]")
+			if len(strings.Fields(set)) > 1 {
+				return list(set, " and ") + " do not go together: give one of them"
+			}
+		}
+	case strings.HasPrefix(text, one):
+		if group, _, found := strings.Cut(text[len(one):], "]"); found && len(strings.Fields(group)) > 1 {
+			return list(group, " or ") + " is missing: one of them is needed"
+		}
+	}
+	return text
 }
 
 // markRan wraps what the commands of a tree run, so that execute can tell their errors from cobra's own.

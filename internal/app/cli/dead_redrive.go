@@ -92,7 +92,7 @@ func (o *repairOptions) add(cmd *cobra.Command) {
 	o.onRecord.add(cmd)
 	flags.StringVar(&o.waiting, "wait", "5m", "wait at most this `DURATION` for the normalizers to do it; 0 does not wait")
 	flags.BoolVar(&o.yes, "yes", false, "do not ask")
-	flags.BoolVar(&o.json, "json", false, "print what was done as a JSON array, an object for each provider")
+	flags.BoolVar(&o.json, "json", false, "print what was done, or would be, as a JSON array, an object for each provider")
 }
 
 // maxWhy bounds the reason: it goes with every letter, in a header.

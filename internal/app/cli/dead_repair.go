@@ -53,6 +53,16 @@ type repairResult struct {
 	Waiting  int             `json:"waiting"`
 	Why      string          `json:"waiting_because,omitempty"`
 	Groups   []letters.Group `json:"dead_again,omitempty"`
+	// Trial is what a configuration makes of the letters, with --dry-run.
+	Trial *repairTrial `json:"trial,omitempty"`
+}
+
+// repairTrial is what the converters of a configuration make of the letters of one provider.
+type repairTrial struct {
+	Converted int               `json:"converted"`
+	Dead      int               `json:"dead"`
+	Lost      int               `json:"lost"`
+	Refused   []letters.Refusal `json:"refused,omitempty"`
 }
 
 func (p Program) repair(cmd *cobra.Command, o *repairOptions) error {
@@ -195,6 +205,9 @@ func numbered(n int, what string) string {
 // dry says what would be done, and what the converters of a configuration make of the letters.
 func (r *repairing) dry(ctx context.Context, letters int) error {
 	if r.nats.file == "" || r.drop || letters == 0 {
+		if r.json {
+			return r.report()
+		}
 		return r.say("Nothing was changed.")
 	}
 	cfg, err := r.load(r.nats.file)
@@ -215,8 +228,13 @@ func (r *repairing) dry(ctx context.Context, letters int) error {
 			return err
 		}
 		refused = refused || len(trial.Refused) > 0
+		again := len(j.picked.Places) - trial.Converted - trial.Lost
+		if r.json {
+			j.result.Trial = &repairTrial{Converted: trial.Converted, Dead: again, Lost: trial.Lost, Refused: trial.Refused}
+			continue
+		}
 		fmt.Fprintf(r.Stdout, "\n%s: %d would be converted by %s, %d would be dead again, %d have no body any more.\n",
-			j.Name, trial.Converted, r.nats.file, len(j.picked.Places)-trial.Converted-trial.Lost, trial.Lost)
+			j.Name, trial.Converted, r.nats.file, again, trial.Lost)
 		if len(trial.Refused) == 0 {
 			continue
 		}
@@ -230,7 +248,12 @@ func (r *repairing) dry(ctx context.Context, letters int) error {
 			return err
 		}
 	}
-	if err := r.say("\nNothing was changed."); err != nil || !refused {
+	if r.json {
+		err = r.report()
+	} else {
+		err = r.say("\nNothing was changed.")
+	}
+	if err != nil || !refused {
 		return err
 	}
 	return errReported

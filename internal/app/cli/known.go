@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"strings"
 
@@ -49,8 +50,13 @@ func (p Program) known(ctx context.Context, c *jetstream.Client, nats *natsFlags
 	if near := setting.Nearest(string(name), names); near != "" {
 		which += " (did you mean " + near + "?)"
 	}
-	return usagef("%s: %s; %s%s", strings.TrimSpace(flag+" "+string(name)), where, which, wayOut)
+	return usageError{unknownProvider{fmt.Sprintf("%s: %s; %s", strings.TrimSpace(flag+" "+string(name)), where, which), wayOut}}
 }
+
+// unknownProvider is why a name is refused, and what would have it taken.
+type unknownProvider struct{ what, wayOut string }
+
+func (e unknownProvider) Error() string { return e.what + e.wayOut }
 
 // knownFlag is known for a --provider that may be left out.
 func (p Program) knownFlag(ctx context.Context, c *jetstream.Client, nats *natsFlags, name event.Provider) error {

@@ -108,6 +108,8 @@ func (o *replayOptions) check(cmd *cobra.Command) error {
 		return usagef("--since says where to begin, and is missing: a time, a duration to look back, or a sequence of EVENTS_RAW")
 	case o.diff == (o.name != ""):
 		return usagef("either --diff compares, or --job NAME makes a job")
+	case o.until.before(&o.since):
+		return usagef("--until %s ends before --since %s begins: nothing lies between", o.until.text, o.since.text)
 	}
 	for flag, isFor := range map[string]bool{"limit": o.diff, "json": o.diff, "rate": !o.diff, "accept-gap": !o.diff} {
 		if cmd.Flags().Changed(flag) && !isFor {
@@ -246,10 +248,10 @@ func (r *replayRun) mayGoOn(record *event.Replay) error {
 	case event.ReplayDone:
 		return errDone
 	case event.ReplayCancelled:
-		return fmt.Errorf("job %s was cancelled %s; `stackstream replay rm %s` removes what it has written", r.name,
+		return fmt.Errorf("job %s is cancelled, %s; `stackstream replay rm %s` removes what it has written", r.name,
 			event.PauseReason(record.Halted.Err()), r.name)
 	case event.ReplayPaused:
-		return fmt.Errorf("job %s is paused %s; `stackstream replay resume %s %s` goes on with it", r.name,
+		return fmt.Errorf("job %s is paused, %s; `stackstream replay resume %s %s` goes on with it", r.name,
 			event.PauseReason(record.Halted.Err()), r.name, r.nats.args())
 	}
 	if err := r.replays.CheckSame(record); err != nil {
@@ -337,6 +339,12 @@ type boundValue struct {
 	text  string
 	now   func() time.Time
 	bound jetstream.Bound
+}
+
+// before tells whether a bound is before another one, or the same time, as far as that is known without a look at the stream.
+func (v *boundValue) before(other *boundValue) bool {
+	a, b := v.bound, other.bound
+	return !a.Time.IsZero() && !b.Time.IsZero() && !a.Time.After(b.Time) || a.Seq > 0 && b.Seq > 0 && a.Seq < b.Seq
 }
 
 func (v *boundValue) String() string { return v.text }

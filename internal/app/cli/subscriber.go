@@ -111,7 +111,10 @@ that has it, with -c FILE. Interrupted, it has made the durable or not: see "sub
 			if eventsOnly {
 				n.Kind = subscribe.DurableEvents
 			}
-			var err error
+			err := subscribe.CheckDurable(n.Name)
+			if err != nil {
+				return usageError{err}
+			}
 			if n.From, err = from.position(); err != nil {
 				return err
 			}

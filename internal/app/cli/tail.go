@@ -55,9 +55,14 @@ With --replay it reads what a job of "stackstream replay" has made instead, from
 			}
 			o.count, o.since, o.live = uint64(count), since.at, !cmd.Flags().Changed("since") && job == ""
 			return p.withNATS(cmd.Context(), &nats, func(ctx context.Context, client *jetstream.Client) error {
-				var unknown usageError
+				var unknown unknownProvider
 				if errors.As(p.knownFlag(ctx, client, &nats, o.provider), &unknown) {
-					p.note("%v: waiting for it", unknown) // it may come
+					p.note("%s. Waiting for its first event.", unknown.what) // it may come
+				}
+				if o.replay != "" {
+					if _, err := readJob(ctx, client, o.replay); err != nil && event.KindOf(err) != event.Invalid { // what it may not read
+						return err
+					}
 				}
 				return p.follow(ctx, client, o)
 			})

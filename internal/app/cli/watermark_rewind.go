@@ -95,6 +95,9 @@ func (w *rewinding) run(ctx context.Context, byTime bool) error {
 		}
 		to = cursor.Watermark.Add(-time.Duration(w.back))
 	}
+	if to.After(time.Now()) {
+		return usagef("--to %s has not come yet: a source is taken back", stamp(to))
+	}
 	if _, to, err = shard.Manual.Rewind(cursor.Cursor, to, time.Now()); err != nil {
 		return fmt.Errorf("%s of %s: %w", s, w.name, err)
 	}

@@ -1,6 +1,7 @@
 package letters
 
 import (
+	"errors"
 	"fmt"
 	"path"
 	"slices"
@@ -9,6 +10,7 @@ import (
 	"time"
 
 	"stackstream/event"
+	"stackstream/internal/setting"
 )
 
 // Filter says which dead letters are meant. What is not set lets all pass.
@@ -33,6 +35,19 @@ func (f *Filter) Validate() error {
 	for _, glob := range f.Converters {
 		if _, err := path.Match(glob, ""); err != nil {
 			return fmt.Errorf("--converter %q is no glob: a [ must be closed, and a \\ followed by something", glob)
+		}
+	}
+	for _, reason := range f.Reasons {
+		if known := event.Reasons(); !slices.Contains(known, event.Reason(reason)) {
+			names := make([]string, len(known))
+			for i, r := range known {
+				names[i] = string(r)
+			}
+			text := fmt.Sprintf("--reason is %q; one of %s is meant", reason, strings.Join(names, ", "))
+			if near := setting.Nearest(reason, names); near != "" {
+				text += " (did you mean " + near + "?)"
+			}
+			return errors.New(text)
 		}
 	}
 	if f.State != "" && !slices.Contains(States(), f.State) {
