@@ -78,7 +78,8 @@ processes that run for the provider go on within five seconds, where they were; 
 that is, and what is still paused. Resuming what is not paused changes nothing; a provider that nobody
 knows is refused, and so are the names of a rename that is not done: until it is, nobody works under
 either. Once it is done the old name is refused, too: nothing is left of it that says what was collected,
-so that all would be collected again; "provider rm OLD --clean" frees the name. Interrupted, the command has done all or nothing of each half; run it again.`,
+so that all would be collected again; "provider rm OLD --clean" frees the name. Interrupted, the command
+has done all or nothing of each half; run it again.`,
 		Example: `  stackstream resume --provider prod --why "upgrade is done"
   stackstream resume --provider prod --collectors`,
 		Args: noArgs,

@@ -52,8 +52,9 @@ of NEW shows once more would be collected again. So --purge-events of OLD is ref
 NEW has collected so much that it knows no event of OLD again: as many new ones as its setting remember says
 (100000 by default for http, also where that is asked by time, amqp and amqp1; none for panko and
 ceilometer), and, asked by time, past its overlap. It says which source it is, what keeps it, and, with a
-configuration that has NEW, how many events are missing. A source that is quiet, or collects no more, may never come to that. Then wait: once
-OLD's last event in EVENTS_RAW has expired, the time of which is shown, --clean removes all that is left.
+configuration that has NEW, how many events are missing. A source that is quiet, or collects no more, may
+never come to that. Then wait: once OLD's last event in EVENTS_RAW has expired, the time of which is shown,
+--clean removes all that is left.
 
 What always stays are the numbers of the last events, a few hundred bytes: numbers never go back, because
 subscribers take a number that they know for a repeat.
