@@ -45,7 +45,7 @@ func (j *Job) Look(ctx context.Context) (Outlook, error) {
 		return o, fmt.Errorf("read the choice of source: %w", err)
 	}
 	if err := o.choice.Paused.Err(); err != nil {
-		return o, fmt.Errorf("collecting for %s is paused: %w", j.Provider, err)
+		return o, fmt.Errorf("collecting for %s is %w", j.Provider, err)
 	}
 	// They say what was promised when the choice was made, or what is now: who takes back a promise later fences the job.
 	cursors, err := j.Deps.Memory.CursorsAsOf(ctx, j.Provider, o.choice.Sequence)
@@ -84,7 +84,7 @@ func (j *Job) Look(ctx context.Context) (Outlook, error) {
 // before reads what an earlier run has left.
 func (j *Job) before(own event.RawCursor, o *Outlook) error {
 	if err := own.Paused.Err(); err != nil {
-		return fmt.Errorf("the job is paused: %w", err)
+		return fmt.Errorf("the job is %w", err)
 	}
 	o.base = own.Position
 	if own.Sequence == 0 || own.Emptied() {
