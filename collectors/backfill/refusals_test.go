@@ -78,7 +78,7 @@ func TestRefusals(t *testing.T) {
 					w.t.Fatal(err)
 				}
 			},
-			want: "collecting for cloud is paused: paused: since 0001-01-01T00:00:00Z by somebody: a fire",
+			want: "collecting for cloud is paused: since 0001-01-01T00:00:00Z by somebody: a fire",
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
