@@ -27,7 +27,8 @@ type base struct {
 
 var messageID = regexp.MustCompile(`message_id\\*": ?\\*"([^"\\]+)`)
 
-// bases are what mutants are made of: recorded notifications and the events of the tests of ceilometer's converter.
+// bases are what mutants are made of: recorded notifications and the events of the tests of ceilometer's converter. Lists of such events
+// in a notification are not among them: each makes several events, and internal/notification has fuzz targets for them.
 func bases(t testing.TB) []base {
 	t.Helper()
 	var all []base
@@ -48,7 +49,9 @@ func bases(t testing.TB) []base {
 		}
 	}
 	for _, name := range glob(t, "../../../normalizer/ceilometer/testdata/*/*/raw.json") {
-		add(ceilometer.Format, string(read(t, name)))
+		if body := string(read(t, name)); !strings.Contains(body, "oslo.message") {
+			add(ceilometer.Format, body)
+		}
 	}
 	return all
 }
