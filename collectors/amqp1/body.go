@@ -3,6 +3,7 @@ package amqp1
 import (
 	"bytes"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"strconv"
 
@@ -38,6 +39,9 @@ func decode(payload []byte) (m *amqp.Message, err error) {
 			m, err = nil, fmt.Errorf("panic: %v", v)
 		}
 	}()
+	if tooDeep(payload) {
+		return nil, errors.New("values nested too deep")
+	}
 	m = new(amqp.Message)
 	if err := m.UnmarshalBinary(payload); err != nil {
 		return nil, err
