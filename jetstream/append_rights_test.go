@@ -6,11 +6,11 @@ import (
 	"testing"
 	"time"
 
-	"github.com/nats-io/nats-server/v2/server"
 	"github.com/rs/zerolog"
 
 	"stackstream/event"
 	"stackstream/jetstream"
+	"stackstream/jetstream/jetstreamtest"
 )
 
 // rightsOfCollector is all that a collector of one provider needs to publish on.
@@ -36,32 +36,14 @@ var rightsOfNormalizer = []string{
 	"$JS.API.CONSUMER.MSG.NEXT.EVENTS_RAW.*", "$JS.API.CONSUMER.RESET.EVENTS_RAW.*", "$JS.ACK.EVENTS_RAW.>",
 }
 
-// serverWithUsers starts a server whose users may publish on the given subjects only; "admin" may do everything.
+// serverWithUsers starts a server with the streams and these users, and returns what connects as one of them.
 func serverWithUsers(t *testing.T, rights map[string][]string) func(user string) *jetstream.Client {
 	t.Helper()
-	users := []*server.User{{Username: "admin", Password: "pw"}}
-	for name, allowed := range rights {
-		users = append(users, &server.User{Username: name, Password: "pw", Permissions: &server.Permissions{
-			Publish:   &server.SubjectPermission{Allow: allowed},
-			Subscribe: &server.SubjectPermission{Allow: []string{"_INBOX.>"}},
-		}})
-	}
-	s, err := server.NewServer(&server.Options{
-		Host: "127.0.0.1", Port: server.RANDOM_PORT, JetStream: true, StoreDir: t.TempDir(), NoSigs: true, NoLog: true,
-		JetStreamMaxStore: 4 << 30, JetStreamMaxMemory: 64 << 20, MaxPayload: jetstream.MaxPayload, Users: users,
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.Start()
-	t.Cleanup(func() { s.Shutdown(); s.WaitForShutdown() })
-	if !s.ReadyForConnections(30 * time.Second) {
-		t.Fatal("the server is not ready")
-	}
+	url := jetstreamtest.Users(t, rights)
 	connect := func(user string) *jetstream.Client {
 		t.Helper()
 		c, err := jetstream.Connect(testContext(t), jetstream.Config{
-			URLs: []string{s.ClientURL()}, User: user, Password: "pw",
+			URLs: []string{url}, User: user, Password: "pw",
 		}, zerolog.Nop(), jetstream.Hooks{})
 		if err != nil {
 			t.Fatal(err)

@@ -6,7 +6,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 	natsjs "github.com/nats-io/nats.go/jetstream"
 	"github.com/rs/zerolog"
@@ -15,12 +14,13 @@ import (
 	"stackstream/internal/app/admin"
 	"stackstream/internal/app/metrics"
 	"stackstream/jetstream"
+	"stackstream/jetstream/jetstreamtest"
 )
 
 // Whoever may look at the mark of a restore is told of it, whatever else he may not look at.
 func TestARestoreIsSeenWithNarrowRights(t *testing.T) {
 	layout := jetstream.DefaultLayout(1).Within(1 << 30)
-	url := serverWithUsers(t, map[string][]string{
+	url := jetstreamtest.Users(t, map[string][]string{
 		"looks": {"$JS.API.STREAM.INFO.EVENTS_RAW", "$JS.API.STREAM.INFO.KV_OWNERS"},
 		"blind": {"$JS.API.STREAM.INFO.EVENTS_RAW"},
 	})
@@ -75,29 +75,4 @@ func markARestore(t *testing.T, nc *nats.Conn) {
 	if _, err := js.UpdateStream(t.Context(), config); err != nil {
 		t.Fatal(err)
 	}
-}
-
-// serverWithUsers starts a server whose users may publish on the given subjects only; "admin" may do everything.
-func serverWithUsers(t *testing.T, rights map[string][]string) (url string) {
-	t.Helper()
-	users := []*server.User{{Username: "admin", Password: "pw"}}
-	for name, allowed := range rights {
-		users = append(users, &server.User{Username: name, Password: "pw", Permissions: &server.Permissions{
-			Publish:   &server.SubjectPermission{Allow: allowed},
-			Subscribe: &server.SubjectPermission{Allow: []string{"_INBOX.>"}},
-		}})
-	}
-	s, err := server.NewServer(&server.Options{
-		Host: "127.0.0.1", Port: server.RANDOM_PORT, JetStream: true, StoreDir: t.TempDir(), NoSigs: true, NoLog: true,
-		JetStreamMaxStore: 4 << 30, JetStreamMaxMemory: 64 << 20, MaxPayload: jetstream.MaxPayload, Users: users,
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.Start()
-	t.Cleanup(func() { s.Shutdown(); s.WaitForShutdown() })
-	if !s.ReadyForConnections(30 * time.Second) {
-		t.Fatal("the server is not ready")
-	}
-	return s.ClientURL()
 }
