@@ -144,7 +144,6 @@ func (r *rig) logged(text string) []string {
 // run starts the collector; the function that it returns ends it in good order.
 func (r *rig) run() (stop func()) {
 	r.t.Helper()
-	ctx, cancel := context.WithCancel(r.t.Context())
 	c := &collectors.Collector{
 		Provider: cloud, Want: Kind, Candidates: []collectors.Candidate{Candidate(r.cfg, r.options)}, Options: r.limits,
 		Deps: collectors.Deps{
@@ -169,19 +168,7 @@ func (r *rig) run() (stop func()) {
 			},
 		},
 	}
-	ended := make(chan error, 1)
-	go func() { ended <- c.Run(ctx) }()
-	var once sync.Once
-	stop = func() {
-		once.Do(func() {
-			cancel()
-			if err := <-ended; err != nil {
-				r.t.Errorf("Run returned %v", err)
-			}
-		})
-	}
-	r.t.Cleanup(stop)
-	return stop
+	return collectorstest.Run(r.t, c)
 }
 
 func (r *rig) newWriter(p event.Provider, s event.Source, fence event.Fence) collectors.Writer {

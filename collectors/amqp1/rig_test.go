@@ -1,7 +1,6 @@
 package amqp1
 
 import (
-	"context"
 	"flag"
 	"fmt"
 	"os"
@@ -107,7 +106,6 @@ func (r *rig) options(report collectors.Report) Options {
 // run starts the collector; the function that it returns ends it in good order.
 func (r *rig) run() (stop func()) {
 	r.t.Helper()
-	ctx, cancel := context.WithCancel(r.t.Context())
 	c := &collectors.Collector{
 		Provider: cloud, Want: Kind, Candidates: []collectors.Candidate{Candidate(r.cfg, r.options)}, Options: r.limits,
 		Deps: collectors.Deps{
@@ -127,19 +125,7 @@ func (r *rig) run() (stop func()) {
 			},
 		},
 	}
-	ended := make(chan error, 1)
-	go func() { ended <- c.Run(ctx) }()
-	var once sync.Once
-	stop = func() {
-		once.Do(func() {
-			cancel()
-			if err := <-ended; err != nil {
-				r.t.Errorf("Run returned %v", err)
-			}
-		})
-	}
-	r.t.Cleanup(stop)
-	return stop
+	return collectorstest.Run(r.t, c)
 }
 
 func (r *rig) newWriter(p event.Provider, s event.Source, fence event.Fence) collectors.Writer {
