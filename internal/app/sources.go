@@ -110,6 +110,7 @@ func sourceKinds() []SourceKind {
 				Settings: func() any { c := webhook.Default(); return &c },
 				Problems: func(s any) []config.Problem { return config.Problems(s.(*webhook.Config).Validate()) },
 				Doubts:   func(s any) []config.Problem { return config.Problems(s.(*webhook.Config).Doubts()) },
+				Listens:  func(s any) string { return s.(*webhook.Config).Listen },
 			},
 			Candidate: webhookCandidate,
 		},

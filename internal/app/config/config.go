@@ -130,6 +130,8 @@ type Kind struct {
 	Problems func(settings any) []Problem
 	// Doubts tells what is no mistake and may yet lose or repeat events. It may be nil.
 	Doubts func(settings any) []Problem
+	// Listens is the address in the setting listen, of a kind that others come to; nil for others.
+	Listens func(settings any) string
 }
 
 // Problem is a mistake that the package of a setting found: Field is its path below the package's own settings. What follows the
@@ -196,6 +198,7 @@ func (d *decoder) validate(c *Config) {
 		d.provider(name, c.Providers[name])
 		c.Doubts = append(c.Doubts, d.doubts(name, c.Providers[name])...)
 	}
+	d.doors(c)
 }
 
 func (d *decoder) doubts(name event.Provider, p *Provider) check.Findings {
