@@ -182,14 +182,11 @@ func (f *front) works() bool {
 
 func (f *front) now() time.Time { return collectors.Told(f.opts.Began, time.Now()).UTC() }
 
-// join is called by a source that begins to work. It waits until it is known whether the front listens, and returns why not.
-func (f *front) join(ctx context.Context) error {
+// opens waits until it is known whether the front listens, and returns why not.
+func (f *front) opens(ctx context.Context) error {
 	for {
 		f.mu.Lock()
 		open, err, changed := f.open, f.err, f.changed
-		if open {
-			f.work++
-		}
 		f.mu.Unlock()
 		switch {
 		case open:
@@ -204,6 +201,9 @@ func (f *front) join(ctx context.Context) error {
 		}
 	}
 }
+
+// join is called by a source that begins to work.
+func (f *front) join() { f.change(func() { f.work++ }) }
 
 // leave is called by a source that ends. What waits when the last one does is answered.
 func (f *front) leave() {

@@ -192,18 +192,20 @@ func answers(ctx context.Context, cfg Config) bool {
 		return false
 	}
 	defer resp.Body.Close()
-	return resp.Header.Get("Server") == serverName
+	return resp.Header.Get("Server") == serverName && resp.StatusCode != http.StatusNotFound // then it is another source's
 }
 
 // Run hands over what is posted until ctx ends or nothing listens any more.
 func (s *Source) Run(ctx context.Context, from event.From, emit collectors.Emit) error {
+	// A source whose address somebody else has is not at work, and does not say so by handing over anything.
+	if err := s.front.opens(ctx); err != nil {
+		return endedBy(ctx, err)
+	}
 	// What RAW has is read before anything is taken, so that the first sender need not wait for it.
 	if err := emit(ctx, collectors.Batch{Cursor: event.Cursor(`{}`)}); err != nil {
 		return endedBy(ctx, err)
 	}
-	if err := s.front.join(ctx); err != nil {
-		return endedBy(ctx, err)
-	}
+	s.front.join()
 	defer s.front.leave()
 	floor := from.Floor
 	for {
