@@ -18,9 +18,9 @@ import (
 // Reasons for which senders are turned away, as metrics have them.
 const (
 	reasonUnknown   = "unauthorized" // a token, password or certificate that is missing or wrong
+	reasonSite      = "cross-site"   // posted by a browser for a page of others, or under a name that is not this machine's
 	reasonForged    = "signature"    // a signature that is missing or wrong
 	reasonOld       = "timestamp"    // signed too long ago, or in the future
-	reasonReplayed  = "replay"       // taken before
 	reasonElsewhere = "elsewhere"    // not posted, or to another path: mostly by who looks for what is open
 	reasonInvalid   = "invalid"      // not what the format is
 	reasonTooLarge  = "too-large"
@@ -35,7 +35,7 @@ const (
 // Reasons are all of them.
 func Reasons() []string {
 	return []string{
-		reasonUnknown, reasonForged, reasonOld, reasonReplayed, reasonElsewhere, reasonInvalid, reasonTooLarge, reasonRate, reasonBusy,
+		reasonUnknown, reasonSite, reasonForged, reasonOld, reasonElsewhere, reasonInvalid, reasonTooLarge, reasonRate, reasonBusy,
 		reasonIdle, reasonUnsettled, reasonLate, reasonCut,
 	}
 }

@@ -115,7 +115,8 @@ type HMAC struct {
 	TimestampPrefix string `yaml:"timestamp_prefix"`
 	// IDHeader is the name of the header with the id of what is posted.
 	IDHeader string `yaml:"id_header"`
-	// Tolerance is how far the time may be from our clock. What was taken once is not taken again within it.
+	// Tolerance is how far the time may be from our clock. window has to be at least twice as long: what is posted again meanwhile is
+	// known then, also by other replicas and after a restart.
 	Tolerance time.Duration `yaml:"tolerance"`
 }
 

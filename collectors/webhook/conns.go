@@ -11,7 +11,7 @@ import (
 )
 
 // connections are those that there are. Where there are too many one has to go: one that has brought no whole header yet, or else one
-// that is idle. So who opens connections and sends nothing takes them from others of the kind.
+// that is idle, or that its sender has closed, as far as can be told. So who opens connections and sends nothing takes them from others of the kind.
 type connections struct {
 	most int
 	said func(n int)
@@ -26,7 +26,7 @@ type connection struct {
 	conn    net.Conn
 	unknown *member[*connection] // or else good
 	good    *list.Element
-	idle    bool
+	idle    bool // or its sender may be gone
 }
 
 func newConnections(most int, said func(n int)) *connections {
@@ -86,6 +86,17 @@ func (c *connections) knows(ctx context.Context) {
 	}
 	c.unknown.remove(of.unknown)
 	of.unknown, of.good = nil, c.good.PushBack(of)
+}
+
+// closes says that the sender has closed its side while it is to be answered. It may wait for the answer; where connections are
+// short it does not keep one from those who certainly do.
+func (c *connections) closes(ctx context.Context) {
+	conn, _ := ctx.Value(connKey{}).(net.Conn)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if of := c.known[conn]; of != nil {
+		of.idle = true
+	}
 }
 
 // drop closes one for one that came; mu is held.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -17,6 +18,7 @@ import (
 	"stackstream/collectors"
 	"stackstream/collectors/collectorstest"
 	"stackstream/event"
+	"stackstream/jetstream/jetstreamtest"
 )
 
 const cloud event.Provider = "cloud"
@@ -30,6 +32,7 @@ type rig struct {
 
 	mu      sync.Mutex
 	refused map[string]int // requests, by reason
+	again   int            // those that were known by their signature
 	end     func()         // ends the source
 	ended   chan struct{}
 }
@@ -66,6 +69,11 @@ func newRig(t *testing.T, format string, change func(*Config)) *rig {
 		r.mu.Lock()
 		defer r.mu.Unlock()
 		r.refused[reason]++
+	}
+	opts.Hooks.Again = func() {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.again++
 	}
 	r.front = newFront(r.cfg, opts)
 	ctx, cancel := context.WithCancel(context.Background())
@@ -120,11 +128,55 @@ func (r *rig) stop() {
 	}
 }
 
+// stall has nothing stored until what it returns is called: true stores what waits, false refuses it, and ends the source so.
+func (r *rig) stall(t *testing.T) (end func(store bool)) {
+	t.Helper()
+	r.stop()
+	ended := make(chan struct{})
+	var stores bool
+	r.log.Fault = func(ctx context.Context, events []event.Raw, _ event.Progress) (bool, error) {
+		if len(events) == 0 {
+			return true, nil
+		}
+		select {
+		case <-ended:
+		case <-ctx.Done():
+			return false, ctx.Err()
+		}
+		if stores {
+			return true, nil
+		}
+		stores = true // what comes then
+		return false, &event.Error{Kind: event.Invalid, Op: "commit", Err: errors.New("it is refused")}
+	}
+	r.start(t)
+	return func(store bool) {
+		stores = store
+		close(ended)
+	}
+}
+
+// waiting waits until so many requests wait to be stored.
+func (r *rig) waiting(t *testing.T, n int) {
+	t.Helper()
+	jetstreamtest.Eventually(t, fmt.Sprint(n, " requests to wait"), func() bool {
+		_, pending := r.front.room.used(r.cfg.Limits)
+		return pending == n
+	})
+}
+
 // reasons is how many requests were refused for a reason.
 func (r *rig) reasons(reason string) int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.refused[reason]
+}
+
+// repeated is how many were known by their signature.
+func (r *rig) repeated() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.again
 }
 
 // said is an answer.
@@ -157,6 +209,7 @@ func postTo(ctx context.Context, client *http.Client, url string, body []byte, h
 	for i := 0; i < len(headers); i += 2 {
 		req.Header.Set(headers[i], headers[i+1])
 	}
+	req.Host = req.Header.Get("Host")
 	resp, err := client.Do(req)
 	if err != nil {
 		return s, err

@@ -70,14 +70,24 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
-	n, refused := h.safely(w, r)
-	if refused == nil {
-		h.said("", began)
-		answer(w, http.StatusOK, map[string]any{"accepted": n})
+	done, refused := h.safely(w, r)
+	switch {
+	case refused != nil:
+		h.said(refused.reason, began)
+		h.refuse(w, r, refused)
 		return
+	case done.again:
+		h.opts.Hooks.again()
+	default:
+		h.said("", began)
 	}
-	h.said(refused.reason, began)
-	h.refuse(w, r, refused)
+	answer(w, http.StatusOK, map[string]any{"accepted": done.events})
+}
+
+// outcome is what a request had that is answered with success.
+type outcome struct {
+	events int
+	again  bool // it was posted with the same signature before, and is stored since
 }
 
 func (h *handler) said(reason string, began time.Time) {
@@ -87,7 +97,7 @@ func (h *handler) said(reason string, began time.Time) {
 }
 
 // safely is post, whatever is in the request.
-func (h *handler) safely(w http.ResponseWriter, r *http.Request) (n int, refused *refusal) {
+func (h *handler) safely(w http.ResponseWriter, r *http.Request) (done outcome, refused *refusal) {
 	defer func() {
 		if v := recover(); v != nil {
 			h.opts.Log.Error().Bytes("stack", debug.Stack()).Msg("reading what was posted panicked")
@@ -151,62 +161,99 @@ func busy() *refusal {
 	}
 }
 
-// post takes one request, and returns how many events it had once they are stored.
-func (h *handler) post(w http.ResponseWriter, r *http.Request) (int, *refusal) {
+// unsettled is what becomes of a request whose source ended before it knew.
+func unsettled() *refusal {
+	return &refusal{
+		status: http.StatusServiceUnavailable, reason: reasonUnsettled, later: true, text: "it is not known whether it is stored",
+	}
+}
+
+// tooLate is what becomes of a request that waits for too long.
+func tooLate() *refusal {
+	return &refusal{
+		status: http.StatusServiceUnavailable, reason: reasonLate, later: true, text: "it was not stored in time, and may be yet",
+	}
+}
+
+// post takes one request, and returns what it had once that is stored.
+func (h *handler) post(w http.ResponseWriter, r *http.Request) (done outcome, _ *refusal) {
 	switch {
 	case r.URL.Path != h.cfg.Path:
-		return 0, &refusal{status: http.StatusNotFound, reason: reasonElsewhere, text: "events are posted to another path"}
+		return done, &refusal{status: http.StatusNotFound, reason: reasonElsewhere, text: "events are posted to another path"}
 	case r.Method != http.MethodPost:
-		return 0, &refusal{status: http.StatusMethodNotAllowed, reason: reasonElsewhere, text: "events are posted: the method is POST"}
+		return done, &refusal{status: http.StatusMethodNotAllowed, reason: reasonElsewhere, text: "events are posted: the method is POST"}
 	}
 	if refused := h.guard.check(r); refused != nil {
-		return 0, refused
+		return done, refused
 	}
 	if !h.works() {
-		return 0, &refusal{status: http.StatusServiceUnavailable, reason: reasonIdle, later: true, text: noSource}
+		return done, &refusal{status: http.StatusServiceUnavailable, reason: reasonIdle, later: true, text: noSource}
 	}
 	tooLarge := &refusal{status: http.StatusRequestEntityTooLarge, reason: reasonTooLarge, text: fmt.Sprintf(
 		"a request may have %d bytes (limits.body)", h.cfg.Limits.Body)}
 	if r.ContentLength > h.cfg.Limits.Body {
-		return 0, tooLarge
+		return done, tooLarge
 	}
 	unpack, refused := unpacker(r.Header)
 	if refused != nil {
-		return 0, refused
+		return done, refused
 	}
 	control := http.NewResponseController(w)
 	reader := h.room.enter(r.Context(), h.conns.from(r.Context()), func() { _ = control.SetReadDeadline(time.Unix(1, 0)) })
 	if reader == nil {
-		return 0, busy()
+		return done, busy()
 	}
 	defer reader.leave()
 	h.conns.knows(r.Context())
 	body, refused := reader.read(r.Context(), r.Body, h.cfg.Limits.Body, tooLarge)
 	if refused != nil {
-		return 0, refused
+		return done, refused
 	}
 	reader.whole()
 	_ = control.SetReadDeadline(time.Time{}) // from here on it is us who take time
+	// A sender that closes its side may be gone, and may as well wait for the answer: its events are stored in either case.
+	defer context.AfterFunc(r.Context(), func() { h.conns.closes(r.Context()) })()
 	return h.take(r, body, unpack, reader, tooLarge)
 }
 
 // take takes a request that was read.
-func (h *handler) take(r *http.Request, body []byte, unpack unpacking, reader *reader, tooLarge *refusal) (n int, refused *refusal) {
-	if h.verifier != nil {
-		name, refused := h.verifier.check(r.Header, body, time.Now())
-		if refused != nil {
-			return 0, refused
-		}
-		if refused := h.verifier.taken.begin(name, time.Now()); refused != nil {
-			return 0, refused
-		}
-		stored := false
-		defer func() { h.verifier.taken.end(name, stored) }()
-		n, refused = h.store(r, body, unpack, reader, tooLarge)
-		stored = refused == nil
-		return n, refused
+func (h *handler) take(
+	r *http.Request, body []byte, unpack unpacking, reader *reader, tooLarge *refusal,
+) (done outcome, refused *refusal) {
+	if h.verifier == nil {
+		done.events, refused = h.store(r, body, unpack, reader, tooLarge)
+		return done, refused
 	}
-	return h.store(r, body, unpack, reader, tooLarge)
+	name, refused := h.verifier.check(r.Header, body, time.Now())
+	if refused != nil {
+		return done, refused
+	}
+	entry, first := h.verifier.taken.begin(name, time.Now())
+	if !first {
+		reader.leave()
+		return h.again(entry)
+	}
+	stored := false
+	defer func() { h.verifier.taken.end(entry, done.events, stored) }()
+	done.events, refused = h.store(r, body, unpack, reader, tooLarge)
+	stored = refused == nil
+	return done, refused
+}
+
+// again answers what was posted before as the first time is answered, or would be: that sender may not have heard of it, and
+// nobody else gets anything by it.
+func (h *handler) again(first *takenAt) (outcome, *refusal) {
+	late := time.NewTimer(h.cfg.Limits.AnswerTime)
+	defer late.Stop()
+	select {
+	case <-first.ended:
+	case <-late.C:
+		return outcome{}, tooLate()
+	}
+	if !first.stored {
+		return outcome{}, unsettled()
+	}
+	return outcome{events: first.events, again: true}, nil
 }
 
 // store decodes a request and waits until its events are stored.
@@ -261,11 +308,11 @@ func (h *handler) decoded(r *http.Request, body []byte, reader *reader) (int, *r
 	if !reader.wait() {
 		return 0, busy()
 	}
-	return len(d.events), h.await(r.Context(), d, reader)
+	return len(d.events), h.await(d, reader)
 }
 
-// await waits for what becomes of a request. Its memory is given back only then, also where nobody waits for the answer any more.
-func (h *handler) await(ctx context.Context, d *delivery, reader *reader) *refusal {
+// await waits for what becomes of a request. Its memory is given back only then, also where it was answered before.
+func (h *handler) await(d *delivery, reader *reader) *refusal {
 	held := reader.handOver()
 	if !h.offer(d) {
 		held.leave()
@@ -286,15 +333,9 @@ func (h *handler) await(ctx context.Context, d *delivery, reader *reader) *refus
 		if stored {
 			return nil
 		}
-		return &refusal{
-			status: http.StatusServiceUnavailable, reason: reasonUnsettled, later: true, text: "it is not known whether it is stored",
-		}
+		return unsettled()
 	case <-late.C:
-		return &refusal{
-			status: http.StatusServiceUnavailable, reason: reasonLate, later: true, text: "it was not stored in time, and may be yet",
-		}
-	case <-ctx.Done():
-		return &refusal{status: 499, reason: reasonCut, later: true, text: "the sender did not wait for the answer"}
+		return tooLate()
 	}
 }
 

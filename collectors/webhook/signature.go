@@ -64,6 +64,14 @@ func (h HMAC) complete() HMAC {
 	return h
 }
 
+// goodFor is how long a signature with a time is good: it may be of our future as of our past. Without a time there is no end.
+func (h HMAC) goodFor() time.Duration {
+	if h.TimestampHeader == "" {
+		return 0
+	}
+	return 2 * h.Tolerance
+}
+
 // parseSigned takes what is signed apart: texts and names in turn.
 func parseSigned(text string) ([]string, error) {
 	parts := []string{}
@@ -97,7 +105,7 @@ type verifier struct {
 	keys  [][]byte
 	signs []string
 	hash  func() hash.Hash
-	taken taken
+	taken *taken
 }
 
 func newVerifier(cfg HMAC) (*verifier, error) {
@@ -123,7 +131,7 @@ func newVerifier(cfg HMAC) (*verifier, error) {
 		return nil, wrong(err)
 	}
 	v.hash = map[string]func() hash.Hash{"sha1": sha1.New, "sha256": sha256.New, "sha512": sha512.New}[v.cfg.Algorithm]
-	v.taken.keep, v.taken.known = 2*v.cfg.Tolerance, map[[sha256.Size]byte]*takenAt{}
+	v.taken = newTaken(v.cfg.goodFor())
 	return v, nil
 }
 
@@ -151,8 +159,8 @@ func decodeBase64(text string) ([]byte, error) {
 
 // check refuses a body that nobody who knows the secret has signed, or too long ago. What it lets through has a name by which it is
 // known again.
-func (v *verifier) check(h http.Header, body []byte, now time.Time) (name [sha256.Size]byte, _ *refusal) {
-	forged := func(field, text string) (n [sha256.Size]byte, _ *refusal) {
+func (v *verifier) check(h http.Header, body []byte, now time.Time) (name signed, _ *refusal) {
+	forged := func(field, text string) (n signed, _ *refusal) {
 		return n, &refusal{status: http.StatusUnauthorized, reason: reasonForged, field: field, text: text}
 	}
 	values := map[string]string{"id": h.Get(v.cfg.IDHeader)}
@@ -234,65 +242,71 @@ func (v *verifier) decode(text string) ([]byte, error) {
 	return hex.DecodeString(text)
 }
 
-// taken remembers what was signed and taken, for as long as its time would be good. It is safe for concurrent use.
-type taken struct {
-	keep time.Duration
-
-	mu    sync.Mutex
-	known map[[sha256.Size]byte]*takenAt
-	order []*takenAt
-}
-
-type takenAt struct {
-	name   [sha256.Size]byte
-	at     time.Time
-	stored bool // else it is on its way
-	over   bool // it came to nothing
-}
-
-// maxTaken bounds how many are remembered: who posts more within the tolerance is known again by the ids of the events alone.
+// maxTaken bounds how many are remembered: those that are posted again when there were more are known by the ids of their events.
 const maxTaken = 200_000
 
-// begin takes something. It refuses what was taken before, and has the sender of what is on its way ask again: only then is it known
-// what becomes of it.
-func (t *taken) begin(name [sha256.Size]byte, now time.Time) *refusal {
-	if t.keep == 0 {
-		return nil
-	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	for len(t.order) > 0 && (len(t.order) >= maxTaken || t.order[0].over || now.Sub(t.order[0].at) > t.keep) {
-		if first := t.order[0]; t.known[first.name] == first {
-			delete(t.known, first.name)
-		}
-		t.order = t.order[1:]
-	}
-	switch before := t.known[name]; {
-	case before == nil:
-	case before.stored:
-		return &refusal{status: http.StatusConflict, reason: reasonReplayed, text: "it was posted with this signature before, and stored"}
-	default:
-		return &refusal{
-			status: http.StatusServiceUnavailable, reason: reasonReplayed, later: true,
-			text: "it was posted with this signature before, and is on its way",
-		}
-	}
-	entry := &takenAt{name: name, at: now}
-	t.known[name] = entry
-	t.order = append(t.order, entry)
-	return nil
+// taken remembers what was signed and stored, for as long as its time is good: who posts it again is answered without anything being
+// decoded, and without a part in limits.rate. That is all it is for. What it does not know, because another replica has taken it, or
+// this one before a restart, is known by the ids of its events. It is safe for concurrent use.
+type taken struct {
+	keep time.Duration // 0: nothing is remembered
+
+	mu    sync.Mutex
+	known map[signed]*takenAt
+	order []*takenAt // also those that came to nothing
 }
 
-// end says what became of it. What is not known to be stored is posted again.
-func (t *taken) end(name [sha256.Size]byte, stored bool) {
+// signed names what was signed.
+type signed = [sha256.Size]byte
+
+// takenAt is what was signed, and is on its way until ended is closed.
+type takenAt struct {
+	name  signed
+	at    time.Time
+	ended chan struct{}
+
+	stored bool // as far as is known
+	events int  // that were stored
+}
+
+func newTaken(keep time.Duration) *taken { return &taken{keep: keep, known: map[signed]*takenAt{}} }
+
+// begin takes what is posted for the first time, and has to be told by end what became of it. Of what is posted again it returns the
+// first time.
+func (t *taken) begin(name signed, now time.Time) (entry *takenAt, first bool) {
+	entry = &takenAt{name: name, at: now, ended: make(chan struct{})}
+	if t.keep == 0 {
+		return entry, true
+	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	entry := t.known[name]
-	if entry == nil {
-		return
+	for len(t.order) > 0 {
+		oldest := t.order[0]
+		is := t.known[oldest.name] == oldest
+		if is && len(t.order) < maxTaken && now.Sub(oldest.at) <= t.keep {
+			break
+		}
+		if is {
+			delete(t.known, oldest.name)
+		}
+		t.order[0] = nil
+		t.order = t.order[1:]
 	}
-	if entry.stored = stored; !stored {
-		entry.over = true
-		delete(t.known, name)
+	if before := t.known[name]; before != nil {
+		return before, false
 	}
+	t.known[name] = entry
+	t.order = append(t.order, entry)
+	return entry, true
+}
+
+// end says what became of it. What is not known to be stored is taken again when it comes again.
+func (t *taken) end(entry *takenAt, events int, stored bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	entry.events, entry.stored = events, stored
+	if !stored && t.known[entry.name] == entry {
+		delete(t.known, entry.name)
+	}
+	close(entry.ended)
 }

@@ -1,14 +1,18 @@
 package webhook
 
 import (
+	"cmp"
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/base64"
+	"encoding/binary"
 	"encoding/hex"
 	"fmt"
 	"net/http"
+	"strconv"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"stackstream/event"
@@ -97,8 +101,9 @@ func TestForgedAndReplayed(t *testing.T) {
 	if got := r.post(t, body, "Stripe-Signature", good); got.status != 200 || got.N != 1 {
 		t.Fatalf("a good one: %v", got)
 	}
-	if got := r.post(t, body, "Stripe-Signature", good); got.status != http.StatusConflict || r.reasons(reasonReplayed) != 1 {
-		t.Errorf("again: %v", got)
+	refused := len(r.refused)
+	if got := r.post(t, body, "Stripe-Signature", good); got.status != 200 || got.N != 1 || r.repeated() != 1 || len(r.refused) != refused {
+		t.Errorf("again: %v, and %d are counted", got, r.repeated())
 	}
 	if got := r.log.IDs(cloud); len(got) != 1 {
 		t.Errorf("stored is %v", got)
@@ -137,58 +142,186 @@ func TestCustomSignature(t *testing.T) {
 	}
 }
 
-// What is remembered of signatures is bounded in time, and what is on its way is neither taken twice nor lost.
-func TestTaken(t *testing.T) {
-	k := &taken{keep: time.Minute, known: map[[sha256.Size]byte]*takenAt{}}
-	name := func(n byte) [sha256.Size]byte { return [sha256.Size]byte{n} }
-	now := time.Unix(0, 0)
-	status := func(n byte) int {
-		if refused := k.begin(name(n), now); refused != nil {
-			return refused.status
-		}
-		return 0
-	}
-	if got := status(1); got != 0 {
-		t.Errorf("the first time: %d", got)
-	}
-	if got := status(1); got != http.StatusServiceUnavailable {
-		t.Errorf("while it is on its way: %d", got)
-	}
-	k.end(name(1), false)
-	if got := status(1); got != 0 {
-		t.Errorf("after it came to nothing: %d", got)
-	}
-	k.end(name(1), true)
-	if got := status(1); got != http.StatusConflict {
-		t.Errorf("after it was taken: %d", got)
-	}
-	now = now.Add(2 * time.Minute)
-	if status(2); len(k.known) != 1 || len(k.order) != 1 {
-		t.Errorf("%d are remembered, in a row of %d", len(k.known), len(k.order))
+// What comes again while the first is on its way is answered as that is: with success where it is stored, and else so that it is
+// posted once more.
+func TestSignedAgainOnTheWay(t *testing.T) {
+	cfg := config(formatCeilometer, nil)
+	h := &handler{front: newFront(cfg, options(nil))}
+	for _, test := range []struct {
+		name         string
+		ends, stored bool
+		want         outcome
+		reason       string
+		after        time.Duration
+	}{
+		{"stored", true, true, outcome{events: 2, again: true}, "", time.Second},
+		{"not known", true, false, outcome{}, reasonUnsettled, time.Second},
+		{"late", false, false, outcome{}, reasonLate, cfg.Limits.AnswerTime},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			k, began := newTaken(time.Minute), time.Now()
+			entry, _ := k.begin(signed{}, began)
+			if test.ends {
+				time.AfterFunc(test.after, func() { k.end(entry, 2, test.stored) })
+			}
+			before, _ := k.begin(signed{}, time.Now())
+			done, refused := h.again(before)
+			reason := ""
+			if refused != nil {
+				reason = refused.reason
+			}
+			if took := time.Since(began); done != test.want || reason != test.reason || took != test.after {
+				t.Errorf("%s: %+v, %v, after %s", test.name, done, refused, took)
+			}
+		})
 	}
 }
 
-// Nobody gets through without the secret, whatever the headers are.
+// What was undone is taken when it comes again, with the same signature.
+func TestSignedAgainWhereUndone(t *testing.T) {
+	r := newRig(t, formatCeilometer, func(c *Config) { c.Auth.HMAC = &HMAC{Scheme: "stripe", Secret: "s"} })
+	end := r.stall(t)
+	body := ceilometerBody("a", "b")
+	header := stripe("s", time.Now(), body)
+	end(false)
+	for i, want := range []int{503, 200, 200} {
+		for !r.front.works() {
+			<-time.After(time.Millisecond)
+		}
+		if got := r.post(t, body, "Stripe-Signature", header); got.status != want || want == 200 && got.N != 2 {
+			t.Errorf("time %d it is answered with %v, want %d", i, got, want)
+		}
+	}
+	if n := len(r.log.IDs(cloud)); n != 2 || r.reasons(reasonUnsettled) != 1 || r.repeated() != 1 {
+		t.Errorf("%d events are stored, %d not settled, %d repeated", n, r.reasons(reasonUnsettled), r.repeated())
+	}
+}
+
+// What is posted again to another replica, or to this one after a restart, is known by the ids of its events.
+func TestSignedAgainAfterARestart(t *testing.T) {
+	change := func(c *Config) { c.Auth.HMAC = &HMAC{Scheme: "stripe", Secret: "s"} }
+	first, then := newRig(t, formatCeilometer, change), newRig(t, formatCeilometer, change)
+	body := ceilometerBody("a")
+	header := stripe("s", time.Now(), body)
+	post := func(to *rig) {
+		if got := to.post(t, body, "Stripe-Signature", header); got.status != 200 || got.N != 1 {
+			t.Errorf("it is answered with %v", got)
+		}
+	}
+	post(first)
+	first.stop()
+	then.stop()
+	then.log = first.log
+	then.start(t)
+	post(then)
+	post(then)
+	if n := len(first.log.IDs(cloud)); n != 1 {
+		t.Errorf("it is stored %d times", n)
+	}
+	if then.repeated() != 1 {
+		t.Errorf("%d are known by the signature", then.repeated())
+	}
+}
+
+// What is remembered of signatures is bounded in time and in number, and what came to nothing is taken again.
+func TestTaken(t *testing.T) {
+	k := newTaken(time.Minute)
+	name := func(n int) (s signed) { binary.BigEndian.PutUint32(s[:], uint32(n)); return s }
+	now := time.Unix(0, 0)
+	entry, first := k.begin(name(1), now)
+	if !first {
+		t.Error("the first time it is none")
+	}
+	if again, first := k.begin(name(1), now); first || again != entry {
+		t.Error("while it is on its way it is taken again")
+	}
+	k.end(entry, 0, false)
+	if entry, first = k.begin(name(1), now); !first {
+		t.Error("what came to nothing is not taken again")
+	}
+	k.end(entry, 7, true)
+	if again, first := k.begin(name(1), now.Add(time.Minute)); first || !again.stored || again.events != 7 {
+		t.Errorf("what is stored is taken again: %+v", again)
+	}
+	now = now.Add(2 * time.Minute)
+	if k.begin(name(2), now); len(k.known) != 1 || len(k.order) != 1 {
+		t.Errorf("%d are remembered, in a row of %d", len(k.known), len(k.order))
+	}
+	for n := range 2 * maxTaken {
+		entry, _ := k.begin(name(3+n), now)
+		k.end(entry, 1, n%3 > 0)
+	}
+	if n := len(k.order); n > maxTaken || len(k.known) > n {
+		t.Errorf("%d are remembered, in a row of %d", len(k.known), n)
+	}
+	none := newTaken(0)
+	for range 2 {
+		if _, first := none.begin(name(1), now); !first || len(none.known) > 0 {
+			t.Error("what has no time is remembered")
+		}
+	}
+}
+
+// Whoever knows the secret gets through, and nobody else, whatever the headers are.
 func FuzzSignature(f *testing.F) {
-	f.Add("t=1,v1=00", "1", []byte("body"))
-	f.Add("v1,AAAA v1,=", "id", []byte(""))
-	f.Add("sha256=", "", []byte("{}"))
+	f.Add("t=1,v1=00", "1", "", []byte("body"))
+	f.Add("v1,AAAA v1,=", "1", "id", []byte(""))
+	f.Add("sha256=", "", "", []byte("{}"))
+	f.Add("00;;AAAA", "-1", "a.b", []byte("\xff"))
+	secrets := map[string]string{
+		"standard-webhooks": "whsec_" + base64.StdEncoding.EncodeToString([]byte("a secret that nobody guesses")),
+	}
+	configs := []HMAC{
+		{Scheme: "github"}, {Scheme: "slack"}, {Scheme: "stripe"}, {Scheme: "standard-webhooks"},
+		{Scheme: "custom", Algorithm: "sha1", Header: "X-Sum", Separator: ";", Encoding: "base64", Signs: "{body}"},
+		{
+			Scheme: "custom", Algorithm: "sha512", Header: "X-Sum", Prefix: "s=", Signs: "{id}/{timestamp}/{body}/{id}", IDHeader: "X-Id",
+			TimestampHeader: "X-At", TimestampPrefix: "at ",
+		},
+	}
 	var all []*verifier
-	for _, scheme := range []string{"github", "slack", "stripe"} {
-		v, err := newVerifier(HMAC{Scheme: scheme, Secret: "a secret that nobody guesses"})
+	for _, cfg := range configs {
+		cfg.Secret = event.Secret(cmp.Or(secrets[cfg.Scheme], "a secret that nobody guesses"))
+		v, err := newVerifier(cfg)
 		if err != nil {
 			f.Fatal(err)
 		}
 		all = append(all, v)
 	}
-	f.Fuzz(func(t *testing.T, signature, at string, body []byte) {
+	f.Fuzz(func(t *testing.T, signature, at, id string, body []byte) {
 		for _, v := range all {
 			h := http.Header{}
+			h.Set(v.cfg.IDHeader, id)
 			h.Set(v.cfg.TimestampHeader, at)
 			h.Set(v.cfg.Header, signature)
 			if _, refused := v.check(h, body, time.Now()); refused == nil {
 				t.Fatalf("%s takes %q", v.cfg.Scheme, signature)
 			}
+			honest := v.headers(id, time.Now(), body)
+			if _, refused := v.check(honest, body, time.Now()); refused != nil {
+				t.Fatalf("%s refuses what is signed: %v", v.cfg.Scheme, refused)
+			}
+			if _, refused := v.check(honest, append(body, 0), time.Now()); refused == nil {
+				t.Fatalf("%s takes another body", v.cfg.Scheme)
+			}
 		}
 	})
+}
+
+// headers are those of who knows the secret.
+func (v *verifier) headers(id string, at time.Time, body []byte) http.Header {
+	h, stamp := http.Header{}, strconv.FormatInt(at.Unix(), 10)
+	h.Set(v.cfg.IDHeader, id)
+	sum := v.sign(v.keys[0], map[string]string{"id": id, "timestamp": stamp}, body)
+	signature := hex.EncodeToString(sum)
+	if v.cfg.Encoding == "base64" {
+		signature = base64.StdEncoding.EncodeToString(sum)
+	}
+	h.Set(v.cfg.TimestampHeader, v.cfg.TimestampPrefix+stamp)
+	signature = v.cfg.Prefix + signature
+	if v.cfg.TimestampHeader == v.cfg.Header {
+		signature = v.cfg.TimestampPrefix + stamp + v.cfg.Separator + signature
+	}
+	h.Set(v.cfg.Header, signature)
+	return h
 }

@@ -51,6 +51,7 @@ func (c Config) Validate() []Problem {
 	}
 	c.TLS.validate(&ps)
 	c.Auth.validate(&ps)
+	c.validateReplay(&ps)
 	c.Limits.validate(&ps)
 	c.validateRecords(&ps)
 	c.EventTypes.Problems(func(field, message string) { ps.add("event_types."+field, "%s", message) })
@@ -74,6 +75,19 @@ func (c Config) validateListen(ps *problems) {
 	}
 	if c.nobodyKnown() && !c.Auth.Anonymous {
 		ps.add("auth", "is missing: anybody who reaches %s could post events (set auth.anonymous if that is meant)", c.Listen)
+	}
+}
+
+// validateReplay sees that a signature is never good for longer than what it signs is known. The process that took it may be gone, and
+// others never heard of it: all they have are the ids of the events.
+func (c Config) validateReplay(ps *problems) {
+	if c.Auth.HMAC == nil {
+		return
+	}
+	h := c.Auth.HMAC.complete()
+	if good := h.goodFor(); h.Tolerance <= maxTolerance && c.Window < good {
+		ps.add("window", "must be at least %s, twice auth.hmac.tolerance: a signature is good for so long, and other replicas, or this one "+
+			"after a restart, know what was posted again by its ids alone", setting.FormatDuration(good))
 	}
 }
 

@@ -48,10 +48,18 @@ const (
 type Hooks struct {
 	// Answered is called for each request that was answered, with the reason where that was not with success.
 	Answered func(reason string, took time.Duration)
+	// Again is called, in place of Answered, for each request that was posted with the same signature before and is stored since.
+	Again func()
 	// Pending says how many requests wait to be stored, and how many bytes of memory requests take.
 	Pending func(requests int, bytes int64)
 	// Connections says how many connections there are.
 	Connections func(n int)
+}
+
+func (h Hooks) again() {
+	if h.Again != nil {
+		h.Again()
+	}
 }
 
 func (h Hooks) connections(n int) {

@@ -11,7 +11,7 @@ import (
 
 // posts holds the metrics of what is posted to us.
 type posts struct {
-	refused                     *prometheus.CounterVec
+	refused, repeated           *prometheus.CounterVec
 	pending, bytes, connections *prometheus.GaugeVec
 	took                        *prometheus.HistogramVec
 }
@@ -21,6 +21,9 @@ func newPosts(r *registrar) posts {
 		refused: r.counter("webhook_refused_total",
 			"Requests with events that were not answered with success, by reason. What their senders do not post again is lost.",
 			provider, "reason"),
+		repeated: r.counter("webhook_repeated_total",
+			"Requests that were posted with the same signature before, and stored: they were answered with success again, and nothing was "+
+				"stored. Their senders did not hear of it, or somebody posts what was recorded.", provider),
 		pending:     r.gauge("webhook_pending_requests", "Requests that wait for their events to be stored.", provider),
 		bytes:       r.gauge("webhook_pending_bytes", "Memory that requests take, those that are being read included.", provider),
 		connections: r.gauge("webhook_connections", "Connections of senders.", provider),
@@ -38,7 +41,9 @@ func (m *Metrics) Webhook(p event.Provider) webhook.Hooks {
 	for _, reason := range webhook.Reasons() { // see Expect
 		m.posts.refused.WithLabelValues(name, reason)
 	}
+	m.posts.repeated.WithLabelValues(name)
 	return webhook.Hooks{
+		Again: func() { m.posts.repeated.WithLabelValues(name).Inc() },
 		Answered: func(reason string, took time.Duration) {
 			if reason == "" {
 				m.posts.took.WithLabelValues(name).Observe(took.Seconds())
