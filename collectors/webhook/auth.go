@@ -7,6 +7,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"os"
 	"slices"
@@ -98,13 +99,18 @@ func (s secrets) has(given string) bool {
 // guard knows senders by the header of their requests.
 type guard struct {
 	cfg       Auth
-	names     []string // of certificates
+	names     []string                    // of certificates
+	pages     *http.CrossOriginProtection // nil where a sender shows what no page of others can have its browser send
+	loopback  bool                        // only names of this machine are right
 	tokens    secrets
 	passwords secrets
 }
 
 func newGuard(c Config) (*guard, error) {
-	g := &guard{cfg: c.Auth, names: c.TLS.ClientNames}
+	g := &guard{cfg: c.Auth, names: c.TLS.ClientNames, loopback: c.forThisMachine()}
+	if c.Auth.Bearer == nil && c.Auth.HMAC == nil {
+		g.pages = http.NewCrossOriginProtection()
+	}
 	if b := c.Auth.Bearer; b != nil {
 		all, err := readSecrets(b.Token, "auth.bearer.token_file", b.TokenFile)
 		if err != nil {
@@ -122,8 +128,29 @@ func newGuard(c Config) (*guard, error) {
 	return g, nil
 }
 
+// foreign refuses what a web page had a browser post that can reach us: to an address that only this machine has, with the password or
+// the certificate that it keeps for its user, or only because it stands in the same network. A page that had its own name resolve
+// to our address shows by that name.
+func (g *guard) foreign(r *http.Request) *refusal {
+	if g.pages != nil && g.pages.Check(r) != nil {
+		return &refusal{status: http.StatusForbidden, reason: reasonSite, text: "a browser posts it for a page of another site"}
+	}
+	host := r.Host
+	if name, _, err := net.SplitHostPort(host); err == nil {
+		host = name
+	}
+	if g.loopback && host != "" && !isLoopback(strings.Trim(host, "[]")) {
+		return &refusal{status: http.StatusForbidden, reason: reasonSite, field: "Host", text: "is not this machine, and nobody shows " +
+			"who posts: have senders, or what stands between, say localhost (or set auth or auth.anonymous)"}
+	}
+	return nil
+}
+
 // check refuses a request whose sender is not known. It does not read the body.
 func (g *guard) check(r *http.Request) *refusal {
+	if refused := g.foreign(r); refused != nil {
+		return refused
+	}
 	if len(g.names) > 0 && !g.named(r.TLS) {
 		return &refusal{status: http.StatusForbidden, reason: reasonUnknown, text: "the certificate is of nobody who may post events"}
 	}

@@ -61,7 +61,8 @@ type Auth struct {
 	Bearer *Bearer `yaml:"bearer"`
 	Basic  *Basic  `yaml:"basic"`
 	HMAC   *HMAC   `yaml:"hmac"`
-	// Anonymous allows senders on other machines that show nothing at all.
+	// Anonymous allows senders that show nothing at all: on other machines, or behind something on this one that passes on what was
+	// posted to another name.
 	Anonymous bool `yaml:"anonymous"`
 }
 

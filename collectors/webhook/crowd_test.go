@@ -88,13 +88,13 @@ func TestCrowdFromElsewhere(t *testing.T) {
 		}
 	}
 	body := string(ceilometerBody("slow"))
-	header := fmt.Sprintf("POST /events HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: %d\r\n\r\n", len(body))
+	header := fmt.Sprintf("POST /events HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: %d\r\n\r\n", len(body))
 	slow := dial("127.0.0.2")
 	send(slow, header[:10])
 	crowd("")
 	send(slow, header[10:]+body[:10])
 	for r.reasons(reasonBusy) == 0 { // the places are all taken, and more
-		crowd("POST /events HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n[")
+		crowd("POST /events HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\n[")
 	}
 	send(slow, body[10:])
 	answer, err := io.ReadAll(slow)

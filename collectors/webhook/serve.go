@@ -23,7 +23,7 @@ const serverName = "stackstream"
 // handler answers requests:
 //
 //	who is it? ── header only ──► is anything at work? ──► read, within limits ──► signature ──► rate ──► decode ──► filter
-//	   │ 401, 403                    │ 503                   │ 413, 408, 503           │ 401       │ 429      │ 400       │
+//	   │ 401, 403                    │ 503                   │ 415, 413, 408, 503      │ 401       │ 429      │ 400       │
 //	                                                                            answer ◄── stored, or not known ◄── a source
 //
 // Nothing of a sender that is not known is read but the header, and where that can't tell, no more than limits.body.
@@ -193,6 +193,9 @@ func (h *handler) post(w http.ResponseWriter, r *http.Request) (done outcome, _ 
 		"a request may have %d bytes (limits.body)", h.cfg.Limits.Body)}
 	if r.ContentLength > h.cfg.Limits.Body {
 		return done, tooLarge
+	}
+	if refused := checkContent(h.cfg.Format, r.Header); refused != nil {
+		return done, refused
 	}
 	unpack, refused := unpacker(r.Header)
 	if refused != nil {

@@ -96,9 +96,15 @@ func (c Config) nobodyKnown() bool {
 	return c.Auth.Bearer == nil && c.Auth.Basic == nil && c.Auth.HMAC == nil && c.TLS.ClientCAFile == ""
 }
 
+// forThisMachine tells whether senders are known by nothing but that they are on this machine.
+func (c Config) forThisMachine() bool {
+	host, _, err := net.SplitHostPort(c.Listen)
+	return err == nil && isLoopback(host) && c.nobodyKnown() && !c.Auth.Anonymous
+}
+
 func isLoopback(host string) bool {
 	ip := net.ParseIP(host)
-	return host == "localhost" || ip != nil && ip.IsLoopback()
+	return strings.EqualFold(host, "localhost") || ip != nil && ip.IsLoopback()
 }
 
 func (t TLS) validate(ps *problems) {
