@@ -34,6 +34,14 @@ type Source interface {
 	Run(ctx context.Context, from event.From, emit Emit) error
 }
 
+// Rememberer is a Source that has to know how many events are remembered for it, each in some 100 bytes: for how long they are is
+// its own doing (Batch.Floor).
+type Rememberer interface {
+	// Remembers is told when they have been read back, and after each write. It must not block, and may be called by any goroutine,
+	// also after Run has returned.
+	Remembers(events int)
+}
+
 // Emit takes a batch into a queue that is bounded in bytes, and blocks while that is full. It returns an error only
 // when the run is over or ctx has ended: nothing of the batch was taken then, and the source returns. It may be called
 // by one goroutine at a time. A batch that was taken belongs to the loop.

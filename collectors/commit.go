@@ -208,6 +208,7 @@ func (r *run) settle(w written) {
 		return
 	}
 	r.seen.durable(w.seqs, w.progress.Floor)
+	r.sayRemembered()
 	r.saved, r.wroteAt, r.exists = w.progress, time.Now(), true
 	if n := len(w.seqs); n > 0 {
 		r.last = w.seqs[n-1]

@@ -133,9 +133,17 @@ func (r *run) remember(ctx context.Context) error {
 		return aheadError(r.position, ahead)
 	}
 	r.remembers.Store(true)
+	r.sayRemembered()
 	r.Log.Info().Str("provider", string(r.Provider)).Str("source", string(r.Name)).Int("events", r.seen.size()).
 		Dur("took", time.Since(began)).Msg("the events that the source may show again are read back")
 	return nil
+}
+
+// sayRemembered tells a source that wants to know how many events are remembered.
+func (r *run) sayRemembered() {
+	if s, ok := r.Source.(Rememberer); ok {
+		s.Remembers(r.seen.size())
+	}
 }
 
 // aheadError says that RAW has events which the cursor does not know of. Going on would give their numbers to others,

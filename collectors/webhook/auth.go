@@ -25,10 +25,11 @@ const (
 	reasonElsewhere = "elsewhere"    // not posted, or to another path: mostly by who looks for what is open
 	reasonInvalid   = "invalid"      // not what the format is
 	reasonTooLarge  = "too-large"
-	reasonRate      = "rate"      // limits.rate
-	reasonBusy      = "busy"      // limits.pending and the like
-	reasonIdle      = "no-source" // nothing is at work here: standing by, paused, failing
-	reasonUnsettled = "unsettled" // it is not known whether it is stored
+	reasonRate      = "rate"       // limits.rate
+	reasonBusy      = "busy"       // limits.pending and the like
+	reasonFull      = "remembered" // limits.remembered
+	reasonIdle      = "no-source"  // nothing is at work here: standing by, paused, failing
+	reasonUnsettled = "unsettled"  // it is not known whether it is stored
 	reasonLate      = "answer-time"
 	reasonCut       = "cut-off" // the sender did not send all of it, or not in time
 )
@@ -37,7 +38,7 @@ const (
 func Reasons() []string {
 	return []string{
 		reasonUnknown, reasonSite, reasonForged, reasonOld, reasonElsewhere, reasonInvalid, reasonTooLarge, reasonRate, reasonBusy,
-		reasonIdle, reasonUnsettled, reasonLate, reasonCut,
+		reasonFull, reasonIdle, reasonUnsettled, reasonLate, reasonCut,
 	}
 }
 

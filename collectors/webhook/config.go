@@ -23,7 +23,7 @@ type Config struct {
 	// Replicas is how many processes take events at once, behind a load balancer. It is the same in the configuration of all.
 	Replicas int `yaml:"replicas"`
 	// Window is how long an event is known again by its id, by whichever replica: what comes again within it is answered as stored
-	// and not stored again. An id takes about 100 bytes of memory meanwhile.
+	// and not stored again. An id takes about 100 bytes of memory meanwhile, which limits.remembered bounds.
 	Window time.Duration `yaml:"window"`
 	// Refuse is what a sender sees of what can't be taken now, and could be later: the answer 503 or 429 with Retry-After, or that the
 	// connection breaks, for senders that take any answer for a final one, and try again only where there was none.
@@ -137,6 +137,9 @@ type Limits struct {
 	Pending int `yaml:"pending"`
 	// PendingBytes is the most memory that requests may take.
 	PendingBytes int64 `yaml:"pending_bytes,size"`
+	// Remembered is how many events may be known again by their ids, those of all replicas together: window times what comes in a
+	// second. Each takes about 100 bytes in each replica. More are answered with 503 until the window has let go of some.
+	Remembered int `yaml:"remembered"`
 	// HeaderTime is how long a sender may take for TLS and the header of a request.
 	HeaderTime time.Duration `yaml:"header_time"`
 	// ReadTime is how long a sender may take for the whole of a request.
@@ -190,6 +193,7 @@ func Default() Config {
 		Records: Records{Shape: shapeAuto, OnMissing: "error"},
 		Limits: Limits{
 			Body: 8 << 20, Events: 10_000, Concurrent: 256, Connections: 1024, Pending: 10_000, PendingBytes: 64 << 20,
+			Remembered: 20_000_000,
 			HeaderTime: 5 * time.Second, ReadTime: 10 * time.Second, IdleTime: 2 * time.Minute, AnswerTime: 10 * time.Second,
 		},
 	}

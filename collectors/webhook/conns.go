@@ -11,7 +11,7 @@ import (
 )
 
 // connections are those that there are. Where there are too many one has to go: one that has brought no whole header yet, or else one
-// that is idle, or that its sender has closed, as far as can be told. So who opens connections and sends nothing takes them from others of the kind.
+// that is idle, or that its sender has closed. So who opens connections and sends nothing takes them from others of the kind.
 type connections struct {
 	most int
 	said func(n int)

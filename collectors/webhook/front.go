@@ -40,7 +40,7 @@ type front struct {
 	changed chan struct{} // closed and replaced when something below changes
 	open    bool          // it listens
 	err     error         // why it does not
-	work    int           // sources at work
+	work    map[*Source]bool
 	queue   []*delivery
 }
 
@@ -56,7 +56,7 @@ func (d *delivery) stored()  { d.fate <- true }
 func (d *delivery) unknown() { d.fate <- false }
 
 func newFront(cfg Config, opts Options) *front {
-	f := &front{cfg: cfg, opts: opts, room: newRoom(cfg.Limits), changed: make(chan struct{}), err: errNotYet}
+	f := &front{cfg: cfg, opts: opts, room: newRoom(cfg.Limits), changed: make(chan struct{}), err: errNotYet, work: map[*Source]bool{}}
 	f.conns = newConnections(cfg.Limits.Connections, opts.Hooks.connections)
 	return f
 }
@@ -153,7 +153,7 @@ func (discard) Write(p []byte) (int, error) { return len(p), nil }
 func (f *front) offer(d *delivery) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.work == 0 {
+	if len(f.work) == 0 {
 		return false
 	}
 	d.told = f.now()
@@ -177,7 +177,7 @@ func (f *front) listens() bool {
 func (f *front) works() bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.work > 0
+	return len(f.work) > 0
 }
 
 func (f *front) now() time.Time { return collectors.Told(f.opts.Began, time.Now()).UTC() }
@@ -203,18 +203,44 @@ func (f *front) opens(ctx context.Context) error {
 }
 
 // join is called by a source that begins to work.
-func (f *front) join() { f.change(func() { f.work++ }) }
+func (f *front) join(s *Source) {
+	f.change(func() { f.work[s] = true })
+	f.sayRemembered()
+}
 
 // leave is called by a source that ends. What waits when the last one does is answered.
-func (f *front) leave() {
+func (f *front) leave(s *Source) {
 	var left []*delivery
 	f.change(func() {
-		if f.work--; f.work == 0 {
+		if delete(f.work, s); len(f.work) == 0 {
 			left, f.queue = f.queue, nil
 		}
 	})
+	f.sayRemembered()
 	for _, d := range left {
 		d.unknown()
+	}
+}
+
+// remembered is how many events are known again by their ids. Sources that share their events all know the same, but for what one of
+// them has heard of and another has not yet.
+func (f *front) remembered() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	most := 0
+	for s := range f.work {
+		most = max(most, int(s.remembers.Load()))
+	}
+	return most
+}
+
+// full tells whether no more can be remembered. What would be taken then would have to be forgotten before the window is over, or
+// take the memory of all that runs here.
+func (f *front) full() bool { return f.remembered() >= f.cfg.Limits.Remembered }
+
+func (f *front) sayRemembered() {
+	if f.opts.Hooks.Remembered != nil {
+		f.opts.Hooks.Remembered(f.remembered())
 	}
 }
 

@@ -189,6 +189,10 @@ func (h *handler) post(w http.ResponseWriter, r *http.Request) (done outcome, _ 
 	if !h.works() {
 		return done, &refusal{status: http.StatusServiceUnavailable, reason: reasonIdle, later: true, text: noSource}
 	}
+	if h.full() {
+		return done, &refusal{status: http.StatusServiceUnavailable, reason: reasonFull, later: true, text: fmt.Sprintf(
+			"%d events are known again by their ids, and no more may be (limits.remembered)", h.cfg.Limits.Remembered)}
+	}
 	tooLarge := &refusal{status: http.StatusRequestEntityTooLarge, reason: reasonTooLarge, text: fmt.Sprintf(
 		"a request may have %d bytes (limits.body)", h.cfg.Limits.Body)}
 	if r.ContentLength > h.cfg.Limits.Body {

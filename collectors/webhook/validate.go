@@ -196,7 +196,7 @@ func (l Limits) validate(ps *problems) {
 	for _, n := range []struct {
 		name  string
 		value int
-	}{{"events", l.Events}, {"concurrent", l.Concurrent}, {"connections", l.Connections}, {"pending", l.Pending}} {
+	}{{"events", l.Events}, {"concurrent", l.Concurrent}, {"connections", l.Connections}, {"pending", l.Pending}, {"remembered", l.Remembered}} {
 		if n.value < 1 {
 			ps.add("limits."+n.name, "must be at least 1")
 		}
@@ -277,6 +277,10 @@ func (c Config) Doubts() []Problem {
 	if h := c.Auth.HMAC; h != nil && h.complete().TimestampHeader == "" {
 		ps.add("auth.hmac.timestamp_header", "is missing: what was signed once can be posted again later; within the window it is "+
 			"known by the ids of its events, behind it it is stored again")
+	}
+	if all := float64(c.Limits.Rate) * c.Window.Seconds(); all > float64(c.Limits.Remembered) {
+		ps.add("limits.remembered", "is fewer than what limits.rate lets in within window, which is at least %.0f events: when so many have "+
+			"come all are answered with 503 until the window lets go of some; each takes about 100 bytes", all)
 	}
 	if c.Format == formatJSON && c.Event.ID == "" {
 		ps.add("event.id", "is missing: an event is known again by all of its bytes, so that two that are alike are one")

@@ -24,6 +24,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -52,6 +53,8 @@ type Hooks struct {
 	Again func()
 	// Pending says how many requests wait to be stored, and how many bytes of memory requests take.
 	Pending func(requests int, bytes int64)
+	// Remembered says how many events are known again by their ids.
+	Remembered func(n int)
 	// Connections says how many connections there are.
 	Connections func(n int)
 }
@@ -92,9 +95,20 @@ type Source struct {
 	cfg   Config
 	front *front
 	beat  time.Duration
+
+	remembers atomic.Int64
 }
 
-var _ collectors.Source = (*Source)(nil)
+var (
+	_ collectors.Source     = (*Source)(nil)
+	_ collectors.Rememberer = (*Source)(nil)
+)
+
+// Remembers is told how many events would be known again.
+func (s *Source) Remembers(events int) {
+	s.remembers.Store(int64(events))
+	s.front.sayRemembered()
+}
 
 // Spec is what the loop needs to know of the sources.
 func (c Config) Spec() collectors.Spec {
@@ -213,8 +227,8 @@ func (s *Source) Run(ctx context.Context, from event.From, emit collectors.Emit)
 	if err := emit(ctx, collectors.Batch{Cursor: event.Cursor(`{}`)}); err != nil {
 		return endedBy(ctx, err)
 	}
-	s.front.join()
-	defer s.front.leave()
+	s.front.join(s)
+	defer s.front.leave(s)
 	floor := from.Floor
 	for {
 		d, mark, err := s.front.next(ctx, s.beat)
@@ -224,7 +238,7 @@ func (s *Source) Run(ctx context.Context, from event.From, emit collectors.Emit)
 		if at := s.front.now().Add(-s.cfg.Window); at.After(floor) {
 			floor = at
 		}
-		b := collectors.Batch{Watermark: mark, Floor: floor}
+		b := collectors.Batch{Watermark: mark, Floor: floor, Urgent: s.front.full()} // what is past the floor makes room
 		if d != nil {
 			b.Events, b.Filtered = d.events, d.filtered
 		}

@@ -59,6 +59,8 @@ func everything(m *Metrics, p event.Provider, chosen ...string) {
 	posted.Answered("", time.Second)
 	posted.Pending(1, 1)
 	posted.Connections(1)
+	posted.Remembered(1)
+	posted.Again()
 	for _, text := range chosen {
 		posted.Answered(text, time.Second)
 	}

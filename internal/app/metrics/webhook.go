@@ -11,9 +11,9 @@ import (
 
 // posts holds the metrics of what is posted to us.
 type posts struct {
-	refused, repeated           *prometheus.CounterVec
-	pending, bytes, connections *prometheus.GaugeVec
-	took                        *prometheus.HistogramVec
+	refused, repeated                       *prometheus.CounterVec
+	pending, bytes, connections, remembered *prometheus.GaugeVec
+	took                                    *prometheus.HistogramVec
 }
 
 func newPosts(r *registrar) posts {
@@ -27,6 +27,9 @@ func newPosts(r *registrar) posts {
 		pending:     r.gauge("webhook_pending_requests", "Requests that wait for their events to be stored.", provider),
 		bytes:       r.gauge("webhook_pending_bytes", "Memory that requests take, those that are being read included.", provider),
 		connections: r.gauge("webhook_connections", "Connections of senders.", provider),
+		remembered: r.gauge("webhook_remembered_events",
+			"Events that are known again by their ids, until the window is over; each takes about 100 bytes. limits.remembered bounds them.",
+			provider),
 		took: r.histogram("webhook_answer_seconds", "Seconds until a request was answered with success.",
 			prometheus.ExponentialBuckets(0.004, 4, 7), provider),
 	}
@@ -55,6 +58,7 @@ func (m *Metrics) Webhook(p event.Provider) webhook.Hooks {
 			m.posts.pending.WithLabelValues(name).Set(float64(requests))
 			m.posts.bytes.WithLabelValues(name).Set(float64(bytes))
 		},
+		Remembered:  func(n int) { m.posts.remembered.WithLabelValues(name).Set(float64(n)) },
 		Connections: func(n int) { m.posts.connections.WithLabelValues(name).Set(float64(n)) },
 	}
 }
