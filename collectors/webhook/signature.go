@@ -271,12 +271,15 @@ type takenAt struct {
 
 func newTaken(keep time.Duration) *taken { return &taken{keep: keep, known: map[signed]*takenAt{}} }
 
+func newTakenAt(name signed, at time.Time) *takenAt {
+	return &takenAt{name: name, at: at, ended: make(chan struct{})}
+}
+
 // begin takes what is posted for the first time, and has to be told by end what became of it. Of what is posted again it returns the
 // first time.
 func (t *taken) begin(name signed, now time.Time) (entry *takenAt, first bool) {
-	entry = &takenAt{name: name, at: now, ended: make(chan struct{})}
 	if t.keep == 0 {
-		return entry, true
+		return newTakenAt(name, now), true
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -295,6 +298,7 @@ func (t *taken) begin(name signed, now time.Time) (entry *takenAt, first bool) {
 	if before := t.known[name]; before != nil {
 		return before, false
 	}
+	entry = newTakenAt(name, now)
 	t.known[name] = entry
 	t.order = append(t.order, entry)
 	return entry, true

@@ -86,8 +86,8 @@ func (c Config) validateReplay(ps *problems) {
 	}
 	h := c.Auth.HMAC.complete()
 	if good := h.goodFor(); h.Tolerance <= maxTolerance && c.Window < good {
-		ps.add("window", "must be at least %s, twice auth.hmac.tolerance: a signature is good for so long, and other replicas, or this one "+
-			"after a restart, know what was posted again by its ids alone", setting.FormatDuration(good))
+		ps.add("window", "must be at least %s, twice auth.hmac.tolerance: a signature is good for so long, and other replicas, or this "+
+			"one after a restart, know what is posted again by the ids of its events alone", setting.FormatDuration(good))
 	}
 }
 
@@ -196,7 +196,10 @@ func (l Limits) validate(ps *problems) {
 	for _, n := range []struct {
 		name  string
 		value int
-	}{{"events", l.Events}, {"concurrent", l.Concurrent}, {"connections", l.Connections}, {"pending", l.Pending}, {"remembered", l.Remembered}} {
+	}{
+		{"events", l.Events}, {"concurrent", l.Concurrent}, {"connections", l.Connections}, {"pending", l.Pending},
+		{"remembered", l.Remembered},
+	} {
 		if n.value < 1 {
 			ps.add("limits."+n.name, "must be at least 1")
 		}
@@ -279,8 +282,8 @@ func (c Config) Doubts() []Problem {
 			"known by the ids of its events, behind it it is stored again")
 	}
 	if all := float64(c.Limits.Rate) * c.Window.Seconds(); all > float64(c.Limits.Remembered) {
-		ps.add("limits.remembered", "is fewer than what limits.rate lets in within window, which is at least %.0f events: when so many have "+
-			"come all are answered with 503 until the window lets go of some; each takes about 100 bytes", all)
+		ps.add("limits.remembered", "is fewer than limits.rate lets in within window, which is at least %.0f events: when as many as it "+
+			"allows have come, 503 is the answer until the window lets go of some; each takes about 100 bytes", all)
 	}
 	if c.Format == formatJSON && c.Event.ID == "" {
 		ps.add("event.id", "is missing: an event is known again by all of its bytes, so that two that are alike are one")

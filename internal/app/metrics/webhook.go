@@ -28,7 +28,7 @@ func newPosts(r *registrar) posts {
 		bytes:       r.gauge("webhook_pending_bytes", "Memory that requests take, those that are being read included.", provider),
 		connections: r.gauge("webhook_connections", "Connections of senders.", provider),
 		remembered: r.gauge("webhook_remembered_events",
-			"Events that are known again by their ids, until the window is over; each takes about 100 bytes. limits.remembered bounds them.",
+			"Events that are known again by their ids until the window is over, each in about 100 bytes. limits.remembered bounds them.",
 			provider),
 		took: r.histogram("webhook_answer_seconds", "Seconds until a request was answered with success.",
 			prometheus.ExponentialBuckets(0.004, 4, 7), provider),
