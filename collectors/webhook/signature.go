@@ -250,6 +250,7 @@ const maxTaken = 200_000
 // this one before a restart, is known by the ids of its events. It is safe for concurrent use.
 type taken struct {
 	keep time.Duration // 0: nothing is remembered
+	most int
 
 	mu    sync.Mutex
 	known map[signed]*takenAt
@@ -269,7 +270,9 @@ type takenAt struct {
 	events int  // that were stored
 }
 
-func newTaken(keep time.Duration) *taken { return &taken{keep: keep, known: map[signed]*takenAt{}} }
+func newTaken(keep time.Duration) *taken {
+	return &taken{keep: keep, most: maxTaken, known: map[signed]*takenAt{}}
+}
 
 func newTakenAt(name signed, at time.Time) *takenAt {
 	return &takenAt{name: name, at: at, ended: make(chan struct{})}
@@ -286,7 +289,7 @@ func (t *taken) begin(name signed, now time.Time) (entry *takenAt, first bool) {
 	for len(t.order) > 0 {
 		oldest := t.order[0]
 		is := t.known[oldest.name] == oldest
-		if is && len(t.order) < maxTaken && now.Sub(oldest.at) <= t.keep {
+		if is && len(t.order) < t.most && now.Sub(oldest.at) <= t.keep {
 			break
 		}
 		if is {

@@ -247,11 +247,12 @@ func TestTaken(t *testing.T) {
 	if k.begin(name(2), now); len(k.known) != 1 || len(k.order) != 1 {
 		t.Errorf("%d are remembered, in a row of %d", len(k.known), len(k.order))
 	}
-	for n := range 2 * maxTaken {
+	k.most = 10
+	for n := range 40 {
 		entry, _ := k.begin(name(3+n), now)
 		k.end(entry, 1, n%3 > 0)
 	}
-	if n := len(k.order); n > maxTaken || len(k.known) > n {
+	if n := len(k.order); n > k.most || len(k.known) > n {
 		t.Errorf("%d are remembered, in a row of %d", len(k.known), n)
 	}
 	none := newTaken(0)
