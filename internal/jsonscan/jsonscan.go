@@ -12,11 +12,15 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"strconv"
 )
 
 // ErrCut is what a document is that ends in the middle: an answer that was cut off.
 var ErrCut = errors.New("it is cut off in the middle")
+
+// ErrMore is what there is where a list or an object has more in it than was asked for.
+var ErrMore = errors.New("it has more in it")
 
 // ErrMissing is what Find returns where a document does not have what the path names.
 var ErrMissing = errors.New("it is not there")
@@ -63,18 +67,20 @@ func Span(value []byte, path []string) (start, end int, err error) {
 func child(value []byte, step string) (start, end int, err error) {
 	switch {
 	case len(value) > 0 && value[0] == '{':
-		err = members(value, func(name []byte, from, to int) {
+		err = members(value, func(name []byte, from, to int) bool {
 			if isName(name, step) {
 				start, end = from, to // the last one counts, as for JSON readers
 			}
+			return true
 		})
 	case len(value) > 0 && value[0] == '[':
-		i := 0
-		err = elements(value, func(from, to int) {
-			if strconv.Itoa(i) == step {
+		i, wanted := 0, index(step)
+		err = elements(value, func(from, to int) bool {
+			if i == wanted {
 				start, end = from, to
 			}
 			i++
+			return true
 		})
 	}
 	if err == nil && end == 0 {
@@ -83,29 +89,61 @@ func child(value []byte, step string) (start, end int, err error) {
 	return start, end, err
 }
 
+// index is what a step of a path is as an index, -1 if it is none.
+func index(step string) int {
+	i, err := strconv.Atoi(step)
+	if err != nil || i < 0 || strconv.Itoa(i) != step {
+		return -1
+	}
+	return i
+}
+
 // Elements returns the elements of a list.
-func Elements(list []byte) ([][]byte, error) {
+func Elements(list []byte) ([][]byte, error) { return ElementsUpTo(list, math.MaxInt) }
+
+// ElementsUpTo is Elements of a list that may have so many. Of one that has more it is ErrMore, and what is behind is not looked at.
+func ElementsUpTo(list []byte, most int) ([][]byte, error) {
 	if len(list) == 0 || list[0] != '[' {
 		return nil, fmt.Errorf("it is no list but begins with %q", excerpt(list))
 	}
 	found := [][]byte{}
-	err := elements(list, func(start, end int) { found = append(found, list[start:end:end]) })
+	err := elements(list, func(start, end int) bool {
+		if len(found) == most {
+			return false
+		}
+		found = append(found, list[start:end:end])
+		return true
+	})
 	return found, err
 }
 
 // Members returns the members of an object in their order. A name has its quotes, and is written as it came.
 func Members(object []byte) (names, values [][]byte, err error) {
-	if len(object) == 0 || object[0] != '{' {
-		return nil, nil, fmt.Errorf("it is no object but begins with %q", excerpt(object))
-	}
+	return MembersUpTo(object, math.MaxInt)
+}
+
+// MembersUpTo is Members of an object that may have so many. Of one that has more it is ErrMore, and what is behind is not looked at.
+func MembersUpTo(object []byte, most int) (names, values [][]byte, err error) {
 	names, values = [][]byte{}, [][]byte{}
-	err = members(object, func(name []byte, start, end int) {
-		names, values = append(names, name), append(values, object[start:end:end])
+	err = EachMember(object, func(name, value []byte) bool {
+		if len(names) == most {
+			return false
+		}
+		names, values = append(names, name), append(values, value)
+		return true
 	})
 	return names, values, err
 }
 
-func elements(list []byte, each func(start, end int)) error {
+// EachMember calls f for each member of an object in their order, until it returns false: then it is ErrMore.
+func EachMember(object []byte, f func(name, value []byte) bool) error {
+	if len(object) == 0 || object[0] != '{' {
+		return fmt.Errorf("it is no object but begins with %q", excerpt(object))
+	}
+	return members(object, func(name []byte, start, end int) bool { return f(name, object[start:end:end]) })
+}
+
+func elements(list []byte, each func(start, end int) bool) error {
 	rest := trim(list[1:])
 	if len(rest) > 0 && rest[0] == ']' {
 		return nil
@@ -116,7 +154,9 @@ func elements(list []byte, each func(start, end int)) error {
 			return err
 		}
 		at := len(list) - len(rest)
-		each(at, at+n)
+		if !each(at, at+n) {
+			return ErrMore
+		}
 		var more bool
 		if rest, more, err = next(rest[n:], ']'); err != nil || !more {
 			return err
@@ -124,7 +164,7 @@ func elements(list []byte, each func(start, end int)) error {
 	}
 }
 
-func members(object []byte, each func(name []byte, start, end int)) error {
+func members(object []byte, each func(name []byte, start, end int) bool) error {
 	rest := trim(object[1:])
 	if len(rest) > 0 && rest[0] == '}' {
 		return nil
@@ -150,7 +190,9 @@ func members(object []byte, each func(name []byte, start, end int)) error {
 			return err
 		}
 		at := len(object) - len(rest)
-		each(name, at, at+n)
+		if !each(name, at, at+n) {
+			return ErrMore
+		}
 		var more bool
 		if rest, more, err = next(rest[n:], '}'); err != nil || !more {
 			return err
@@ -232,10 +274,16 @@ func bracketed(b []byte) (int, error) {
 	return 0, ErrCut
 }
 
+// longestEscape is how many bytes of JSON may stand for one of a text.
+const longestEscape = 6
+
 func isName(quoted []byte, name string) bool {
 	inner := quoted[1 : len(quoted)-1]
 	if bytes.IndexByte(inner, '\\') < 0 {
 		return string(inner) == name
+	}
+	if len(inner) > longestEscape*len(name) {
+		return false // and need not be decoded
 	}
 	var decoded string
 	return json.Unmarshal(quoted, &decoded) == nil && decoded == name

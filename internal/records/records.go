@@ -58,6 +58,7 @@ type Decoder struct {
 	Parent string
 	// Comma separates the fields of CSV; 0 is a comma.
 	Comma rune
+	Bound Bound
 }
 
 // ErrCut is what an answer is that ends in the middle.
@@ -90,21 +91,22 @@ func (p *Page) Doc(i int, own []byte) (doc rawjson.Doc, ok bool) {
 func (d Decoder) Decode(body []byte) (Page, error) {
 	var page Page
 	var err error
+	m := &meter{Bound: d.Bound}
 	switch d.Form {
 	case CSV:
-		page.Records, err = d.decodeCSV(body)
+		page.Records, err = d.decodeCSV(body, m)
 	case NDJSON:
-		page.Records, err = lines(body)
+		page.Records, err = lines(body, m)
 	case XML:
 		if page.Document, err = decodeXML(body); err == nil {
-			page.Records, err = d.at(page.Document)
+			page.Records, err = d.at(page.Document, m)
 		}
 	default:
 		if d.take(body, &page) {
 			break
 		}
 		if page.Document, err = document(body); err == nil {
-			page.Records, err = d.at(page.Document)
+			page.Records, err = d.at(page.Document, m)
 		}
 	}
 	if page.Listed = len(page.Records); page.Listed > 0 {
@@ -112,7 +114,7 @@ func (d Decoder) Decode(body []byte) (Page, error) {
 	}
 	for i := 0; err == nil && i < len(d.Expand); i++ {
 		page.parts = nil
-		page.Records, err = d.expand(page.Records, d.Expand[i])
+		page.Records, err = d.expand(page.Records, d.Expand[i], m)
 	}
 	return page, err
 }
@@ -124,7 +126,8 @@ const recordLevels = 4
 // take takes an answer apart in one pass, as it mostly can be: valid JSON with a list where the records should be. Of all else
 // it is for others to say what it is. What it finds is what document and at find.
 func (d Decoder) take(body []byte, page *Page) bool {
-	if d.Shape != List && d.Shape != "" || !page.whole.Take(body, len(d.Path)+recordLevels) {
+	// What is taken apart all at once takes several times the memory of the answer.
+	if d.Bound.Take != nil || d.Shape != List && d.Shape != "" || !page.whole.Take(body, len(d.Path)+recordLevels) {
 		return false
 	}
 	doc, at := &page.whole, 0
@@ -147,7 +150,7 @@ func (d Decoder) take(body []byte, page *Page) bool {
 	records, parts := [][]byte{}, []int{}
 	for i, end := at+1, doc.Next(at); i < end; i = doc.Next(i) {
 		record := doc.Value(i)
-		if d.Strict && !record.IsObject() {
+		if d.Strict && !record.IsObject() || d.Bound.full(len(records)) {
 			return false
 		}
 		records, parts = append(records, record), append(parts, i)
@@ -173,7 +176,7 @@ func document(body []byte) ([]byte, error) {
 }
 
 // at finds the records of a document.
-func (d Decoder) at(document []byte) ([][]byte, error) {
+func (d Decoder) at(document []byte, m *meter) ([][]byte, error) {
 	found, err := jsonscan.Find(document, d.Path)
 	where := "the answer"
 	if len(d.Path) > 0 {
@@ -201,37 +204,42 @@ func (d Decoder) at(document []byte) ([][]byte, error) {
 	case d.Shape == One, d.Form == XML && d.Shape != Values && found[0] != '[':
 		return [][]byte{found}, nil // of XML nobody can tell a list of one
 	case d.Shape == Values:
-		all, err = d.values(found)
+		all, err = d.values(found, m)
 	default:
-		all, err = jsonscan.Elements(found)
+		all, err = m.elements(found, 0)
 	}
 	for i, record := range all {
 		if d.Strict && err == nil && record[0] != '{' {
 			err = fmt.Errorf("record %d is no object but begins with %q", i, record[:min(len(record), 20)])
 		}
 	}
-	if err != nil && !errors.Is(err, ErrCut) {
+	if err != nil && !errors.Is(err, ErrCut) && !m.ended {
 		err = fmt.Errorf("%s: %w", where, err)
 	}
 	return all, err
 }
 
-func (d Decoder) values(object []byte) ([][]byte, error) {
-	names, all, err := jsonscan.Members(object)
-	if err == nil && d.Key != "" {
-		for i := range all {
-			all[i] = with(all[i], d.Key, names[i])
-		}
+func (d Decoder) values(object []byte, m *meter) ([][]byte, error) {
+	names, all, err := jsonscan.MembersUpTo(object, m.left(0))
+	if errors.Is(err, jsonscan.ErrMore) {
+		return nil, m.tooMany()
+	}
+	for i := 0; err == nil && d.Key != "" && i < len(all); i++ {
+		all[i], err = m.with(all[i], d.Key, names[i])
 	}
 	return all, err
 }
 
-func lines(body []byte) ([][]byte, error) {
+func lines(body []byte, m *meter) ([][]byte, error) {
 	var all [][]byte
 	for line := range bytes.Lines(bytes.TrimPrefix(body, []byte("\xef\xbb\xbf"))) {
-		if line = bytes.TrimSpace(line); len(line) > 0 {
-			all = append(all, line)
+		if line = bytes.TrimSpace(line); len(line) == 0 {
+			continue
 		}
+		if m.Bound.full(len(all)) {
+			return nil, m.tooMany()
+		}
+		all = append(all, line)
 	}
 	if len(all) > 0 && all[0][0] == '<' {
 		return nil, fmt.Errorf("the answer is no JSON lines but begins with %q", all[0][:min(len(all[0]), 20)])
@@ -244,7 +252,7 @@ func lines(body []byte) ([][]byte, error) {
 	return all, nil
 }
 
-func (d Decoder) decodeCSV(body []byte) ([][]byte, error) {
+func (d Decoder) decodeCSV(body []byte, m *meter) ([][]byte, error) {
 	body = bytes.TrimPrefix(body, []byte("\xef\xbb\xbf"))
 	// Nearly everything is CSV: a login page, and an error that is told as JSON, would be a table without rows.
 	if start := bytes.TrimLeft(body, " \t\r\n"); len(start) > 0 && (start[0] == '<' || start[0] == '{') {
@@ -263,78 +271,43 @@ func (d Decoder) decodeCSV(body []byte) ([][]byte, error) {
 			return nil, fmt.Errorf("the first line names %q twice, fields %d and %d: one would hide the other", name, first+1, i+1)
 		}
 	}
+	quoted, around := make([][]byte, len(names)), 2
+	for i, name := range names {
+		quoted[i] = rawjson.AppendQuoted(nil, name)
+		around += len(quoted[i]) + len(`:"",`)
+	}
 	var all [][]byte
 	for err == nil {
 		var fields []string
 		if fields, err = r.Read(); err != nil {
 			break
 		}
-		record := []byte{'{'}
+		size := around
+		for _, field := range fields {
+			size += len(field)
+		}
+		if m.Bound.full(len(all)) {
+			return nil, m.tooMany()
+		}
+		if err := m.make(size); err != nil {
+			return nil, err
+		}
+		record := append(make([]byte, 0, size), '{')
 		for i, field := range fields {
 			if i > 0 {
 				record = append(record, ',')
 			}
-			record = append(rawjson.AppendQuoted(record, names[i]), ':')
+			record = append(append(record, quoted[i]...), ':')
 			record = rawjson.AppendQuoted(record, field)
 		}
-		all = append(all, append(record, '}'))
+		record = append(record, '}')
+		if err := m.make(max(len(record)-size, 0)); err != nil { // what had to be escaped
+			return nil, err
+		}
+		all = append(all, record)
 	}
 	if !errors.Is(err, io.EOF) {
 		return nil, fmt.Errorf("the answer is no CSV: %w", err)
 	}
 	return all, nil
-}
-
-func (d Decoder) expand(outer [][]byte, path []string) ([][]byte, error) {
-	var all [][]byte
-	missing := 0
-	for i, record := range outer {
-		found, err := jsonscan.Find(record, path)
-		if errors.Is(err, jsonscan.ErrMissing) {
-			missing++ // this one has none; XML does not write an empty list
-			if missing == len(outer) && !d.Optional && d.Form != XML {
-				return nil, fmt.Errorf("none of %d records has %s; the last begins with %q", missing, strings.Join(path, "."),
-					record[:min(len(record), 80)])
-			}
-			continue
-		}
-		if string(found) == "null" {
-			continue
-		}
-		elements := [][]byte{found}
-		if err == nil && (d.Form != XML || found[0] == '[') {
-			elements, err = jsonscan.Elements(found)
-		}
-		if err != nil {
-			return nil, fmt.Errorf("record %d, %s: %w", i, strings.Join(path, "."), err)
-		}
-		if d.Parent == "" {
-			all = append(all, elements...)
-			continue
-		}
-		start, end, err := jsonscan.Span(record, path)
-		if err != nil {
-			return nil, err
-		}
-		parent := slices.Concat(record[:start], []byte("null"), record[end:])
-		for _, e := range elements {
-			all = append(all, with(e, d.Parent, parent))
-		}
-	}
-	return all, nil
-}
-
-// with returns an object with one member more, at its end. Anything else is returned as it is.
-func with(object []byte, name string, value []byte) []byte {
-	if len(object) < 2 || object[0] != '{' {
-		return object
-	}
-	inner := bytes.TrimRight(object[1:len(object)-1], " \t\r\n")
-	out := make([]byte, 0, len(object)+len(name)+len(value)+5)
-	out = append(append(out, '{'), inner...)
-	if len(bytes.TrimSpace(inner)) > 0 {
-		out = append(out, ',')
-	}
-	out = append(rawjson.AppendQuoted(out, name), ':')
-	return append(append(out, value...), '}')
 }

@@ -37,7 +37,7 @@ func (d Decoder) Split(body []byte) (Parts, error) {
 	case CSV:
 		return d.splitCSV(body), nil
 	case NDJSON:
-		units, err := lines(body)
+		units, err := lines(body, &meter{})
 		return Parts{Units: units, between: []byte("\n"), after: []byte("\n")}, err
 	case XML:
 		return d.splitXML(body), nil

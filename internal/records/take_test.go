@@ -34,7 +34,7 @@ func FuzzTake(f *testing.F) {
 		if err != nil {
 			t.Fatalf("%q was taken: %v", body, err)
 		}
-		records, err := d.at(whole)
+		records, err := d.at(whole, &meter{})
 		if err != nil || !bytes.Equal(whole, page.Document) || !slices.EqualFunc(records, page.Records, bytes.Equal) {
 			t.Fatalf("%q has %q (%v), and %q when taken", body, records, err, page.Records)
 		}

@@ -1,0 +1,85 @@
+package records
+
+import (
+	"errors"
+	"fmt"
+	"math"
+
+	"stackstream/internal/jsonscan"
+)
+
+// Bound is what an answer may be taken apart into. The zero Bound is whatever it is.
+type Bound struct {
+	// Records is how many records there may be, at each step in which they are expanded; 0: as many as there are.
+	Records int
+	// Bytes is how many bytes may be made in all; 0: as many as it takes. A record of JSON is the bytes that came and costs none, but
+	// with Parent each is made anew with all that was around it, and each line of CSV with the names of the first: a short answer can
+	// become as much as its length squared.
+	Bytes int64
+	// Take, if set, is called before bytes are made, with how many, and its error is that of Decode. Nothing that is longer than the
+	// answer is kept then beside what it was called for.
+	Take func(bytes int64) error
+}
+
+func (b Bound) full(records int) bool { return b.Records > 0 && records >= b.Records }
+
+// TooMuch is what an answer is that would be taken apart into more than the Bound. One of the two is set, what it would exceed.
+type TooMuch struct {
+	Records int
+	Bytes   int64
+}
+
+func (e *TooMuch) Error() string {
+	if e.Records > 0 {
+		return fmt.Sprintf("it has more than %d records", e.Records)
+	}
+	return fmt.Sprintf("its records have more than %d bytes together, each with what they share", e.Bytes)
+}
+
+// meter counts what is made of an answer.
+type meter struct {
+	Bound
+	made  int64
+	ended bool // an error was returned that is no mistake at some place of the answer
+}
+
+// left is how many records there may be beside so many.
+func (m *meter) left(records int) int {
+	if m.Records == 0 {
+		return math.MaxInt
+	}
+	return m.Records - records
+}
+
+func (m *meter) tooMany() error {
+	m.ended = true
+	return &TooMuch{Records: m.Records}
+}
+
+// make is called before so many bytes are.
+func (m *meter) make(bytes int) error {
+	if bytes == 0 {
+		return nil
+	}
+	if m.made += int64(bytes); m.Bytes > 0 && m.made > m.Bytes {
+		m.ended = true
+		return &TooMuch{Bytes: m.Bytes}
+	}
+	if m.Take == nil {
+		return nil
+	}
+	if err := m.Take(int64(bytes)); err != nil {
+		m.ended = true
+		return err
+	}
+	return nil
+}
+
+// elements are those of a list, beside so many records.
+func (m *meter) elements(list []byte, records int) ([][]byte, error) {
+	found, err := jsonscan.ElementsUpTo(list, m.left(records))
+	if errors.Is(err, jsonscan.ErrMore) {
+		return nil, m.tooMany()
+	}
+	return found, err
+}
