@@ -84,11 +84,11 @@ func (w *walk) page(ctx context.Context) (*answer, error) {
 	return retrying(ctx, w, func() (*answer, error) {
 		began := time.Now()
 		a, err := w.ask(ctx)
-		for errors.Is(err, errTooLarge) && w.pager.shrink() {
+		for tooLarge(err) && w.pager.shrink(err) {
 			w.retried("size")
 			a, err = w.ask(ctx)
 		}
-		if errors.Is(err, errTooLarge) && w.pager.full > 0 {
+		if tooLarge(err) && w.pager.full > 0 {
 			err = w.pager.tooMany(err)
 		}
 		if a != nil && w.opts.Hooks.Page != nil {

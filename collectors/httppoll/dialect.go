@@ -58,7 +58,7 @@ func NewDialect(cfg Config, d Dialect, opts Options) (*Source, error) {
 	opts.Clock = opts.Clock.complete()
 	return build(&Source{
 		cfg: cfg, opts: opts, dialect: &d, client: d.Client, programs: &programs{},
-		decoder: records.Decoder{Form: records.JSON, Strict: true}, signer: &keystoneSigner{session: d.Session},
+		decoder: records.Decoder{Form: records.JSON, Strict: true, Bound: cfg.Request.bound()}, signer: &keystoneSigner{session: d.Session},
 	})
 }
 

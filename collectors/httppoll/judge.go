@@ -71,6 +71,9 @@ func (s *Source) takeIn(resp *http.Response, decoder records.Decoder) (*answer, 
 	if errors.Is(err, records.ErrCut) {
 		return nil, &event.Error{Kind: event.Unavailable, Op: opAsk, Err: fmt.Errorf("the answer: %w", err)}
 	}
+	if much := (*records.TooMuch)(nil); errors.As(err, &much) {
+		err = tooMuch(much, decoder)
+	}
 	if err != nil {
 		err = fmt.Errorf("%s answered %d: %w%s", openstack.Address(resp.Request.URL), resp.StatusCode, err, s.hint(http.StatusOK))
 		return nil, &event.Error{Kind: event.Invalid, Op: opAsk, Err: err}

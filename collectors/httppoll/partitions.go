@@ -152,7 +152,7 @@ func (s *Source) readList(ctx context.Context) ([]string, error) {
 	w := &walk{Source: s, ends: s.now(), free: true}
 	p := pager{cfg: c.Pagination, from: s.programs.list.from, more: s.programs.list.more, sized: c.Pagination.SendSize != ""}
 	p.restart()
-	decoder := records.Decoder{Form: records.JSON, Path: steps(c.Path), Shape: c.Shape}
+	decoder := records.Decoder{Form: records.JSON, Path: steps(c.Path), Shape: c.Shape, Bound: s.cfg.Request.bound()}
 	var all []string
 	seen := map[string]bool{}
 	for done := false; !done; {

@@ -118,7 +118,7 @@ func assemble(cfg Config, opts Options, client *http.Client, programs *programs)
 	}
 	s.decoder = records.Decoder{
 		Form: cfg.Request.Decode, Path: steps(cfg.Records.Path), Shape: cfg.Records.Shape, Optional: cfg.Records.OnMissing == "empty",
-		Parent: cfg.Records.Parent, Key: cfg.Records.Key,
+		Parent: cfg.Records.Parent, Key: cfg.Records.Key, Bound: cfg.Request.bound(),
 	}
 	for _, path := range cfg.Records.Expand {
 		s.decoder.Expand = append(s.decoder.Expand, steps(path))

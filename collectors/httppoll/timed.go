@@ -18,7 +18,8 @@ type timed struct {
 	until    time.Time // where the range ends
 	full     int       // a page of this size was full of one moment
 	moment   time.Time // this one
-	tooLarge int       // a page of this size was larger than max_body
+	tooLarge int       // a page of this size was larger than may be
+	why      error     // said so
 	most     int       // records on the largest page so far
 	doubt    doubt
 	back     time.Time // from where the page in doubt was asked for
@@ -47,7 +48,7 @@ func (p *pager) begin(from time.Time) time.Time {
 }
 
 // shrink asks for fewer records after an answer that was too large. It returns false where that does not help.
-func (p *pager) shrink() bool {
+func (p *pager) shrink(why error) bool {
 	switch p.cfg.Type {
 	case PageTime, PageMarker, PageOffset, PageToken:
 	default:
@@ -56,7 +57,7 @@ func (p *pager) shrink() bool {
 	if !p.sized {
 		return false
 	}
-	p.tooLarge = p.size
+	p.tooLarge, p.why = p.size, why
 	smaller := max(p.size/4, 1)
 	if p.full > 0 {
 		smaller = (p.full + p.size) / 2
@@ -190,14 +191,14 @@ func (p *pager) grow(items []item) error {
 		p.size = larger
 		return p.count()
 	case p.tooLarge > 0:
-		return p.tooMany(errTooLarge)
+		return p.tooMany(p.why)
 	default:
 		return wrongPaging("a page of %d records, the most that may be asked for (see %s), ends within the time %s: there is no way to "+
 			"ask for those behind it", p.full, p.limit, shown(p.moment))
 	}
 }
 
-// tooMany is the error where an answer is larger than max_body that would have all records of one moment.
+// tooMany is the error where an answer is larger than may be that would have all records of one moment.
 func (p *pager) tooMany(err error) error {
 	return wrongPaging("a page of %d records ends within the time %s, and with more of them %w", p.full, shown(p.moment), err)
 }
@@ -208,7 +209,7 @@ func (p *pager) followTime(a *answer, fresh int) (done bool) {
 	for _, r := range a.items {
 		newest = later(newest, r.raw.Time)
 	}
-	p.full, p.tooLarge = 0, 0
+	p.full, p.tooLarge, p.why = 0, 0, nil
 	switch {
 	case !p.end.IsZero() && a.page.Listed < p.size:
 		// All of a part was read. The next one is twice as long.
