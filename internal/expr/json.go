@@ -95,8 +95,9 @@ type object struct {
 	json  rawjson.Value
 	doc   *rawjson.Doc // what took it apart, at this part of it; nil until needed
 	at    int
-	whole traits.Mapper // nil until needed
-	kids  []kid         // the objects in it that were asked for
+	whole traits.Mapper          // nil until needed
+	take  func(bytes int64) bool // see NewMeteredRecord; may be nil
+	kids  []kid                  // the objects in it that were asked for
 }
 
 type kid struct {
@@ -124,7 +125,7 @@ func (o *object) kid(name string) *object {
 	if at < 0 || !o.doc.Value(at).IsObject() {
 		return nil
 	}
-	found := &object{json: o.doc.Value(at)}
+	found := &object{json: o.doc.Value(at), take: o.take}
 	if o.doc.Known(at) {
 		found.doc, found.at = o.doc, at
 	}
@@ -150,13 +151,27 @@ func (o *object) get(name string) (ref.Val, bool) {
 	if v.IsObject() {
 		return o.kid(name), true
 	}
+	if v.IsArray() && !o.grants(v) {
+		return newList(rawjson.Value("[]")), true
+	}
 	return fromJSON(v), true
 }
+
+// valueSize is how much memory a list or an object takes at the most as a value of CEL: it is made of all that is in it, one by one.
+func valueSize(v rawjson.Value) int64 {
+	const one = 128
+	return one*int64(rawjson.MostParts(v)) + int64(len(v))
+}
+
+func (o *object) grants(v rawjson.Value) bool { return o.take == nil || o.take(valueSize(v)) }
 
 // all is the object as a map of CEL's own.
 func (o *object) all() traits.Mapper {
 	if o.whole == nil {
-		members, _ := o.json.Members()
+		var members rawjson.Object
+		if o.grants(o.json) {
+			members, _ = o.json.Members()
+		}
 		values := make(map[ref.Val]ref.Val, len(members))
 		for _, m := range members {
 			values[types.String(m.Name)] = fromJSON(m.Value)

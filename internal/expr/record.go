@@ -37,6 +37,18 @@ func NewOpenRecord(doc rawjson.Doc) Record {
 	return r
 }
 
+// NewMeteredRecord is NewOpenRecord for who counts memory: take is called before a list or an object of the record becomes a value of
+// CEL, which is many times as long, with how much that is at the most. Where it returns false they have nothing in them, and what
+// expressions make of the record is not to be used.
+func NewMeteredRecord(doc rawjson.Doc, take func(bytes int64) bool) Record {
+	if v := doc.Value(0); !v.IsObject() && !take(valueSize(v)) {
+		return NewRecord(nil)
+	}
+	r := NewOpenRecord(doc)
+	r.take = take
+	return r
+}
+
 // opened is the record, if it is an object.
 func (r Record) opened() (o *object, ok bool) {
 	if r.record == nil || r.val != &r.object {

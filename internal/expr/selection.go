@@ -128,6 +128,9 @@ func (p *Program) found(o *object) (val Val, ok bool) {
 	if v == nil {
 		return Val{}, none
 	}
+	if v.IsObject() || v.IsArray() {
+		return Val{json: v}, true
+	}
 	return valOf(fromJSON(v)), true
 }
 

@@ -30,6 +30,25 @@ type Doc struct {
 	decoded []byte
 }
 
+// PartSize is how many bytes a Doc takes for a part.
+const PartSize = 12
+
+// MostParts is how many parts a text has at the most, JSON or not: it counts what they stand behind, in strings as well.
+func MostParts(text []byte) int {
+	n := 1
+	for _, c := range []byte("[{,:") {
+		n += bytes.Count(text, []byte{c})
+	}
+	return n
+}
+
+// Reserve makes room for so many parts, so that Parse takes no memory for them, nor more than for these.
+func (d *Doc) Reserve(parts int) {
+	if cap(d.parts) < parts {
+		d.parts = make([]part, 0, parts)
+	}
+}
+
 // part is a value, or the name of a member, which comes before its value. Next is the number of what comes behind, so that
 // what is between is in it.
 type part struct{ start, end, next uint32 }
