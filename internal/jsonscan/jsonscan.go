@@ -117,6 +117,20 @@ func ElementsUpTo(list []byte, most int) ([][]byte, error) {
 	return found, err
 }
 
+// CountElements is how many elements a list has, as far as it is one.
+func CountElements(list []byte) (n int) {
+	if len(list) > 0 && list[0] == '[' {
+		_ = elements(list, func(int, int) bool { n++; return true })
+	}
+	return n
+}
+
+// CountMembers is how many members an object has, as far as it is one.
+func CountMembers(object []byte) (n int) {
+	_ = EachMember(object, func([]byte, []byte) bool { n++; return true })
+	return n
+}
+
 // Members returns the members of an object in their order. A name has its quotes, and is written as it came.
 func Members(object []byte) (names, values [][]byte, err error) {
 	return MembersUpTo(object, math.MaxInt)

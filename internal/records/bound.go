@@ -16,10 +16,13 @@ type Bound struct {
 	// with Parent each is made anew with all that was around it, and each line of CSV with the names of the first: a short answer can
 	// become as much as its length squared.
 	Bytes int64
-	// Take, if set, is called before bytes are made, with how many, and its error is that of Decode. Nothing that is longer than the
-	// answer is kept then beside what it was called for.
+	// Take, if set, is called before memory is taken, with how much, for bytes that are made and for lists of records, and its error is
+	// that of Decode. The document that is made of XML is not asked for.
 	Take func(bytes int64) error
 }
+
+// listed is how much memory a record takes at the most in the lists of a step, while these grow.
+const listed = 128
 
 func (b Bound) full(records int) bool { return b.Records > 0 && records >= b.Records }
 
@@ -65,21 +68,42 @@ func (m *meter) make(bytes int) error {
 		m.ended = true
 		return &TooMuch{Bytes: m.Bytes}
 	}
+	return m.take(int64(bytes))
+}
+
+func (m *meter) take(bytes int64) error {
 	if m.Take == nil {
 		return nil
 	}
-	if err := m.Take(int64(bytes)); err != nil {
-		m.ended = true
-		return err
-	}
-	return nil
+	err := m.Take(bytes)
+	m.ended = m.ended || err != nil
+	return err
 }
 
 // elements are those of a list, beside so many records.
 func (m *meter) elements(list []byte, records int) ([][]byte, error) {
+	if m.Take != nil {
+		if err := m.take(listed * int64(min(jsonscan.CountElements(list), m.left(records)))); err != nil {
+			return nil, err
+		}
+	}
 	found, err := jsonscan.ElementsUpTo(list, m.left(records))
 	if errors.Is(err, jsonscan.ErrMore) {
 		return nil, m.tooMany()
 	}
 	return found, err
+}
+
+// members are those of an object.
+func (m *meter) members(object []byte) (names, values [][]byte, err error) {
+	if m.Take != nil {
+		if err := m.take(2 * listed * int64(min(jsonscan.CountMembers(object), m.left(0)))); err != nil {
+			return nil, nil, err
+		}
+	}
+	names, values, err = jsonscan.MembersUpTo(object, m.left(0))
+	if errors.Is(err, jsonscan.ErrMore) {
+		return nil, nil, m.tooMany()
+	}
+	return names, values, err
 }

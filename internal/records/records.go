@@ -220,10 +220,7 @@ func (d Decoder) at(document []byte, m *meter) ([][]byte, error) {
 }
 
 func (d Decoder) values(object []byte, m *meter) ([][]byte, error) {
-	names, all, err := jsonscan.MembersUpTo(object, m.left(0))
-	if errors.Is(err, jsonscan.ErrMore) {
-		return nil, m.tooMany()
-	}
+	names, all, err := m.members(object)
 	for i := 0; err == nil && d.Key != "" && i < len(all); i++ {
 		all[i], err = m.with(all[i], d.Key, names[i])
 	}
