@@ -2,6 +2,8 @@ package webhook
 
 import (
 	"context"
+	"fmt"
+	"net/http"
 	"net/netip"
 	"sync"
 	"time"
@@ -10,6 +12,7 @@ import (
 // room is the memory that requests may take, and the places where they are read. What is short goes to who brings something: a
 // request that is still being read has to go for one that comes. A sender that is honest needs milliseconds.
 type room struct {
+	all     int64 // bytes
 	mu      sync.Mutex
 	freed   chan struct{} // closed and replaced when something is given back
 	bytes   int64         // free
@@ -31,7 +34,10 @@ type reader struct {
 }
 
 func newRoom(l Limits) *room {
-	return &room{freed: make(chan struct{}), bytes: l.PendingBytes, reading: l.Concurrent, pending: l.Pending, read: newCrowd[*reader]()}
+	return &room{
+		all: l.PendingBytes, bytes: l.PendingBytes, reading: l.Concurrent, pending: l.Pending,
+		freed: make(chan struct{}), read: newCrowd[*reader](),
+	}
 }
 
 // evictWait is how long is waited for what an evicted reader gives back.
@@ -59,14 +65,46 @@ func (m *room) enter(ctx context.Context, from netip.Prefix, evict func()) *read
 
 // take gets n bytes more; false if there are none.
 func (r *reader) take(ctx context.Context, n int64) bool {
-	return r.room.await(ctx, r, false, func() bool {
+	return r.room.await(ctx, r, false, r.getter(n))
+}
+
+func (r *reader) getter(n int64) func() bool {
+	return func() bool {
 		if r.evicted || r.room.bytes < n {
 			return false
 		}
 		r.room.bytes -= n
 		r.bytes += n
 		return true
-	})
+	}
+}
+
+// grant gets n bytes more for what is made of a request. Others that are being made something of need theirs for milliseconds: that is
+// waited for. What could not have so much if it were alone is told so.
+func (r *reader) grant(ctx context.Context, n int64) *refusal {
+	if r.room.await(ctx, r, r.fits(n), r.getter(n)) {
+		return nil
+	}
+	if r.fits(n) {
+		return busy()
+	}
+	return &refusal{status: http.StatusRequestEntityTooLarge, reason: reasonTooLarge, text: fmt.Sprintf(
+		"taking it apart needs more memory than all requests may have, %d bytes (limits.pending_bytes)", r.room.all)}
+}
+
+func (r *reader) fits(n int64) bool {
+	r.room.mu.Lock()
+	defer r.room.mu.Unlock()
+	return r.bytes+n <= r.room.all
+}
+
+// giveBack gives n bytes back.
+func (r *reader) giveBack(n int64) {
+	r.room.mu.Lock()
+	defer r.room.mu.Unlock()
+	r.bytes -= n
+	r.room.bytes += n
+	r.room.wake()
 }
 
 // wait exchanges the place to read at for one to wait to be stored at; false if there is none.

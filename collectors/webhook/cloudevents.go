@@ -18,6 +18,7 @@ import (
 	cehttp "github.com/cloudevents/sdk-go/v2/protocol/http"
 
 	"stackstream/event"
+	"stackstream/internal/jsonscan"
 	"stackstream/internal/rawjson"
 )
 
@@ -28,19 +29,22 @@ type cloudEventsFormat struct{ name string }
 func (f cloudEventsFormat) decode(p posted) ([]made, *refusal) {
 	switch {
 	case p.kind == cloudevents.ApplicationCloudEventsJSON:
-		m, refused := f.structured(p.body, "")
+		if refused := p.memory.keep(eventCost); refused != nil {
+			return nil, refused
+		}
+		m, refused := f.structured(p, p.body, "")
 		if refused != nil {
 			return nil, refused
 		}
 		return []made{m}, nil
 	case p.kind == cloudevents.ApplicationCloudEventsBatchJSON:
-		bodies, refused := objects(p.body)
+		bodies, refused := p.objects()
 		if refused != nil {
 			return nil, refused
 		}
 		all := make([]made, 0, len(bodies))
 		for i, body := range bodies {
-			m, refused := f.structured(body, fmt.Sprintf("[%d]", i))
+			m, refused := f.structured(p, body, fmt.Sprintf("[%d]", i))
 			if refused != nil {
 				return nil, refused
 			}
@@ -63,52 +67,84 @@ func (f cloudEventsFormat) decode(p posted) ([]made, *refusal) {
 }
 
 // structured is an event in JSON. where is its place in a batch.
-func (f cloudEventsFormat) structured(body []byte, where string) (made, *refusal) {
-	body = append([]byte(nil), bytes.TrimPrefix(bytes.TrimSpace(body), []byte("\xef\xbb\xbf"))...)
+func (f cloudEventsFormat) structured(p posted, body []byte, where string) (made, *refusal) {
+	p.memory.next()
+	body = bytes.TrimPrefix(bytes.TrimSpace(body), []byte("\xef\xbb\xbf"))
+	body = body[:len(body):len(body)]
 	if !json.Valid(body) {
 		return made{}, invalid(where, "is no JSON")
 	}
-	attributes, refused := withoutData(body, where)
+	attributes, refused := p.withoutData(body, where)
 	if refused != nil {
+		return made{}, refused
+	}
+	if refused := p.memory.briefly(attributeCost*int64(rawjson.MostParts(attributes)) + 2*int64(len(attributes))); refused != nil {
 		return made{}, refused
 	}
 	var e cloudevents.Event
 	if err := unlessPanic(func() error { return json.Unmarshal(attributes, &e) }); err != nil {
 		return made{}, invalid(where, firstLine(err))
 	}
-	return f.made(&e, body, where)
+	m, refused := f.made(&e, body, where)
+	if refused == nil {
+		refused = p.named(&m)
+	}
+	return m, refused
 }
 
+// attributeCost is what the library takes for each value, also of those that no attribute can be, and for those in them.
+const attributeCost = 512
+
 // withoutData is an event without its data, which is only looked at: the library takes data of types that end in +json for texts.
-func withoutData(body []byte, where string) ([]byte, *refusal) {
-	members, ok := rawjson.Value(body).Members()
-	if !ok {
+func (p posted) withoutData(body []byte, where string) ([]byte, *refusal) {
+	var data, encoded []byte
+	size := 2
+	each := func(do func(name []byte, quoted, value rawjson.Value)) error {
+		return jsonscan.EachMember(body, func(quoted, value []byte) bool {
+			name, _ := rawjson.Value(quoted).TextBytes()
+			do(name, quoted, value)
+			return true
+		})
+	}
+	if each(func(name []byte, quoted, value rawjson.Value) {
+		switch string(name) {
+		case "data":
+			data = value
+		case "data_base64":
+			encoded = value
+		default:
+			size += longestQuoted*len(quoted) + len(value) + 2
+		}
+	}) != nil {
 		return nil, invalid(where, "is no object")
 	}
-	out, hasData := []byte{'{'}, 0
-	for _, m := range members {
-		switch string(m.Name) {
-		case "data":
-			hasData |= 1
-			continue
-		case "data_base64":
-			hasData |= 2
-			text, isText := m.Value.Text()
-			if _, err := base64.StdEncoding.DecodeString(text); err != nil || !isText {
-				return nil, invalid(inside(where, "data_base64"), "is no base64")
-			}
-			continue
+	if data != nil && encoded != nil {
+		return nil, invalid(inside(where, "data_base64"), "can't be there beside data")
+	}
+	if refused := p.memory.briefly(int64(size + 3*len(encoded))); refused != nil {
+		return nil, refused
+	}
+	if encoded != nil {
+		text, isText := rawjson.Value(encoded).Text()
+		if _, err := base64.StdEncoding.DecodeString(text); err != nil || !isText {
+			return nil, invalid(inside(where, "data_base64"), "is no base64")
+		}
+	}
+	out := append(make([]byte, 0, size), '{')
+	_ = each(func(name []byte, _, value rawjson.Value) {
+		if string(name) == "data" || string(name) == "data_base64" {
+			return
 		}
 		if len(out) > 1 {
 			out = append(out, ',')
 		}
-		out = append(append(rawjson.AppendQuoted(out, string(m.Name)), ':'), m.Value...)
-	}
-	if hasData == 3 {
-		return nil, invalid(inside(where, "data_base64"), "can't be there beside data")
-	}
+		out = append(append(rawjson.AppendQuoted(out, string(name)), ':'), value...)
+	})
 	return append(out, '}'), nil
 }
+
+// longestQuoted is how many bytes of JSON become of one of a text at the most.
+const longestQuoted = 6
 
 // binary is an event whose attributes are headers, where what a header can't have is percent-encoded.
 func (f cloudEventsFormat) binary(p posted) (made, *refusal) {
@@ -136,24 +172,63 @@ func (f cloudEventsFormat) binary(p posted) (made, *refusal) {
 	if err := cloudevents.WriteJson(e, &attributes); err != nil {
 		return made{}, invalid("", firstLine(err))
 	}
-	body := bytes.TrimSuffix(attributes.Bytes(), []byte("}"))
-	switch {
-	case len(p.body) == 0:
-	case isJSON(e.DataContentType()):
-		if !json.Valid(p.body) {
-			return made{}, invalid("data", "is no JSON, and Content-Type does not say what else")
-		}
-		body = append(append(body, `,"data":`...), p.body...)
-	case utf8.Valid(p.body):
-		body = rawjson.AppendQuoted(append(body, `,"data":`...), string(p.body))
-	default:
-		body = append(append(body, `,"data_base64":"`...), base64.StdEncoding.EncodeToString(p.body)...)
-		body = append(body, '"')
+	body, refused := p.withData(bytes.TrimSuffix(attributes.Bytes(), []byte("}")), isJSON(e.DataContentType()))
+	if refused != nil {
+		return made{}, refused
 	}
-	if body = append(body, '}'); !json.Valid(body) {
+	if !json.Valid(body) {
 		return made{}, invalid("", "has an attribute that can't be told in JSON")
 	}
 	return f.made(e, body, "")
+}
+
+// withData is an event of attributes that are an object without its end, and of what was posted as its data.
+func (p posted) withData(attributes []byte, isJSON bool) ([]byte, *refusal) {
+	size, text := len(p.body), utf8.Valid(p.body)
+	switch {
+	case len(p.body) == 0:
+	case isJSON:
+		if !json.Valid(p.body) {
+			return nil, invalid("data", "is no JSON, and Content-Type does not say what else")
+		}
+	case text:
+		size = quotedSize(p.body)
+		if refused := p.memory.briefly(int64(len(p.body))); refused != nil {
+			return nil, refused
+		}
+	default:
+		size = base64.StdEncoding.EncodedLen(len(p.body))
+	}
+	size += len(attributes) + len(`,"data_base64":""}`)
+	if refused := p.memory.keep(eventCost + int64(size)); refused != nil {
+		return nil, refused
+	}
+	body := append(make([]byte, 0, size), attributes...)
+	switch {
+	case len(p.body) == 0:
+	case isJSON:
+		body = append(append(body, `,"data":`...), p.body...)
+	case text:
+		body = rawjson.AppendQuoted(append(body, `,"data":`...), string(p.body))
+	default:
+		body = base64.StdEncoding.AppendEncode(append(body, `,"data_base64":"`...), p.body)
+		body = append(body, '"')
+	}
+	return append(body, '}'), nil
+}
+
+// quotedSize is how long a text is as a string of JSON at the most.
+func quotedSize(text []byte) int {
+	size := len(text) + 2
+	for _, c := range text {
+		switch {
+		case c == '"', c == '\\':
+			size++
+		case c < ' ':
+			size += longestQuoted - 1
+		}
+	}
+	return size + 3*(bytes.Count(text, []byte("\u2028"))+bytes.Count(text, []byte("\u2029")))
 }
 
 // unlessPanic calls f. The library is not made for what strangers send: it panics at some of that.

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"stackstream/event"
+	"stackstream/internal/jsonscan"
 	"stackstream/internal/rawjson"
 	"stackstream/internal/records"
 )
@@ -15,7 +16,8 @@ type posted struct {
 	header  http.Header
 	kind    string // the media type, in small letters; "" where there is none
 	charset string
-	body    []byte
+	body    []byte // which events may be parts of
+	memory  *memory
 }
 
 // made is an event, and the type that the filter goes by.
@@ -44,26 +46,29 @@ func newFormat(c Config, opts Options) (format, error) {
 	}
 }
 
-func invalid(field, text string) *refusal {
-	return &refusal{status: http.StatusBadRequest, reason: reasonInvalid, field: field, text: text}
-}
-
-// invalidBody is a refusal with what a decoder says.
-func invalidBody(err error) *refusal {
-	return invalid("", strings.ReplaceAll(err.Error(), "the answer", "the body"))
-}
-
-// objects are the elements of a body that is a list of objects, or the one object that it is.
-func objects(body []byte) ([][]byte, *refusal) {
-	d := records.Decoder{Form: records.JSON, Shape: records.List, Strict: true}
-	if trimmed := strings.TrimLeft(string(body[:min(len(body), 64)]), "\ufeff \t\r\n"); strings.HasPrefix(trimmed, "{") {
+// objects are the elements of a body that is a list of objects, or the one object that it is. The memory of an event is there for each.
+func (p posted) objects() ([][]byte, *refusal) {
+	d := records.Decoder{Form: records.JSON, Shape: records.List, Strict: true, Bound: p.memory.bound()}
+	if trimmed := strings.TrimLeft(string(p.body[:min(len(p.body), 64)]), "\ufeff \t\r\n"); strings.HasPrefix(trimmed, "{") {
 		d.Shape = records.One
 	}
-	page, err := d.Decode(body)
+	page, err := d.Decode(p.body)
 	if err != nil {
-		return nil, invalidBody(err)
+		return nil, notTaken("", err)
 	}
-	return page.Records, nil
+	return page.Records, p.memory.keep(eventCost * int64(len(page.Records)))
+}
+
+// named asks for the memory of what an event is called by.
+func (p posted) named(m *made) *refusal { return p.memory.keep(int64(len(m.ID) + len(m.eventType))) }
+
+// member is a member of an object, with memory for its text; nil where it has none.
+func (p posted) member(object rawjson.Value, name string) (rawjson.Value, *refusal) {
+	value, err := jsonscan.Find(object, []string{name})
+	if err != nil {
+		return nil, nil
+	}
+	return value, p.memory.briefly(2 * int64(len(value)))
 }
 
 // at is the field of an element.
@@ -74,23 +79,29 @@ func at(i int, field string) string { return fmt.Sprintf("[%d].%s", i, field) }
 type ceilometerFormat struct{ name string }
 
 func (f ceilometerFormat) decode(p posted) ([]made, *refusal) {
-	bodies, refused := objects(p.body)
+	bodies, refused := p.objects()
 	if refused != nil {
 		return nil, refused
 	}
 	all := make([]made, 0, len(bodies))
+	var doc rawjson.Doc
 	for i, body := range bodies {
-		m := made{Raw: event.Raw{Format: f.name, ContentType: "application/json", Body: append([]byte(nil), body...)}}
-		value, err := rawjson.Parse(m.Body)
-		if err != nil {
-			return nil, invalid(fmt.Sprintf("[%d]", i), err.Error())
+		m := made{Raw: event.Raw{Format: f.name, ContentType: "application/json", Body: body}}
+		if _, err := p.memory.take(&doc, body, 1); err != nil {
+			return nil, notTaken(fmt.Sprintf("[%d]", i), err)
 		}
-		members, _ := value.Members()
+		value, refused := p.member(doc.Value(0), "event_type")
+		if refused != nil {
+			return nil, refused
+		}
 		var ok bool
-		if m.eventType, ok = members.Get("event_type").Text(); !ok || m.eventType == "" {
+		if m.eventType, ok = value.Text(); !ok || m.eventType == "" {
 			return nil, invalid(at(i, "event_type"), "is missing, or no text: that is no event (with raw_only the agent posts none)")
 		}
-		id := members.Get("message_id")
+		id, refused := p.member(doc.Value(0), "message_id")
+		if refused != nil {
+			return nil, refused
+		}
 		if text, ok := id.Text(); ok {
 			m.ID = event.BoundID(event.ID(text))
 		} else if !id.IsNull() {
@@ -98,6 +109,9 @@ func (f ceilometerFormat) decode(p posted) ([]made, *refusal) {
 		}
 		if m.ID == "" {
 			m.ID, m.Hashed = event.HashID(m.Body), true
+		}
+		if refused := p.named(&m); refused != nil {
+			return nil, refused
 		}
 		all = append(all, m)
 	}

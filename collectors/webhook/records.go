@@ -55,17 +55,21 @@ func steps(path string) []string {
 }
 
 func (f *recordsFormat) decode(p posted) ([]made, *refusal) {
-	body, err := records.Charset(p.charset).UTF8(p.body)
-	if err != nil {
-		return nil, invalid("Content-Type", err.Error())
+	body, refused := p.utf8()
+	if refused != nil {
+		return nil, refused
 	}
-	page, err := f.page(body)
+	found, err := f.records(body, p.memory.bound())
 	if err != nil {
-		return nil, invalidBody(err)
+		return nil, notTaken("", err)
 	}
-	var all []made
-	for i, record := range page.Records {
-		m, keep, refused := f.record(&page, i, record)
+	if refused := p.memory.keep(eventCost * int64(len(found))); refused != nil {
+		return nil, refused
+	}
+	all := make([]made, 0, len(found))
+	var doc rawjson.Doc
+	for i, record := range found {
+		m, keep, refused := f.record(p, &doc, i, record)
 		if refused != nil {
 			return nil, refused
 		}
@@ -76,34 +80,64 @@ func (f *recordsFormat) decode(p posted) ([]made, *refusal) {
 	return all, nil
 }
 
-// page takes a body apart. Where it may be a list or one record, what is there decides.
-func (f *recordsFormat) page(body []byte) (records.Page, error) {
+// utf8 is the body in UTF-8.
+func (p posted) utf8() ([]byte, *refusal) {
+	charset := records.Charset(p.charset)
+	// A byte of another charset becomes three at the most, and what is made of them grows.
+	if !charset.IsUTF8() {
+		if refused := p.memory.keep(6 * int64(len(p.body))); refused != nil {
+			return nil, refused
+		}
+	}
+	body, err := charset.UTF8(p.body)
+	if err != nil {
+		return nil, invalid("Content-Type", err.Error())
+	}
+	return body, nil
+}
+
+// records takes a body apart. Where it may be a list or one record, what is there decides.
+func (f *recordsFormat) records(body []byte, bound records.Bound) ([][]byte, error) {
 	d := f.decoder
+	d.Bound = bound
 	if d.Shape == shapeAuto {
 		d.Shape, d.Expand = records.One, nil
 		found, err := d.Decode(body)
 		if err != nil {
-			return found, err
+			return nil, err
 		}
 		d.Shape, d.Expand = records.List, f.decoder.Expand
 		if len(found.Records) == 1 && rawjson.Value(found.Records[0]).IsObject() {
 			d.Shape = records.One
 		}
 	}
-	return d.Decode(body)
+	page, err := d.Decode(body)
+	return page.Records, err
 }
 
 // record is an event made of a record; keep is false for one that records.filter leaves out.
-func (f *recordsFormat) record(page *records.Page, i int, record []byte) (m made, keep bool, _ *refusal) {
-	m.Raw = event.Raw{Format: f.name, ContentType: "application/json", Body: append([]byte(nil), record...)}
+func (f *recordsFormat) record(p posted, doc *rawjson.Doc, i int, record []byte) (m made, keep bool, _ *refusal) {
 	where := fmt.Sprintf("record %d", i)
-	doc, valid := page.Doc(i, m.Body)
-	if !valid {
-		if _, err := doc.Parse(m.Body, rawjson.All); err != nil {
-			return m, false, invalid(where, err.Error())
-		}
+	valid, err := p.memory.take(doc, record, rawjson.All)
+	if err != nil {
+		return m, false, notTaken(where, err)
 	}
-	vars := mapping.Vars(expr.NewOpenRecord(doc), nil)
+	m, keep, refused := f.mapped(p, *doc, record, valid, where)
+	if full := p.memory.refused(); full != nil {
+		return m, false, full // of what was not there nothing was right
+	}
+	if refused == nil && keep {
+		refused = p.named(&m)
+	}
+	return m, keep, refused
+}
+
+// mapped is what the expressions make of a record. Valid is one that is text as it came.
+func (f *recordsFormat) mapped(p posted, doc rawjson.Doc, record []byte, valid bool, where string) (m made, keep bool, _ *refusal) {
+	m.Raw = event.Raw{Format: f.name, ContentType: "application/json", Body: record}
+	_ = p.memory.briefly(2 * int64(len(record))) // for the texts in it
+	rec := expr.NewMeteredRecord(doc, func(bytes int64) bool { return p.memory.briefly(bytes) == nil })
+	vars := mapping.Vars(rec, nil)
 	if f.filter != nil {
 		val, err := f.filter.Eval(vars)
 		if err == nil {

@@ -270,18 +270,11 @@ func (h *handler) store(r *http.Request, body []byte, unpack unpacking, reader *
 			"%d requests a second are taken (limits.rate)", h.cfg.Limits.Rate)}
 	}
 	if unpack != nil {
-		packed, err := unpack(body)
-		if err == nil {
-			body, refused := reader.read(r.Context(), packed, h.cfg.Limits.Body, tooLarge)
-			if refused != nil && refused.reason == reasonCut {
-				refused = invalid("", "it is not packed as Content-Encoding says")
-			}
-			if refused != nil {
-				return 0, refused
-			}
-			return h.decoded(r, body, reader)
+		unpacked, refused := reader.unpack(r.Context(), unpack, body, h.cfg.Limits.Body, tooLarge)
+		if refused != nil {
+			return 0, refused
 		}
-		return 0, invalid("", "it is not packed as Content-Encoding says")
+		return h.decoded(r, unpacked, reader)
 	}
 	return h.decoded(r, body, reader)
 }
@@ -291,14 +284,12 @@ func (h *handler) decoded(r *http.Request, body []byte, reader *reader) (int, *r
 	if err != nil {
 		kind = ""
 	}
-	events, refused := h.format.decode(posted{header: r.Header, kind: kind, charset: params["charset"], body: body})
+	m := &memory{limits: h.cfg.Limits, more: func(n int64) *refusal { return reader.grant(r.Context(), n) }}
+	events, refused := h.format.decode(posted{header: r.Header, kind: kind, charset: params["charset"], body: body, memory: m})
 	if refused != nil {
 		return 0, refused
 	}
-	if most := h.cfg.Limits.Events; len(events) > most {
-		return 0, &refusal{status: http.StatusRequestEntityTooLarge, reason: reasonTooLarge, text: fmt.Sprintf(
-			"it has %d events: %d are the most (limits.events)", len(events), most)}
-	}
+	reader.giveBack(m.excess())
 	d := &delivery{fate: make(chan bool, 1)}
 	for i := range events {
 		if h.filter.Keep(events[i].eventType) {
@@ -353,15 +344,15 @@ func (h *handler) pendingSaid() {
 	}
 }
 
-// readStep is what memory is taken for at once: a sender holds no more than it has sent, and this.
+// readStep is what memory is taken for at once: a sender holds no more than twice what it has sent, and this.
 const readStep = 32 << 10
 
 // read reads all there is, and takes memory for it.
 func (r *reader) read(ctx context.Context, from io.Reader, most int64, tooLarge *refusal) ([]byte, *refusal) {
 	var body []byte
 	for {
-		if cap(body)-len(body) < readStep/2 {
-			step := min(max(int64(cap(body)), readStep), most+1)
+		if cap(body)-len(body) < readStep/2 && int64(cap(body)) <= most {
+			step := min(max(int64(cap(body)), readStep), most+1-int64(cap(body)))
 			if !r.take(ctx, step) {
 				return nil, busy()
 			}

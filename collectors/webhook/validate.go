@@ -288,6 +288,10 @@ func (c Config) Doubts() []Problem {
 	if c.Format == formatJSON && c.Event.ID == "" {
 		ps.add("event.id", "is missing: an event is known again by all of its bytes, so that two that are alike are one")
 	}
+	if need := 4*c.Limits.Body + eventCost*int64(c.Limits.Events); c.Limits.PendingBytes < need {
+		ps.add("limits.pending_bytes", "is less than %s: what a request is taken apart into counts as well, so that one of "+
+			"limits.body with limits.events events may never be taken", setting.FormatSize(need))
+	}
 	if c.Format == formatCeilometer && c.Refuse != refuseDisconnect {
 		ps.add("refuse", "is answer: Ceilometer's agent loses what is answered with 503; with disconnect, and ack_on_event_error = False "+
 			"in its configuration, it tries again")

@@ -41,13 +41,24 @@ func CharsetOf(contentType string) Charset {
 	return Charset(strings.ToLower(params["charset"]))
 }
 
+// IsUTF8 tells whether it is UTF-8, so that UTF8 returns what it is given.
+func (c Charset) IsUTF8() bool {
+	e, err := c.encoding()
+	return err == nil && isUTF8(e)
+}
+
+func isUTF8(e encoding.Encoding) bool {
+	name, _ := htmlindex.Name(e)
+	return e == unicode.UTF8 || name == "utf-8"
+}
+
 // UTF8 is a body in UTF-8. What is in UTF-8 already stays as it is, byte for byte, right or wrong.
 func (c Charset) UTF8(body []byte) ([]byte, error) {
 	e, err := c.encoding()
 	if err != nil {
 		return nil, err
 	}
-	if name, _ := htmlindex.Name(e); e == unicode.UTF8 || name == "utf-8" {
+	if isUTF8(e) {
 		return body, nil
 	}
 	out, _, err := transform.Bytes(unicode.BOMOverride(e.NewDecoder()), body)

@@ -32,7 +32,7 @@ func (d Decoder) expand(outer [][]byte, path []string, m *meter) ([][]byte, erro
 		switch {
 		case err == nil && (d.Form != XML || found[0] == '['):
 			elements, err = m.elements(found, len(all))
-		case err == nil && m.Bound.full(len(all)):
+		case err == nil && m.full(len(all)):
 			err = m.tooMany()
 		}
 		if err == nil && d.Parent != "" {

@@ -233,7 +233,7 @@ func lines(body []byte, m *meter) ([][]byte, error) {
 		if line = bytes.TrimSpace(line); len(line) == 0 {
 			continue
 		}
-		if m.Bound.full(len(all)) {
+		if m.full(len(all)) {
 			return nil, m.tooMany()
 		}
 		all = append(all, line)
@@ -283,7 +283,7 @@ func (d Decoder) decodeCSV(body []byte, m *meter) ([][]byte, error) {
 		for _, field := range fields {
 			size += len(field)
 		}
-		if m.Bound.full(len(all)) {
+		if m.full(len(all)) {
 			return nil, m.tooMany()
 		}
 		if err := m.make(size); err != nil {
