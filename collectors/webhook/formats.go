@@ -6,7 +6,6 @@ import (
 	"strings"
 
 	"stackstream/event"
-	"stackstream/internal/jsonscan"
 	"stackstream/internal/rawjson"
 	"stackstream/internal/records"
 )
@@ -63,11 +62,12 @@ func (p posted) objects() ([][]byte, *refusal) {
 func (p posted) named(m *made) *refusal { return p.memory.keep(int64(len(m.ID) + len(m.eventType))) }
 
 // member is a member of an object, with memory for its text; nil where it has none.
-func (p posted) member(object rawjson.Value, name string) (rawjson.Value, *refusal) {
-	value, err := jsonscan.Find(object, []string{name})
-	if err != nil {
+func (p posted) member(object *rawjson.Doc, name string) (rawjson.Value, *refusal) {
+	at := object.Member(0, name)
+	if at < 0 {
 		return nil, nil
 	}
+	value := object.Value(at)
 	return value, p.memory.briefly(2 * int64(len(value)))
 }
 
@@ -87,10 +87,10 @@ func (f ceilometerFormat) decode(p posted) ([]made, *refusal) {
 	var doc rawjson.Doc
 	for i, body := range bodies {
 		m := made{Raw: event.Raw{Format: f.name, ContentType: "application/json", Body: body}}
-		if _, err := p.memory.take(&doc, body, 1); err != nil {
+		if _, err := p.memory.take(&doc, body, 2); err != nil {
 			return nil, notTaken(fmt.Sprintf("[%d]", i), err)
 		}
-		value, refused := p.member(doc.Value(0), "event_type")
+		value, refused := p.member(&doc, "event_type")
 		if refused != nil {
 			return nil, refused
 		}
@@ -98,7 +98,7 @@ func (f ceilometerFormat) decode(p posted) ([]made, *refusal) {
 		if m.eventType, ok = value.Text(); !ok || m.eventType == "" {
 			return nil, invalid(at(i, "event_type"), "is missing, or no text: that is no event (with raw_only the agent posts none)")
 		}
-		id, refused := p.member(doc.Value(0), "message_id")
+		id, refused := p.member(&doc, "message_id")
 		if refused != nil {
 			return nil, refused
 		}

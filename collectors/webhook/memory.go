@@ -101,10 +101,7 @@ func (m *memory) bound() records.Bound {
 // came, and whole is false.
 func (m *memory) take(doc *rawjson.Doc, text []byte, levels int) (whole bool, err error) {
 	m.next()
-	parts := 1
-	if levels > 1 {
-		parts = rawjson.MostParts(text)
-	}
+	parts := rawjson.MostParts(text)
 	if refused := m.briefly(int64(parts) * rawjson.PartSize); refused != nil {
 		return false, refused
 	}

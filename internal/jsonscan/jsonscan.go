@@ -12,14 +12,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"math"
 	"strconv"
 )
 
 // ErrCut is what a document is that ends in the middle: an answer that was cut off.
 var ErrCut = errors.New("it is cut off in the middle")
 
-// ErrMore is what there is where a list or an object has more in it than was asked for.
+// ErrMore is what it is that a list or an object was not gone through to its end.
 var ErrMore = errors.New("it has more in it")
 
 // ErrMissing is what Find returns where a document does not have what the path names.
@@ -99,50 +98,24 @@ func index(step string) int {
 }
 
 // Elements returns the elements of a list.
-func Elements(list []byte) ([][]byte, error) { return ElementsUpTo(list, math.MaxInt) }
-
-// ElementsUpTo is Elements of a list that may have so many. Of one that has more it is ErrMore, and what is behind is not looked at.
-func ElementsUpTo(list []byte, most int) ([][]byte, error) {
-	if len(list) == 0 || list[0] != '[' {
-		return nil, fmt.Errorf("it is no list but begins with %q", excerpt(list))
-	}
+func Elements(list []byte) ([][]byte, error) {
 	found := [][]byte{}
-	err := elements(list, func(start, end int) bool {
-		if len(found) == most {
-			return false
-		}
-		found = append(found, list[start:end:end])
-		return true
-	})
+	err := EachElement(list, func(value []byte) bool { found = append(found, value); return true })
 	return found, err
 }
 
-// CountElements is how many elements a list has, as far as it is one.
-func CountElements(list []byte) (n int) {
-	if len(list) > 0 && list[0] == '[' {
-		_ = elements(list, func(int, int) bool { n++; return true })
+// EachElement calls f for each element of a list in their order, until it returns false: then it is ErrMore.
+func EachElement(list []byte, f func(value []byte) bool) error {
+	if len(list) == 0 || list[0] != '[' {
+		return fmt.Errorf("it is no list but begins with %q", excerpt(list))
 	}
-	return n
-}
-
-// CountMembers is how many members an object has, as far as it is one.
-func CountMembers(object []byte) (n int) {
-	_ = EachMember(object, func([]byte, []byte) bool { n++; return true })
-	return n
+	return elements(list, func(start, end int) bool { return f(list[start:end:end]) })
 }
 
 // Members returns the members of an object in their order. A name has its quotes, and is written as it came.
 func Members(object []byte) (names, values [][]byte, err error) {
-	return MembersUpTo(object, math.MaxInt)
-}
-
-// MembersUpTo is Members of an object that may have so many. Of one that has more it is ErrMore, and what is behind is not looked at.
-func MembersUpTo(object []byte, most int) (names, values [][]byte, err error) {
 	names, values = [][]byte{}, [][]byte{}
 	err = EachMember(object, func(name, value []byte) bool {
-		if len(names) == most {
-			return false
-		}
 		names, values = append(names, name), append(values, value)
 		return true
 	})

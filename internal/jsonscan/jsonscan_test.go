@@ -64,6 +64,35 @@ func TestElements(t *testing.T) {
 	}
 }
 
+// Who has enough is not given more, and what is behind is not looked at.
+func TestEnough(t *testing.T) {
+	n := 0
+	if err := jsonscan.EachElement([]byte(`[1, {"a": 2}, ]x`), func([]byte) bool { n++; return n < 2 }); !errors.Is(err, jsonscan.ErrMore) || n != 2 {
+		t.Errorf("%d elements (%v)", n, err)
+	}
+	n = 0
+	if err := jsonscan.EachMember([]byte(`{"a": 1, "b": [], x`), func(name, value []byte) bool {
+		n++
+		return string(name) != `"b"` || string(value) != "[]"
+	}); !errors.Is(err, jsonscan.ErrMore) || n != 2 {
+		t.Errorf("%d members (%v)", n, err)
+	}
+}
+
+// A name is found however it is written, and what is too long to be it is not decoded.
+func TestEscapedNames(t *testing.T) {
+	long := strings.Repeat(`\u0061`, 100_000)
+	object := []byte(`{"` + long + `": 0, "\u00e9\u0061": 1, "\ud83d\ude00": 2}`)
+	for name, want := range map[string]string{"éa": "1", "😀": "2"} {
+		if got, err := jsonscan.Find(object, []string{name}); err != nil || string(got) != want {
+			t.Errorf("%s is %s (%v), want %s", name, got, err, want)
+		}
+	}
+	if n := testing.AllocsPerRun(10, func() { _, _ = jsonscan.Find(object, []string{"b"}) }); n > 4 {
+		t.Errorf("it takes %g allocations to find nothing", n)
+	}
+}
+
 func TestWhatIsNoDocument(t *testing.T) {
 	for body, want := range map[string]string{
 		"":                         "it is empty",

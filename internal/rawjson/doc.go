@@ -192,10 +192,11 @@ func (d *Doc) Member(at int, name string) int {
 }
 
 func (d *Doc) isName(at int, name string) bool {
-	if d.escaped {
-		return string(d.Name(at)) == name
-	}
 	p := &d.parts[at]
+	if d.escaped {
+		// No byte of a text takes more than six of JSON.
+		return int(p.end-p.start) <= 6*len(name)+2 && string(d.Name(at)) == name
+	}
 	return int(p.end-p.start) == len(name)+2 && string(d.text[p.start-d.from+1:p.end-d.from-1]) == name
 }
 

@@ -141,3 +141,23 @@ func checkPart(t *testing.T, d *Doc, at, levels int) {
 		t.Fatalf("%s has more in it than there is", v)
 	}
 }
+
+// There are no more parts than MostParts says, and who reserves room for them takes no memory for any.
+func TestMostParts(t *testing.T) {
+	for _, text := range []string{
+		"1", "[]", "{}", ` [1, {"a": [true, null]}, "x,y:[{"] `, `{"a":{"b":{}},"a":1}`, "[" + strings.Repeat("[],", 500) + strings.Repeat(`"aaaaaaaaaaaaaaaaaaaa",`, 500) + "0]",
+	} {
+		var doc Doc
+		doc.Reserve(MostParts([]byte(text)))
+		if n := testing.AllocsPerRun(5, func() {
+			if !doc.Take([]byte(text), All) {
+				t.Fatalf("%s is not taken", text)
+			}
+		}); n > 1 { // the text
+			t.Errorf("%.40s: %g allocations", text, n)
+		}
+		if most := MostParts([]byte(text)); doc.Len() > most {
+			t.Errorf("%.40s has %d parts, more than %d", text, doc.Len(), most)
+		}
+	}
+}

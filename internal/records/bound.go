@@ -1,9 +1,7 @@
 package records
 
 import (
-	"errors"
 	"fmt"
-	"math"
 
 	"stackstream/internal/jsonscan"
 )
@@ -46,14 +44,6 @@ type meter struct {
 	ended bool // an error was returned that is no mistake at some place of the answer
 }
 
-// left is how many records there may be beside so many.
-func (m *meter) left(records int) int {
-	if m.Records == 0 {
-		return math.MaxInt
-	}
-	return m.Records - records
-}
-
 func (m *meter) tooMany() error {
 	m.ended = true
 	return &TooMuch{Records: m.Records}
@@ -80,30 +70,45 @@ func (m *meter) take(bytes int64) error {
 	return err
 }
 
+// list is asked before a record is put into one list, or two, that have so many.
+func (m *meter) list(records, lists int) error {
+	const atOnce = 32
+	switch {
+	case m.full(records):
+		return m.tooMany()
+	case records%atOnce == 0:
+		return m.take(int64(lists * atOnce * listed))
+	}
+	return nil
+}
+
 // elements are those of a list, beside so many records.
 func (m *meter) elements(list []byte, records int) ([][]byte, error) {
-	if m.Take != nil {
-		if err := m.take(listed * int64(min(jsonscan.CountElements(list), m.left(records)))); err != nil {
-			return nil, err
+	found := [][]byte{}
+	var full error
+	err := jsonscan.EachElement(list, func(value []byte) bool {
+		if full = m.list(records+len(found), 1); full == nil {
+			found = append(found, value)
 		}
-	}
-	found, err := jsonscan.ElementsUpTo(list, m.left(records))
-	if errors.Is(err, jsonscan.ErrMore) {
-		return nil, m.tooMany()
+		return full == nil
+	})
+	if full != nil {
+		return nil, full
 	}
 	return found, err
 }
 
 // members are those of an object.
 func (m *meter) members(object []byte) (names, values [][]byte, err error) {
-	if m.Take != nil {
-		if err := m.take(2 * listed * int64(min(jsonscan.CountMembers(object), m.left(0)))); err != nil {
-			return nil, nil, err
+	var full error
+	err = jsonscan.EachMember(object, func(name, value []byte) bool {
+		if full = m.list(len(names), 2); full == nil {
+			names, values = append(names, name), append(values, value)
 		}
-	}
-	names, values, err = jsonscan.MembersUpTo(object, m.left(0))
-	if errors.Is(err, jsonscan.ErrMore) {
-		return nil, nil, m.tooMany()
+		return full == nil
+	})
+	if full != nil {
+		return nil, nil, full
 	}
 	return names, values, err
 }
