@@ -80,8 +80,10 @@ func (r *reader) getter(n int64) func() bool {
 }
 
 // grant gets n bytes more for what is made of a request. Others that are being made something of need theirs for milliseconds: that is
-// waited for. What could not have so much if it were alone is told so.
+// waited for, also for a sender that has closed its side: it may wait for the answer. What could not have so much if it were alone is
+// told so.
 func (r *reader) grant(ctx context.Context, n int64) *refusal {
+	ctx = context.WithoutCancel(ctx)
 	if r.room.await(ctx, r, r.fits(n), r.getter(n)) {
 		return nil
 	}
