@@ -86,6 +86,7 @@ func TestBackpressure(t *testing.T) {
 	cfg.Prefetch = 50
 	cfg.Probe = time.Minute // over a question RabbitMQ 3.10 sends more than the credit, by what is on its way
 	r := newRig(t, cfg)
+	r.limits.Drain = time.Second
 	opened := make(chan struct{})
 	r.wrap = func(w collectors.Writer) collectors.Writer { return &heldWriter{w, opened} }
 	want := q.put(500)

@@ -109,7 +109,7 @@ func TestWhatIsRejected(t *testing.T) {
 	defer stop()
 	settled := <-served
 	for i, c := range cases {
-		if o := settled[uint32(2*i+1)]; o.state != rejected || o.text != c.condition {
+		if o := settled[uint32(2*i+1)]; o.state != rejected || o.text != c.condition || o.why == "" {
 			t.Errorf("%s: it was settled with %+v, want %s", c.name, o, c.condition)
 		}
 		if o := settled[uint32(2*i)]; o.state != accepted {

@@ -88,7 +88,8 @@ type peerLink struct {
 type outcome struct {
 	first, last uint32
 	state       byte
-	text        string
+	text        string // the condition of an error
+	why         string // what is said of it
 }
 
 const (
@@ -248,8 +249,11 @@ func (l *peerLink) takeDisposition(fields [][]byte) {
 		_, _ = readList(fields[4][3:], func(_ int, failure []byte) {
 			if failure[0] == 0 {
 				_, _ = readList(failure[3:], func(i int, v []byte) {
-					if i == 0 {
+					switch i {
+					case 0:
 						o.text = textOf(v)
+					case 1:
+						o.why = textOf(v)
 					}
 				})
 			}
