@@ -12,7 +12,7 @@ import (
 // Raw is one event as its source gave it.
 type Raw struct {
 	ID     ID
-	Hashed bool // ID is a hash of the body: the source gave none
+	Hashed bool // ID is a hash of what came: the source gave none, or none that is text and its own
 	// Time is the source's own time of the event where it is known without conversion, else zero.
 	Time time.Time
 	// Received is when the collector got it. The collector loop sets it where a source does not.

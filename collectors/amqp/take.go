@@ -2,6 +2,7 @@ package amqp
 
 import (
 	"time"
+	"unicode/utf8"
 
 	amqp091 "github.com/rabbitmq/amqp091-go"
 
@@ -75,7 +76,7 @@ func raw(d *amqp091.Delivery) event.Raw {
 		ContentType: d.ContentType, Body: d.Body,
 		Header: map[string]string{"Evt-Exchange": d.Exchange, "Evt-Routing-Key": d.RoutingKey},
 	}
-	if d.MessageId != "" {
+	if utf8.ValidString(d.MessageId) { // what is no text identifies nothing: no event can tell it
 		e.ID = event.BoundID(event.ID(d.MessageId))
 	}
 	if d.Redelivered {

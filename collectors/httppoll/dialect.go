@@ -46,10 +46,11 @@ type Ask struct {
 
 // Reading is what was read of a record. What is missing is empty.
 type Reading struct {
-	ID   string
-	Type string
-	Time time.Time
-	Odd  []string // what is counted, see Hooks.Odd
+	ID    string
+	Vague bool // ID is not all of what stands there, and so no identity: it may be that of others
+	Type  string
+	Time  time.Time
+	Odd   []string // what is counted, see Hooks.Odd
 }
 
 // NewDialect makes a source that speaks a dialect. Of a configuration that must be valid it uses schedule, cursor, pagination,
@@ -111,7 +112,7 @@ func (s *Source) dialectRecord(body []byte, received time.Time) item {
 		s.odd(odd, 1)
 	}
 	f.raw.Time, f.eventType, f.marker = r.Time, r.Type, r.ID
-	if f.raw.ID = event.BoundID(event.ID(r.ID)); r.ID == "" {
+	if f.raw.ID = event.BoundID(event.ID(r.ID)); r.ID == "" || r.Vague {
 		f.raw.ID, f.raw.Hashed = event.HashID(f.raw.Body), true
 	}
 	return f

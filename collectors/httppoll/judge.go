@@ -37,24 +37,24 @@ func (s *Source) bodyOf(resp *http.Response) ([]byte, error) {
 }
 
 // inUTF8 is the body of an answer in UTF-8: what its Content-Type says it is in, or the configuration, is turned into that. XML says it
-// itself.
-func (s *Source) inUTF8(resp *http.Response, body []byte, form records.Form) ([]byte, error) {
+// itself. What is no character of what it is in is mended.
+func (s *Source) inUTF8(resp *http.Response, body []byte, form records.Form) (out []byte, mended bool, err error) {
 	charset := s.cfg.Request.Charset
 	if charset == "" {
 		charset = records.CharsetOf(resp.Header.Get("Content-Type"))
 	}
 	if form == records.XML {
-		return body, nil
+		return body, false, nil
 	}
-	out, err := charset.UTF8(body)
+	out, err = charset.UTF8(body)
 	if err == nil && form == records.CSV && !utf8.Valid(out) {
 		err = errors.New("it is not in UTF-8: say what it is in (request.charset)")
 	}
 	if err != nil {
 		err = fmt.Errorf("%s answered %d: %w", openstack.Address(resp.Request.URL), resp.StatusCode, err)
-		return nil, &event.Error{Kind: event.Invalid, Op: opAsk, Err: err}
+		return nil, false, &event.Error{Kind: event.Invalid, Op: opAsk, Err: err}
 	}
-	return out, nil
+	return out, charset.Mended(body, out), nil
 }
 
 // takeIn takes the answer in, taken apart by decoder.
@@ -63,11 +63,12 @@ func (s *Source) takeIn(resp *http.Response, decoder records.Decoder) (*answer, 
 	if err != nil {
 		return nil, err
 	}
-	body, err = s.inUTF8(resp, body, decoder.Form)
+	body, mended, err := s.inUTF8(resp, body, decoder.Form)
 	if err != nil {
 		return nil, err
 	}
 	page, err := decoder.Decode(body)
+	page.Mended = page.Mended || mended
 	if errors.Is(err, records.ErrCut) {
 		return nil, &event.Error{Kind: event.Unavailable, Op: opAsk, Err: fmt.Errorf("the answer: %w", err)}
 	}

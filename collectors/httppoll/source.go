@@ -260,13 +260,17 @@ func (s *Source) record(page *records.Page, n int, part string, received time.Ti
 			s.odd("unfiltered", 1)
 		}
 	}
-	if f.raw.ID = event.BoundID(s.programs.mapping.ID(vars)); f.raw.ID == "" {
+	id, exact := s.programs.mapping.ID(vars, f.raw.Body, nil)
+	if page.Mended && strings.Contains(string(id), "\uFFFD") {
+		exact = false
+	}
+	switch f.raw.ID = event.BoundID(id); {
+	case id == "":
 		if s.cfg.Event.ID != "" {
 			s.odd("no-id", 1)
 		}
 		f.raw.ID, f.raw.Hashed = event.HashID(f.raw.Body), true
-	}
-	if !f.raw.Hashed && !valid && !utf8.Valid(body) {
+	case !exact, !valid && !utf8.Valid(body):
 		// Two names that differ in bytes that are no UTF-8 would be one.
 		s.odd("not-utf8", 1)
 		f.raw.ID, f.raw.Hashed = event.HashID(f.raw.Body), true

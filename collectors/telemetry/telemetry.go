@@ -30,9 +30,9 @@ const Format = "ceilometer"
 // Options are what the process gives to a source, besides its configuration.
 type Options struct {
 	Version string // of stackstream, for the User-Agent
-	// Hooks is how what happens becomes metrics. What Odd counts is "no-id" an event without message_id, "no-time" one whose
-	// generated is missing or no time, "not-json" one that is no JSON, "disorder" one that is older than one before it, "too-early"
-	// one from before the time that was asked for, which is left out.
+	// Hooks is how what happens becomes metrics. What Odd counts is "no-id" an event without message_id, "not-utf8" one whose
+	// message_id is not all told by its text, "no-time" one whose generated is missing or no time, "not-json" one that is no JSON,
+	// "disorder" one that is older than one before it, "too-early" one from before the time that was asked for, which is left out.
 	Hooks  httppoll.Hooks
 	Report collectors.Report
 	// Past is that of httppoll.Options.
@@ -141,7 +141,7 @@ func Filter(field, op, value string) string {
 // Read reads the fields of an event that are needed here.
 func Read(body []byte) (r httppoll.Reading) {
 	var fields struct {
-		MessageID text `json:"message_id"`
+		MessageID id   `json:"message_id"`
 		EventType text `json:"event_type"`
 		Generated text `json:"generated"`
 	}
@@ -152,8 +152,12 @@ func Read(body []byte) (r httppoll.Reading) {
 		}
 	}
 	r.ID, r.Type = string(fields.MessageID), string(fields.EventType)
-	if r.ID == "" {
+	switch {
+	case r.ID == "":
 		r.Odd = append(r.Odd, "no-id")
+	case !rawjson.Exact(r.ID, "message_id", body):
+		r.Vague = true
+		r.Odd = append(r.Odd, "not-utf8")
 	}
 	at, err := event.ParseTimestamp(string(fields.Generated))
 	if err != nil {
@@ -172,5 +176,13 @@ func (t *text) UnmarshalJSON(b []byte) error {
 	if json.Unmarshal(b, &s) == nil {
 		*t = text(s)
 	}
+	return nil
+}
+
+// id takes a number, too, with the digits that came.
+type id text
+
+func (i *id) UnmarshalJSON(b []byte) error {
+	*i = id(rawjson.Value(b).ID())
 	return nil
 }

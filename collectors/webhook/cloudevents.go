@@ -86,10 +86,31 @@ func (f cloudEventsFormat) structured(p posted, body []byte, where string) (made
 		return made{}, invalid(where, firstLine(err))
 	}
 	m, refused := f.made(&e, body, where)
+	if refused == nil && !identifies(body) {
+		m.ID, m.Hashed = event.HashID(body), true
+	}
 	if refused == nil {
 		refused = p.named(&m)
 	}
 	return m, refused
+}
+
+// identifies tells whether the text of what identifies an event is all that stands there.
+func identifies(body []byte) bool {
+	if utf8.Valid(body) && !bytes.Contains(body, []byte(`\u`)) {
+		return true
+	}
+	id, source := true, true
+	_ = jsonscan.EachMember(body, func(quoted, value []byte) bool {
+		switch name, _ := rawjson.Value(quoted).TextBytes(); string(name) {
+		case "id":
+			id = rawjson.Value(value).Exact()
+		case "source":
+			source = rawjson.Value(value).Exact()
+		}
+		return true
+	})
+	return id && source
 }
 
 // attributeCost is what the library takes for each value, also of those that no attribute can be, and for those in them.
@@ -154,7 +175,11 @@ func (f cloudEventsFormat) binary(p posted) (made, *refusal) {
 	}
 	for name, values := range p.header {
 		if strings.HasPrefix(name, "Ce-") && len(name) > len("Ce-") && len(values) > 0 {
-			h[name] = []string{event.DecodeHeader(values[0])}
+			value := event.DecodeHeader(values[0])
+			if !utf8.ValidString(value) { // no body could have it as it came
+				return made{}, invalid(strings.ToLower(name[len("Ce-"):]), "is no text in UTF-8")
+			}
+			h[name] = []string{value}
 		}
 	}
 	var e *cloudevents.Event

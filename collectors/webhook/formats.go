@@ -102,12 +102,11 @@ func (f ceilometerFormat) decode(p posted) ([]made, *refusal) {
 		if refused != nil {
 			return nil, refused
 		}
-		if text, ok := id.Text(); ok {
-			m.ID = event.BoundID(event.ID(text))
-		} else if !id.IsNull() {
-			return nil, invalid(at(i, "message_id"), "is no text")
+		text := id.ID()
+		if text == "" && !id.IsEmpty() {
+			return nil, invalid(at(i, "message_id"), "is neither text nor a number")
 		}
-		if m.ID == "" {
+		if m.ID = event.BoundID(event.ID(text)); text == "" || !rawjson.Exact(text, "message_id", m.Body) {
 			m.ID, m.Hashed = event.HashID(m.Body), true
 		}
 		if refused := p.named(&m); refused != nil {

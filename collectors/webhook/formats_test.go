@@ -179,7 +179,7 @@ func TestWhatIsRefused(t *testing.T) {
 		"cut off":                {formatCeilometer, nil, "", `[{"event_type":"x"`, nil, "cut off in the middle"},
 		"a number":               {formatCeilometer, nil, "", `[7]`, nil, "record 0 is no object"},
 		"no event":               {formatCeilometer, nil, "", `[{"message_id":"a","event_type":"x"},{"instance_id":"i"}]`, nil, "[1].event_type: is missing"},
-		"an id that is a list":   {formatCeilometer, nil, "", `[{"message_id":[1],"event_type":"x"}]`, nil, "[0].message_id: is no text"},
+		"an id that is a list":   {formatCeilometer, nil, "", `[{"message_id":[1],"event_type":"x"}]`, nil, "[0].message_id: is neither text nor a number"},
 		"no CloudEvent":          {formatCloudEvents, nil, "application/json", `{}`, nil, "ce-specversion: is missing"},
 		"another form":           {formatCloudEvents, nil, "application/cloudevents+avro", "x", nil, "Content-Type: of CloudEvents"},
 		"no id":                  {formatCloudEvents, nil, oneJSON, event(`"id":`), nil, "id: "},

@@ -83,15 +83,22 @@ func (f *recordsFormat) decode(p posted) ([]made, *refusal) {
 // utf8 is the body in UTF-8.
 func (p posted) utf8() ([]byte, *refusal) {
 	charset := records.Charset(p.charset)
-	// A byte of another charset becomes three at the most, and what is made of them grows.
+	// A byte of another charset becomes three at the most, and what is made of them grows. Once more it is looked at whether it is what
+	// came.
 	if !charset.IsUTF8() {
 		if refused := p.memory.keep(6 * int64(len(p.body))); refused != nil {
+			return nil, refused
+		}
+		if refused := p.memory.briefly(6 * int64(len(p.body))); refused != nil {
 			return nil, refused
 		}
 	}
 	body, err := charset.UTF8(p.body)
 	if err != nil {
 		return nil, invalid("Content-Type", err.Error())
+	}
+	if charset.Mended(p.body, body) {
+		return nil, invalid("Content-Type", "the body has what is no character of "+p.charset)
 	}
 	return body, nil
 }
@@ -136,8 +143,8 @@ func (f *recordsFormat) record(p posted, doc *rawjson.Doc, i int, record []byte)
 func (f *recordsFormat) mapped(p posted, doc rawjson.Doc, record []byte, valid bool, where string) (m made, keep bool, _ *refusal) {
 	m.Raw = event.Raw{Format: f.name, ContentType: "application/json", Body: record}
 	_ = p.memory.briefly(2 * int64(len(record))) // for the texts in it
-	rec := expr.NewMeteredRecord(doc, func(bytes int64) bool { return p.memory.briefly(bytes) == nil })
-	vars := mapping.Vars(rec, nil)
+	take := func(bytes int64) bool { return p.memory.briefly(bytes) == nil }
+	vars := mapping.Vars(expr.NewMeteredRecord(doc, take), nil)
 	if f.filter != nil {
 		val, err := f.filter.Eval(vars)
 		if err == nil {
@@ -151,7 +158,8 @@ func (f *recordsFormat) mapped(p posted, doc rawjson.Doc, record []byte, valid b
 		}
 	}
 	// One whose filter asks for a member that it does not have is kept: it may be an event.
-	if m.ID = event.BoundID(f.mapping.ID(vars)); m.ID == "" || !valid && !utf8.Valid(record) {
+	id, exact := f.mapping.ID(vars, m.Body, take)
+	if m.ID = event.BoundID(id); m.ID == "" || !exact || !valid && !utf8.Valid(record) {
 		if f.cfg.Event.ID != "" && m.ID == "" {
 			return m, false, invalid(where, "event.id: "+f.cfg.Event.ID+" is nothing: it would not be known again")
 		}

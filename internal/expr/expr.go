@@ -155,6 +155,9 @@ func fits(got *cel.Type, want Type) bool {
 	return false
 }
 
+// Selects tells whether the expression does nothing but select: its result is a part of a variable, as it is.
+func (p *Program) Selects() bool { return p.root != "" }
+
 // String is the expression as it was written.
 func (p *Program) String() string { return p.text }
 

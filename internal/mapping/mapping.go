@@ -11,6 +11,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"stackstream/event"
 	"stackstream/internal/expr"
@@ -177,8 +178,34 @@ func Record(vars expr.Vars) expr.Record {
 	return rec
 }
 
-// ID is what identifies a record, "" where it has nothing that does.
-func (m *Mapping) ID(vars expr.Vars) event.ID { return event.ID(optional(m.id, vars)) }
+// ID is what identifies a record, "" where it has nothing that does. It is exact if nothing that it was made of had to be mended to be
+// text: two records that differ only there would be one. came is the record as it came. Who counts memory is asked by take, as
+// expr.NewMeteredRecord does; nil grants everything.
+func (m *Mapping) ID(vars expr.Vars, came rawjson.Value, take func(bytes int64) bool) (id event.ID, exact bool) {
+	if m.id == nil {
+		return "", true
+	}
+	id = event.ID(optional(m.id, vars))
+	if id == "" || m.id.Selects() && !strings.ContainsRune(string(id), utf8.RuneError) || came.Exact() {
+		return id, true
+	}
+	if take == nil {
+		take = func(int64) bool { return true }
+	}
+	if !take(mending*int64(len(came)) + rawjson.PartSize*int64(rawjson.MostParts(came))) {
+		return id, false
+	}
+	var doc rawjson.Doc
+	if _, err := doc.Parse(came.Otherwise(), rawjson.All); err != nil {
+		return id, false
+	}
+	other := maps.Clone(vars)
+	other["rec"] = expr.NewMeteredRecord(doc, take)
+	return id, event.ID(optional(m.id, other)) == id
+}
+
+// mending is how many times as long as a record it is to mend it in another way, and to take that apart.
+const mending = 8
 
 // Type is the type of a record's event.
 func (m *Mapping) Type(vars expr.Vars) (string, error) {

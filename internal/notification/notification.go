@@ -21,6 +21,7 @@ import (
 // Notice is what a collector needs to know of a notification without converting it.
 type Notice struct {
 	ID       event.ID  // "" if it has none
+	Vague    bool      // it has one that is not all told by its text, and so is none
 	Type     string    // "" if it has none
 	Time     time.Time // when it was sent; zero if it does not say so in a known form
 	Readable bool      // it is a notification: an object with an event type
@@ -52,7 +53,12 @@ func (r *Reader) Read(body []byte) Notice {
 		}
 		return nil
 	}
-	return newNotice(member("message_id"), member("event_type"), member("timestamp"))
+	n := newNotice(member("message_id"), member("event_type"), member("timestamp"))
+	if n.doubtful() {
+		l, _ := findNotification(body)
+		n.settle(l.cameAs())
+	}
+	return n
 }
 
 func newNotice(id, eventType, timestamp rawjson.Value) Notice {
@@ -65,4 +71,14 @@ func newNotice(id, eventType, timestamp rawjson.Value) Notice {
 		}
 	}
 	return n
+}
+
+// doubtful tells whether the identity has to be looked at as it came.
+func (n *Notice) doubtful() bool { return !rawjson.Exact(string(n.ID), "message_id", nil) }
+
+// settle leaves out an identity that is not exact. came is what the notice is about, as it came.
+func (n *Notice) settle(came []byte) {
+	if !rawjson.Exact(string(n.ID), "message_id", came) {
+		n.ID, n.Vague = "", true
+	}
 }

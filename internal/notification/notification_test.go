@@ -85,13 +85,17 @@ func TestRead(t *testing.T) {
 		{"words of Python", wrap(strings.Replace(bare, `"no"`, `NaN, "x": [Infinity, -Infinity]`, 1)), whole},
 		{"payload that is no UTF-8", strings.Replace(bare, "no", "\xff\xfe", 1), whole},
 		{"id that is no UTF-8", strings.Replace(bare, "m-1", "m\xff\xfe1", 1),
-			Notice{ID: "m\uFFFD1", Type: "a.b", Time: at, Readable: true}},
+			Notice{Vague: true, Type: "a.b", Time: at, Readable: true}},
+		{"id with U+FFFD in it", strings.Replace(bare, "m-1", "m\uFFFD\\ufffd1", 1),
+			Notice{ID: "m\uFFFD\uFFFD1", Type: "a.b", Time: at, Readable: true}},
 		{"members twice", `{"message_id": "x", "event_type": "x.y", ` + bare[1:], whole},
 		{"envelope twice", `{"oslo.message": "{}", "oslo.message": ` + bare + `}`, whole},
 		{"names with escapes", strings.Replace(bare, `"message_id": "m`, `"message\u005fid": "m`, 1), whole},
 		{"values with escapes", strings.Replace(wrap(bare), "m-1", `\\u006d\u002d1`, 1), whole},
 		{"half of a surrogate pair", strings.Replace(bare, "m-1", `m\ud83d`, 1),
-			Notice{ID: "m\uFFFD", Type: "a.b", Time: at, Readable: true}},
+			Notice{Vague: true, Type: "a.b", Time: at, Readable: true}},
+		{"half of a surrogate pair in the envelope", strings.Replace(wrap(bare), "m-1", `m\ud83d`, 1),
+			Notice{Vague: true, Type: "a.b", Time: at, Readable: true}},
 		{"surrogate pair in the envelope", strings.Replace(wrap(bare), "m-1", `m\ud83d\ude00`, 1),
 			Notice{ID: "m😀", Type: "a.b", Time: at, Readable: true}},
 		{"id as a number", strings.Replace(bare, `"m-1"`, `-1.50e3`, 1),
@@ -256,6 +260,9 @@ func compareWithStandard(t *testing.T, body []byte, got Notice) {
 		}
 	} else if len(text) > 0 && (text[0] == '-' || text[0] >= '0' && text[0] <= '9') {
 		id = string(text)
+	}
+	if got.Vague && strings.Contains(id, "\uFFFD") {
+		id = ""
 	}
 	if got.Type != eventType || string(got.ID) != id {
 		t.Fatalf("got %+v, encoding/json reads %q and %q", got, id, eventType)

@@ -39,8 +39,11 @@ func (r *Reader) Raws(
 		message.Format = Oslo
 		return []event.Raw{withNotice(message, n)}, 0, n.Time
 	}
-	envelope := r.Read(plain).ID
-	was := cmp.Or(event.BoundID(envelope), message.ID, event.HashID(message.Body))
+	around := r.Read(plain)
+	envelope, was := around.ID, event.ID("")
+	if !around.Vague { // under one that is vague any other may have been stored
+		was = cmp.Or(event.BoundID(envelope), message.ID, event.HashID(message.Body))
+	}
 	for _, e := range events {
 		if e.Readable && !keep(e.Type) {
 			filtered++
@@ -55,7 +58,7 @@ func (r *Reader) Raws(
 			one.Header[HeaderEnvelope] = string(event.BoundID(envelope))
 		}
 		if e.Of > 1 {
-			one.ID, one.Body = "", e.Body // another identity than its own would be that of all of them
+			one.ID, one.Hashed, one.Body = "", false, e.Body // another identity than its own would be that of all of them
 			one.Header[HeaderPart] = fmt.Sprintf("%d/%d", e.Number, e.Of)
 			delete(one.Header, kombu.Header)
 		}
@@ -65,8 +68,11 @@ func (r *Reader) Raws(
 }
 
 func withNotice(raw event.Raw, n Notice) event.Raw {
-	if n.ID != "" {
-		raw.ID = n.ID
+	switch {
+	case n.Vague:
+		raw.ID, raw.Hashed = event.HashID(raw.Body), true
+	case n.ID != "":
+		raw.ID, raw.Hashed = n.ID, false
 	}
 	raw.Time = n.Time
 	return raw

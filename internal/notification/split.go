@@ -2,6 +2,7 @@ package notification
 
 import (
 	"bytes"
+	"unicode/utf16"
 	"unicode/utf8"
 
 	"stackstream/internal/jsonscan"
@@ -45,7 +46,7 @@ func (r *Reader) Events(body []byte) []Event {
 	}
 	first := Event{Notice: whole, Number: 1, Of: 1, Body: body}
 	if len(l.parts) == 1 {
-		first.Notice = noticeOf(l.text[l.parts[0].from:l.parts[0].to])
+		first.Notice = l.notice(l.parts[0])
 		return []Event{first}
 	}
 	places, ok := l.places()
@@ -65,7 +66,7 @@ func (r *Reader) Events(body []byte) []Event {
 		}
 		alone := append(make([]byte, 0, around+to-from), body[:begin]...)
 		alone = append(append(alone, body[from:to]...), body[end:]...)
-		events[i] = Event{Notice: noticeOf(l.text[p.from:p.to]), Number: i + 1, Of: len(l.parts), Body: alone}
+		events[i] = Event{Notice: l.notice(p), Number: i + 1, Of: len(l.parts), Body: alone}
 	}
 	return events
 }
@@ -83,12 +84,22 @@ func noticeOf(text []byte) Notice {
 	return newNotice(members.Get("message_id"), members.Get("event_type"), members.Get("generated"))
 }
 
-// list is the payload of a notification.
+// notice reads an event of the list.
+func (l *list) notice(p span) Notice {
+	n := noticeOf(l.text[p.from:p.to])
+	if n.doubtful() {
+		n.settle(l.cameAs()[p.from:p.to])
+	}
+	return n
+}
+
+// list is a notification, and the list that is its payload.
 type list struct {
 	body   []byte
 	at     int    // where in the body the notification stands
 	text   []byte // the notification
 	quoted bool   // it stands in the body as a string
+	came   []byte // see cameAs
 	parts  []span // what stands between two commas of the list, in the text
 }
 
@@ -96,25 +107,42 @@ type span struct{ from, to int }
 
 // findList finds the payload of a readable notification; false if it is no list of events.
 func findList(body []byte) (*list, bool) {
+	l, ok := findNotification(body)
+	return l, ok && l.read()
+}
+
+// findNotification finds the text of a readable notification.
+func findNotification(body []byte) (*list, bool) {
 	l := &list{body: body}
 	l.at = len(body) - len(bytes.TrimLeft(bytes.TrimPrefix(body, []byte("\xef\xbb\xbf")), " \t\r\n"))
 	text := body[l.at:]
 	has := func(name string) bool { _, _, err := jsonscan.Span(text, []string{name}); return err == nil }
 	if !has(messageKey) && !has(versionKey) && !has("event_type") && !l.enter(&text, requestKey) {
-		return nil, false
+		return l, false
 	}
 	if has(messageKey) && !l.enter(&text, messageKey) {
-		return nil, false
+		return l, false
 	}
 	if l.quoted = len(text) > 0 && text[0] == '"'; l.quoted {
 		l.at++
 		var ok bool
-		if text, ok = decode(body[l.at:]); !ok {
-			return nil, false
+		if text, ok = decode(body[l.at:], false); !ok {
+			return l, false
 		}
 	}
 	l.text = text
-	return l, l.read()
+	return l, true
+}
+
+// cameAs is the text with halves of surrogate pairs in it where the text has U+FFFD for them, in as many bytes.
+func (l *list) cameAs() []byte {
+	if !l.quoted || l.text == nil {
+		return l.text
+	}
+	if l.came == nil {
+		l.came, _ = decode(l.body[l.at:], true)
+	}
+	return l.came
 }
 
 // enter goes on with a member.
@@ -190,17 +218,21 @@ func (l *list) places() ([]int, bool) {
 	return wanted, true
 }
 
-// decode returns what is in the string whose content text begins with. Bytes that are no UTF-8 stay as they are.
-func decode(text []byte) ([]byte, bool) {
+// decode returns what is in the string whose content text begins with. Bytes that are no UTF-8 stay as they are; halves of surrogate
+// pairs become such, or U+FFFD.
+func decode(text []byte, halves bool) ([]byte, bool) {
 	content := make([]byte, 0, len(text))
 	for i := 0; i < len(text) && text[i] != '"'; {
 		r, width, size := character(text, i)
 		if width == 0 {
 			return nil, false
 		}
-		if size == 1 {
+		switch {
+		case size == 1:
 			content = append(content, byte(r))
-		} else {
+		case halves && utf16.IsSurrogate(r):
+			content = append(content, 0xed, 0x80|byte(r>>6&0x3f), 0x80|byte(r&0x3f))
+		default:
 			content = utf8.AppendRune(content, r)
 		}
 		i += width
@@ -221,7 +253,7 @@ func character(text []byte, i int) (r rune, width, size int) {
 	if r >= 0xd800 && r < 0xe000 {
 		low, more := unescape(text, min(i+width, len(text)-1))
 		if r >= 0xdc00 || low < 0xdc00 || low >= 0xe000 || more == 0 {
-			return utf8.RuneError, width, utf8.RuneLen(utf8.RuneError)
+			return r, width, utf8.RuneLen(utf8.RuneError)
 		}
 		r, width = (r-0xd800)<<10|(low-0xdc00)+0x10000, width+more
 	}

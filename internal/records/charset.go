@@ -1,6 +1,7 @@
 package records
 
 import (
+	"bytes"
 	"fmt"
 	"io"
 	"mime"
@@ -66,6 +67,16 @@ func (c Charset) UTF8(body []byte) ([]byte, error) {
 		return nil, fmt.Errorf("read it as %s: %w", string(c), err)
 	}
 	return out, nil
+}
+
+// Mended tells whether UTF8 had to make something of what is no character of the set: it is U+FFFD in what came out, whatever it was.
+func (c Charset) Mended(body, out []byte) bool {
+	e, err := c.encoding()
+	if err != nil || !bytes.Contains(out, []byte("\uFFFD")) || len(out) == len(body) && &out[0] == &body[0] {
+		return false
+	}
+	again, err := e.NewEncoder().Bytes(out)
+	return err != nil || !bytes.Equal(again, body)
 }
 
 // reader is for XML, which says its charset itself.

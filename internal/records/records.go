@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"stackstream/internal/jsonscan"
 	"stackstream/internal/rawjson"
@@ -73,6 +74,9 @@ type Page struct {
 	Last   []byte
 	// Document is the answer as JSON, for what else is wanted of it; nil where it has no such form.
 	Document []byte
+	// Mended says that text of the answer may have been mended before it was taken apart, where it was not in UTF-8: what is U+FFFD in
+	// it may have been anything. Of what is no XML who decodes its characters has to tell.
+	Mended bool
 
 	whole rawjson.Doc // the answer, where it was valid and the records are parts of it
 	parts []int       // which ones
@@ -100,6 +104,7 @@ func (d Decoder) Decode(body []byte) (Page, error) {
 	case XML:
 		if page.Document, err = decodeXML(body); err == nil {
 			page.Records, err = d.at(page.Document, m)
+			page.Mended = !utf8.Valid(body)
 		}
 	default:
 		if d.take(body, &page) {

@@ -24,6 +24,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"stackstream/event"
@@ -60,7 +61,11 @@ func (c *Converter) Convert(raw event.Raw) (normalizer.Converted, error) {
 	}
 	all := normalizer.Converted{Mended: mended}
 	for i, members := range events {
-		e, redacted, trace, err := c.convert(raw, members)
+		one := raw
+		if len(events) > 1 && raw.ID != "" { // for those that have no identity of their own
+			one.ID = event.BoundID(raw.ID) + event.ID("."+strconv.Itoa(i+1))
+		}
+		e, redacted, trace, err := c.convert(one, members)
 		if err != nil && len(events) > 1 {
 			return normalizer.Converted{}, fmt.Errorf("payload[%d]: %w", i, err)
 		}

@@ -10,14 +10,18 @@ import (
 )
 
 // Identify fills in MessageID, EventType and Timestamp of e from the members "message_id", "event_type" and the one that
-// has the time. Without a message_id the event has the identity of the raw event; without a time, or with an empty one
-// or null, it has the time at which it was received. The error names the member that is not what it should be, and
-// never quotes it.
+// has the time. Without a message_id the event has the identity of the raw event, and so it has where text of the message_id may
+// have been mended: the collector saw it as it came, and knows what tells the event from others. Without a time, or with an empty one
+// or null, it has the time at which it was received. The error names the member that is not what it should be, and never quotes it.
 func Identify(e *event.Event, raw event.Raw, members rawjson.Object, timeName string) error {
 	e.MessageID = string(raw.ID)
 	if id := members.Get("message_id"); !id.IsEmpty() {
-		if e.MessageID = id.ID(); e.MessageID == "" {
+		text := id.ID()
+		if text == "" {
 			return errors.New("message_id: not a string")
+		}
+		if raw.ID == "" || !strings.Contains(text, "\uFFFD") || raw.ID == event.BoundID(event.ID(text)) {
+			e.MessageID = text
 		}
 	}
 	if e.MessageID == "" {
