@@ -2,10 +2,8 @@ package amqp1
 
 import (
 	"bytes"
-	"encoding/hex"
 	"errors"
 	"fmt"
-	"strconv"
 
 	amqp "github.com/Azure/go-amqp"
 
@@ -68,6 +66,7 @@ func open(p *parcel, maxMessage int, address string) (raw event.Raw, no *verdict
 	default:
 		raw.Format, raw.Body, raw.ContentType = Format, p.payload, "application/octet-stream"
 	}
+	raw.ID, raw.Hashed = identity(m, p.payload, !plain)
 	describe(&raw, m)
 	return raw, nil
 }
@@ -97,7 +96,6 @@ func describe(raw *event.Raw, m *amqp.Message) {
 		raw.Header["Evt-Redelivered"] = "true"
 	}
 	if p := m.Properties; p != nil {
-		raw.ID = event.BoundID(event.ID(identifier(p.MessageID)))
 		if p.ContentType != nil && raw.ContentType == "" {
 			raw.ContentType = *p.ContentType
 		}
@@ -113,19 +111,4 @@ func describe(raw *event.Raw, m *amqp.Message) {
 			raw.Header[name] = value
 		}
 	}
-}
-
-// identifier is the text of a message-id, "" for none.
-func identifier(id any) string {
-	switch id := id.(type) {
-	case string:
-		return id
-	case uint64:
-		return strconv.FormatUint(id, 10)
-	case []byte:
-		return hex.EncodeToString(id)
-	case amqp.UUID:
-		return id.String()
-	}
-	return ""
 }
