@@ -287,13 +287,15 @@ func compareRoads(t *testing.T, all []event.Event) {
 	}
 }
 
-// alike are the fields of an event that do not name the road.
+// alike are the fields of an event that do not name the road, with numbers as they are written.
 func alike(e event.Event) map[string]any {
 	e.Provider, e.Source = "", ""
 	body, err := e.Encode()
 	var all map[string]any
 	if err == nil {
-		err = json.Unmarshal(body, &all)
+		d := json.NewDecoder(bytes.NewReader(body))
+		d.UseNumber()
+		err = d.Decode(&all)
 	}
 	if err != nil {
 		panic(err) // what was decoded can be encoded
