@@ -6,7 +6,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -73,15 +72,7 @@ providers:
 // run starts one of the programs.
 func (p *pipeline) run(t testing.TB, program string) *process {
 	t.Helper()
-	args := []string{"-c", p.file[program]}
-	if p.w.opt.profile == "" {
-		return p.w.start(t, program, p.w.program(program), nil, args...)
-	}
-	at, err := filepath.Abs(p.w.opt.profile)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return p.w.start(t, program, p.w.program("profiled"), []string{"STACKSTREAM_PROFILE=" + at}, append([]string{program}, args...)...)
+	return p.w.run(t, program, program, "-c", p.file[program])
 }
 
 // ready waits until a program says that all its parts are.

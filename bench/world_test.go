@@ -71,6 +71,19 @@ func newWorld(t *testing.T, opt options) *world {
 
 func (w *world) program(name string) string { return filepath.Join(w.bin, name) }
 
+// run starts a program of the pipeline, with profiles if they are wanted.
+func (w *world) run(t testing.TB, name, program string, args ...string) *process {
+	t.Helper()
+	if w.opt.profile == "" {
+		return w.start(t, name, w.program(program), nil, args...)
+	}
+	at, err := filepath.Abs(w.opt.profile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return w.start(t, name, w.program("profiled"), []string{"STACKSTREAM_PROFILE=" + at}, append([]string{program}, args...)...)
+}
+
 // file writes a file beside everything else.
 func (w *world) file(t testing.TB, name, text string) string {
 	t.Helper()
@@ -114,8 +127,12 @@ func (w *world) startServers(t *testing.T, name string, synced bool) *servers {
 		store := filepath.Join(w.dir, t.Name(), node)
 		config := w.file(t, node+".conf", fmt.Sprintf("server_name: %s\nlisten: %q\n%sjetstream { store_dir: %q, %s }\n",
 			node, listen[i], cluster, store, jetstream))
-		s.process = append(s.process, w.start(t, node, w.program("nats-server"), nil, "-c", config))
 		t.Cleanup(func() { _ = os.RemoveAll(store) })
+		p := w.run(t, node, "nats-server", "-c", config)
+		if w.opt.profile != "" {
+			t.Cleanup(func() { p.stop(t) }) // it writes what it has at its end
+		}
+		s.process = append(s.process, p)
 	}
 	var err error
 	if s.nc, err = nats.Connect(strings.Join(s.urls, ","), nats.RetryOnFailedConnect(true), nats.MaxReconnects(-1),

@@ -1,13 +1,19 @@
-// Command profiled is collector or normalizer with profiles: the program is its first argument, the rest is the program's. When it
-// ends it has written what took processor time and what was allocated into the directory STACKSTREAM_PROFILE, in files that are
-// named after the program and the process. The programs themselves have no such door.
+// Command profiled is collector, normalizer or nats-server with profiles: the program is its first argument, the rest is the
+// program's. When it ends it has written what took processor time and what was allocated into the directory STACKSTREAM_PROFILE, in
+// files that are named after the program and the process. The programs themselves have no such door.
 package main
 
 import (
+	"context"
+	"flag"
 	"fmt"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"runtime/pprof"
+	"syscall"
+
+	"github.com/nats-io/nats-server/v2/server"
 
 	"stackstream/internal/app/cli"
 )
@@ -15,15 +21,13 @@ import (
 func main() { os.Exit(run()) } //nolint:forbidigo // this is main
 
 func run() int {
-	program, known := cli.Collector, len(os.Args) > 1
-	switch {
-	case known && os.Args[1] == "normalizer":
-		program = cli.Normalizer
-	case known && os.Args[1] != "collector":
-		known = false
+	programs := map[string]func() int{
+		"collector":   func() int { return cli.Main(cli.Collector) },
+		"normalizer":  func() int { return cli.Main(cli.Normalizer) },
+		"nats-server": natsServer,
 	}
-	if !known {
-		fmt.Fprintln(os.Stderr, "profiled: the first argument is collector or normalizer")
+	if len(os.Args) < 2 || programs[os.Args[1]] == nil {
+		fmt.Fprintln(os.Stderr, "profiled: the first argument is collector, normalizer or nats-server")
 		return 2
 	}
 	name := os.Args[1]
@@ -37,7 +41,7 @@ func run() int {
 		fmt.Fprintln(os.Stderr, "profiled:", err)
 		return 1
 	}
-	code := cli.Main(program)
+	code := programs[name]()
 	pprof.StopCPUProfile()
 	allocated, err := os.Create(at + ".allocs.pprof")
 	if err == nil {
@@ -53,4 +57,28 @@ func run() int {
 		return 1
 	}
 	return code
+}
+
+// natsServer is what the program of that name does until it is told to end, but for leaving without a word.
+func natsServer() int {
+	set := flag.NewFlagSet("nats-server", flag.ContinueOnError)
+	opts, err := server.ConfigureOptions(set, os.Args[1:], nil, nil, nil)
+	if err != nil || opts == nil {
+		fmt.Fprintln(os.Stderr, "profiled:", err)
+		return 1
+	}
+	opts.NoSigs = true
+	s, err := server.NewServer(opts)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "profiled:", err)
+		return 1
+	}
+	s.ConfigureLogger()
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	defer stop()
+	s.Start()
+	<-ctx.Done()
+	s.Shutdown()
+	s.WaitForShutdown()
+	return 0
 }
