@@ -3,15 +3,19 @@
 package bench
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	natsjs "github.com/nats-io/nats.go/jetstream"
 	"github.com/nats-io/nuid"
+	"golang.org/x/sync/errgroup"
 
 	"stackstream/bench/measure"
 	"stackstream/event"
@@ -40,6 +44,8 @@ func latency(t *testing.T, w *world, report *report) {
 		w.paced(t, r.chain, slowPace, n, r.plain, chainEnd, chainEnd, messageID)})
 	r.endChain(t, first, second)
 
+	report.Latency = append(report.Latency, latencyRow{"two bare commits", slowPace, r.bareCommits(t, slowPace, n)})
+
 	collector, normalizer := r.pipeline.both(t)
 	through := func(pace float64) {
 		report.Latency = append(report.Latency, latencyRow{partTwoHops, pace, w.paced(t, r.pipeline.vhost, pace,
@@ -56,6 +62,61 @@ func latency(t *testing.T, w *world, report *report) {
 	through(w.opt.Share * w.capacity)
 	collector.stop(t)
 	normalizer.stop(t)
+}
+
+// bareCommits is what the disk alone makes of lone events: each is written behind a cursor into one stream, and then into another, by
+// who does nothing else. From when an event was due to the second answer.
+func (r *rates) bareCommits(t testing.TB, pace float64, n int) measure.Latency {
+	t.Helper()
+	hops := []string{"BENCH_FIRST", "BENCH_SECOND"}
+	for _, stream := range hops {
+		r.w.stream(t, r.synced, stream)
+	}
+	defer r.synced.remove(t, hops...)
+	due, took := make([]time.Time, n), make([]time.Duration, n)
+	between := make(chan int, n)
+	group, ctx := errgroup.WithContext(t.Context())
+	group.Go(func() error {
+		defer close(between)
+		return measure.Pace(ctx, pace, n, func(i int, at time.Time) error {
+			due[i] = at
+			if err := commitLone(ctx, r.synced.nc, hops[0], r.w.bodies.body(i)); err != nil {
+				return err
+			}
+			between <- i
+			return nil
+		})
+	})
+	group.Go(func() error {
+		for i := range between {
+			if err := commitLone(ctx, r.synced.nc, hops[1], r.w.bodies.body(i)); err != nil {
+				return err
+			}
+			took[i] = time.Since(due[i])
+		}
+		return nil
+	})
+	if err := group.Wait(); err != nil {
+		t.Fatalf("bare commits: %v", err)
+	}
+	return measure.LatencyOf(took)
+}
+
+// commitLone writes one event and something behind it, as an atomic batch.
+func commitLone(ctx context.Context, nc *nats.Conn, subject string, body []byte) error {
+	id := nuid.Next()
+	for i, header := range []nats.Header{{}, {"Nats-Batch-Commit": {"1"}}} {
+		header["Nats-Batch-Id"], header["Nats-Batch-Sequence"] = []string{id}, []string{strconv.Itoa(i + 1)}
+		answer, err := nc.RequestMsgWithContext(ctx, &nats.Msg{Subject: subject, Header: header, Data: body})
+		if err != nil {
+			return err
+		}
+		if bytes.Contains(answer.Data, []byte(`"error"`)) {
+			return errors.New(string(answer.Data))
+		}
+		body = body[:min(len(body), 300)] // a cursor is small
+	}
+	return nil
 }
 
 // paced hands events over to a virtual host, and waits until all have arrived.
