@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/rs/zerolog"
 
 	"stackstream/collectors"
@@ -47,6 +48,11 @@ func (l cutLog) Append(ctx context.Context, b event.Batch) (event.StreamSeq, err
 
 func startReplica(t *testing.T, client *jetstream.Client, name event.Source, cut *atomic.Bool) *process {
 	t.Helper()
+	return startReplicaOf(t, client, cloud, name, cut)
+}
+
+func startReplicaOf(t *testing.T, client *jetstream.Client, of event.Provider, name event.Source, cut *atomic.Bool) *process {
+	t.Helper()
 	cfg := config(formatCeilometer, func(c *Config) { c.Replicas = 2 })
 	at := make(chan net.Addr, 1)
 	front := newFront(cfg, options(func(a net.Addr) { at <- a }))
@@ -55,8 +61,8 @@ func startReplica(t *testing.T, client *jetstream.Client, name event.Source, cut
 	p.ended.Go(func() { front.serve(ctx) })
 	log := cutLog{client.Raw(), cut, cancel}
 	loop := &collectors.Loop{
-		Provider: cloud, Name: name, Source: &Source{cfg: cfg, front: front, beat: 50 * time.Millisecond}, Spec: cfg.Spec(),
-		Writer: publisher.NewRaw(log, client.Bodies(), cloud, name, event.Fence{}, publisher.Options{Owner: string(name)}),
+		Provider: of, Name: name, Source: &Source{cfg: cfg, front: front, beat: 50 * time.Millisecond}, Spec: cfg.Spec(),
+		Writer: publisher.NewRaw(log, client.Bodies(), of, name, event.Fence{}, publisher.Options{Owner: string(name)}),
 		Memory: client.Memory(), Log: zerolog.Nop(), Options: collectors.Options{Drain: time.Millisecond},
 	}
 	p.ended.Go(func() {
@@ -122,6 +128,56 @@ func TestTheSameRequestToTwoReplicas(t *testing.T) {
 		if n != 1 {
 			t.Errorf("%s is stored %d times", id, n)
 		}
+	}
+}
+
+// A provider that was renamed knows what it has stored under the name that it had, through each of its replicas.
+func TestWhatWasStoredUnderAFormerName(t *testing.T) {
+	t.Parallel()
+	const renamed event.Provider = "renamed"
+	client := jetstreamtest.Server(t).Client(t)
+	var never atomic.Bool
+	post := func(to *process, ids ...event.ID) {
+		t.Helper()
+		got, err := postTo(t.Context(), http.DefaultClient, to.url, ceilometerBody(ids...))
+		if err != nil || got.status != http.StatusOK || got.N != len(ids) {
+			t.Fatalf("%v: %v (%v)", ids, got, err)
+		}
+	}
+	one, two := startReplica(t, client, "webhook", &never), startReplica(t, client, "webhook-2", &never)
+	post(one, "e-1", "e-2")
+	post(two, "e-3")
+	one.stop()
+	two.stop()
+	cursors, err := client.Memory().Cursors(t.Context(), cloud)
+	if err != nil {
+		t.Fatal(err)
+	}
+	until := max(cursors["webhook"].Sequence, cursors["webhook-2"].Sequence) + 1
+	for _, name := range []event.Source{"webhook", "webhook-2"} {
+		_, err := publisher.Command(t.Context(), client.Raw(), event.RawCursorSubject(renamed, name), event.RawCommandsSubject(renamed, name),
+			publisher.Options{}, func(c *event.RawCursor, _ bool) (event.Command, error) {
+				c.Former = []event.Former{{Provider: cloud, Until: until}}
+				return event.Command{Verb: event.VerbRename}, nil
+			})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	one, two = startReplicaOf(t, client, renamed, "webhook", &never), startReplicaOf(t, client, renamed, "webhook-2", &never)
+	post(one, "e-3", "e-4")
+	post(two, "e-1", "e-2", "e-4", "e-5")
+	got := map[event.ID]int{}
+	err = client.Memory().Identities(t.Context(), renamed, 0, 0, func(e event.Seen) {
+		if e.Seq != 0 { // those under the former name have no number here
+			got[e.ID]++
+		}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(map[event.ID]int{"e-4": 1, "e-5": 1}, got); diff != "" {
+		t.Errorf("stored under the new name, -want +got:\n%s", diff)
 	}
 }
 
