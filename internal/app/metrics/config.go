@@ -36,7 +36,7 @@ func (m *Metrics) ForgetPart(role event.Role, p event.Provider) {
 		m.board.Beat(normalizerLoop(p), 0) // a collector's loops say by themselves that they have ended
 	}
 	labels := prometheus.Labels{"role": string(role), provider: string(p)}
-	for _, gauge := range []*prometheus.GaugeVec{m.state, m.since, m.leaseHeld} {
+	for _, gauge := range []vector{m.state, m.since, m.leaseHeld} {
 		gauge.DeletePartialMatch(labels)
 	}
 	m.mu.Lock()

@@ -42,7 +42,8 @@ type Metrics struct {
 	posts   posts
 	streams streams
 
-	state, since           *prometheus.GaugeVec
+	state                  *stateVec
+	since                  *prometheus.GaugeVec
 	leaseHeld              *prometheus.GaugeVec
 	leaseMoves             *prometheus.CounterVec
 	connected              prometheus.Gauge
@@ -145,8 +146,7 @@ func New(board *admin.Board, version string) *Metrics {
 	m.streams = newStreams(r)
 
 	r.part = "States and leases"
-	m.state = gauge("state",
-		"1 for the state that a collector or normalizer is in.", "role", provider, source, "state")
+	m.state = newStateVec(r, "state", "1 for the state that a collector or normalizer is in.")
 	m.since = gauge("not_ready_since_seconds",
 		"Unix time since which a part is not ready, 0 while it is.", "role", provider, source)
 	m.leaseHeld = gauge("lease_held",
@@ -188,9 +188,7 @@ func (m *Metrics) List() []Description { return slices.Clone(m.list) }
 func (m *Metrics) Status(s event.Status) {
 	m.board.Set(s)
 	labels := []string{string(s.Role), string(s.Provider), sourceName(s.Source)}
-	for _, state := range states {
-		m.state.WithLabelValues(append(labels, string(state))...).Set(truth(state == s.State))
-	}
+	m.state.set(stateKey{labels[0], labels[1], labels[2]}, s.State)
 	m.lease(labels, s.State)
 	since := m.board.NotReadySince(s.Role, s.Provider, s.Source)
 	if since.IsZero() {
