@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/rs/zerolog"
-	"golang.org/x/sync/errgroup"
 
 	"stackstream/event"
 )
@@ -163,43 +162,42 @@ func (c *Collector) shards(ctx context.Context, kind Candidate) ([]Shard, error)
 	return slices.Concat(kind.Shards, kind.Former(cursors)), nil
 }
 
-// collect runs the sources of the chosen kind until ctx ends or another choice is made. The error is Run's.
+// collect runs the sources of the chosen kind until ctx ends or another choice is made. The error is Run's. It looks after the
+// choice by itself: each goroutine keeps a stack, which counts where there are a thousand providers.
 func (c *Collector) collect(ctx context.Context, shards []Shard, choice event.Choice, say *reporter) error {
-	group, groupCtx := errgroup.WithContext(ctx)
+	running, stop := context.WithCancel(ctx)
+	defer stop()
+	ends := make(chan error, len(shards))
 	for i := range shards {
 		s := &shard{
 			Collector: c, Shard: shards[i], choice: choice, say: say,
 			kept: newKept(c.Deps.Memory, c.Provider, shards[i].Name, shards[i].Spec),
 		}
-		group.Go(func() error { return s.run(groupCtx) })
+		go func() { ends <- s.run(running) }()
 	}
-	group.Go(func() error { return c.watch(groupCtx, choice) })
-	ended := make(chan struct{})
-	go func() {
-		defer close(ended)
-		_ = group.Wait() // errChosenAnew or nil: in both cases the caller chooses again, unless ctx has ended
-	}()
-	select {
-	case <-ended:
-		return nil
-	case <-ctx.Done():
-	}
-	opt := c.Options.withDefaults()
-	limit := time.NewTimer(opt.Drain + 2*opt.Grace)
-	defer limit.Stop()
-	select {
-	case <-ended:
-		return nil
-	case <-limit.C:
-		return fmt.Errorf("stop collecting for %s: a source of kind %s does not return", c.Provider, choice.Kind)
-	}
-}
-
-// watch ends with errChosenAnew when the choice is no longer the one given.
-func (c *Collector) watch(ctx context.Context, choice event.Choice) error {
-	for pause(ctx, lookAgain) == nil {
-		if c.chosenAnew(ctx, choice) {
-			return errChosenAnew
+	look := time.NewTimer(lookAgain)
+	defer look.Stop()
+	done, late := ctx.Done(), (<-chan time.Time)(nil)
+	for left := len(shards); left > 0; {
+		select {
+		case err := <-ends:
+			left--
+			if err != nil { // errChosenAnew: the others end, too, and the caller chooses again
+				stop()
+			}
+		case <-look.C:
+			if c.chosenAnew(running, choice) {
+				stop()
+				continue
+			}
+			look.Reset(lookAgain)
+		case <-done:
+			opt := c.Options.withDefaults()
+			limit := time.NewTimer(opt.Drain + 2*opt.Grace)
+			defer limit.Stop()
+			done, late = nil, limit.C
+		case <-late:
+			return fmt.Errorf("stop collecting for %s: a source of kind %s does not return", c.Provider, choice.Kind)
 		}
 	}
 	return nil
