@@ -73,19 +73,21 @@ func New(cfg Config, opts Options) (*Source, error) {
 }
 
 func newSource(cfg Config, opts Options, client *http.Client) (*Source, error) {
-	s, err := telemetry.New(cfg.Config, telemetry.API{
-		Kind: Kind, Query: cfg.query, Order: "ascending", Paging: httppoll.PageMarker, Forgotten: forgotten, Until: true,
+	s := &Source{cfg: cfg}
+	var err error
+	s.Source, err = telemetry.New(cfg.Config, telemetry.API{
+		Kind: Kind, Query: s.cfg.query, Order: "ascending", Paging: httppoll.PageMarker, Forgotten: forgotten, Until: true,
 		Hints: map[int]string{http.StatusForbidden: ": the account may not read events (give it a role that may, see auth; all_tenants " +
 			"needs an administrator)"},
 	}, opts, client)
 	if err != nil {
 		return nil, err
 	}
-	return &Source{Source: s, cfg: cfg}, nil
+	return s, nil
 }
 
 // query writes the question, in the order in which people write it.
-func (c Config) query(ask httppoll.Ask) string {
+func (c *Config) query(ask httppoll.Ask) string {
 	parts := []string{"sort=generated:asc", "limit=" + strconv.Itoa(ask.Size)}
 	if ask.From != "" {
 		parts = append(parts, telemetry.Filter("start_timestamp", "ge", ask.From))

@@ -8,6 +8,7 @@ import (
 
 	"stackstream/collectors"
 	"stackstream/collectors/httppoll"
+	"stackstream/event"
 	"stackstream/internal/openstack"
 	"stackstream/internal/setting"
 )
@@ -127,9 +128,21 @@ func (c Config) Spec() collectors.Spec {
 
 // Manual is for operators who change a cursor of a source of that kind.
 func Manual(kind string) collectors.Manual {
-	e := httppoll.Default()
-	e.Cursor = httppoll.Cursor{Type: httppoll.CursorTime, Send: httppoll.Send{Format: form}}
-	return e.ManualDialect(kind)
+	// Every provider's source has it and next to none needs it: what it is made of is made then.
+	manual := func() collectors.Manual {
+		e := httppoll.Default()
+		e.Cursor = httppoll.Cursor{Type: httppoll.CursorTime, Send: httppoll.Send{Format: form}}
+		return e.ManualDialect(kind)
+	}
+	return collectors.Manual{
+		Rewind: func(cursor event.Cursor, to, now time.Time) (event.Cursor, time.Time, error) {
+			return manual().Rewind(cursor, to, now)
+		},
+		Set: func(cursor event.Cursor, text string, now time.Time) (event.Cursor, error) {
+			return manual().Set(cursor, text, now)
+		},
+		Meanwhile: func() string { return manual().Meanwhile() },
+	}
 }
 
 // start is where a first run begins.

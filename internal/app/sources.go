@@ -157,24 +157,24 @@ func single[S collectors.Source](
 }
 
 func pankoCandidate(p event.Provider, settings any, env SourceEnv) collectors.Candidate {
-	cfg := *settings.(*panko.Config)
+	cfg := settings.(*panko.Config)
 	return single(panko.Kind, cfg.Spec(), telemetry.Manual(panko.Kind), func(report collectors.Report) (*panko.Source, error) {
-		return panko.New(cfg, panko.Options{Version: env.Version, Hooks: env.Metrics.HTTP(p, panko.Kind), Report: report})
+		return panko.New(*cfg, panko.Options{Version: env.Version, Hooks: env.Metrics.HTTP(p, panko.Kind), Report: report})
 	})
 }
 
 func ceilometerCandidate(p event.Provider, settings any, env SourceEnv) collectors.Candidate {
-	cfg := *settings.(*ceilometer.Config)
+	cfg := settings.(*ceilometer.Config)
 	manual := telemetry.Manual(ceilometer.Kind)
 	return single(ceilometer.Kind, cfg.Spec(), manual, func(report collectors.Report) (*ceilometer.Source, error) {
-		return ceilometer.New(cfg, ceilometer.Options{Version: env.Version, Hooks: env.Metrics.HTTP(p, ceilometer.Kind), Report: report})
+		return ceilometer.New(*cfg, ceilometer.Options{Version: env.Version, Hooks: env.Metrics.HTTP(p, ceilometer.Kind), Report: report})
 	})
 }
 
 func httpCandidate(p event.Provider, settings any, env SourceEnv) collectors.Candidate {
-	cfg := *settings.(*httppoll.Config)
+	cfg := settings.(*httppoll.Config)
 	return single(httppoll.Kind, cfg.Spec(), cfg.Manual(), func(report collectors.Report) (*httppoll.Source, error) {
-		return httppoll.New(cfg, httppoll.Options{
+		return httppoll.New(*cfg, httppoll.Options{
 			Version: env.Version, Format: httpevent.Format(p), Hooks: env.Metrics.HTTP(p, httppoll.Kind), Report: report,
 		})
 	})
