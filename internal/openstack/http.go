@@ -101,6 +101,8 @@ func (c HTTP) NewClient() (*http.Client, error) {
 		}
 		conf.Certificates = []tls.Certificate{cert}
 	}
+	// A connection keeps both buffers while it waits for the next question, and there may be a thousand that wait. A question is
+	// shorter, and a long answer is read past the buffer.
 	transport := &http.Transport{
 		DialContext:            (&net.Dialer{Timeout: c.ConnectTimeout, KeepAlive: 30 * time.Second}).DialContext,
 		TLSClientConfig:        conf,
@@ -108,6 +110,8 @@ func (c HTTP) NewClient() (*http.Client, error) {
 		ResponseHeaderTimeout:  c.HeaderTimeout,
 		IdleConnTimeout:        90 * time.Second,
 		MaxIdleConnsPerHost:    2,
+		WriteBufferSize:        2 << 10,
+		ReadBufferSize:         2 << 10,
 		MaxResponseHeaderBytes: 1 << 20,
 		ForceAttemptHTTP2:      true,
 	}
