@@ -49,7 +49,7 @@ func (p *Poller) Quiet() time.Duration { return p.Every + p.Jitter + p.MaxRun + 
 func (p *Poller) Run(ctx context.Context, from event.From, emit Emit) error {
 	start := time.Now()
 	for {
-		err := p.poll(ctx, &from, emit)
+		err := apart(func() error { return p.poll(ctx, &from, emit) })
 		if ctx.Err() != nil {
 			return nil
 		}

@@ -130,7 +130,7 @@ func (r *run) tick() time.Duration {
 func (r *run) beat() { r.Hooks.beat(r.Provider, r.Name, r.tick()) }
 
 func (r *run) runSource(ctx context.Context, from event.From, ended chan<- error) {
-	err := errors.New("the source ended its goroutine")
+	err := errGoexit
 	defer func() { ended <- err }()
 	err = guard(func() error { return r.Source.Run(ctx, from, r.emit) })
 }
