@@ -8,7 +8,6 @@ import (
 
 	"github.com/nats-io/nats.go"
 	natsjs "github.com/nats-io/nats.go/jetstream"
-	"github.com/rs/zerolog"
 
 	"stackstream/event"
 )
@@ -16,17 +15,8 @@ import (
 // What lets one suspect a server's disk names the server, and keeps its kind; one answer that is missing does not.
 func TestAppendSuspectsTheDisk(t *testing.T) {
 	ctx := context.Background()
-	e, err := OpenEmbedded(EmbeddedConfig{Dir: t.TempDir(), MaxFile: 1 << 30, Listen: "127.0.0.1:0"}, zerolog.Nop())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = e.Close() }()
-	c, err := Connect(ctx, Config{URLs: []string{e.ClientURL()}}, zerolog.Nop(), Hooks{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = c.Close(ctx) }()
-	if _, err := c.Provision(ctx, DefaultLayout(1).Within(e.MaxFile()), CreateMissing); err != nil {
+	c := connectToServer(t)
+	if _, err := c.Provision(ctx, DefaultLayout(1).Within(1<<30), CreateMissing); err != nil {
 		t.Fatal(err)
 	}
 	incomplete := &natsjs.APIError{Code: 400, ErrorCode: codeBatchIncomplete, Description: "atomic publish batch is incomplete"}

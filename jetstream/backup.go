@@ -11,7 +11,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/nats-io/nats-server/v2/server"
 	natsjs "github.com/nats-io/nats.go/jetstream"
 	"github.com/nats-io/nuid"
 
@@ -70,7 +69,7 @@ type BackupStream struct {
 	// Bodies are objects that were stored again while the snapshot was made, so that it has neither the old nor the new one.
 	Bodies []BackupFile `json:"bodies,omitempty"`
 	// Durables are the consumers that come back with the stream.
-	Durables []server.SnapshotConsumerState `json:"durables,omitempty"`
+	Durables []Durable `json:"durables,omitempty"`
 }
 
 // BackupFile is a file of a backup.
@@ -274,10 +273,10 @@ func (c *Client) saveBody(ctx context.Context, dir, subject string) (*BackupFile
 
 // durables returns the consumers of a stream that outlive a connection, as far as they have acknowledged. The normalizers'
 // are left out: they hold nothing that the cursors do not.
-func (c *Client) durables(ctx context.Context, stream string) ([]server.SnapshotConsumerState, error) {
-	var found []server.SnapshotConsumerState
+func (c *Client) durables(ctx context.Context, stream string) ([]Durable, error) {
+	var found []Durable
 	for offset := 0; ; {
-		var answer server.JSApiConsumerListResponse
+		var answer consumerList
 		ask := fmt.Appendf(nil, `{"offset":%d}`, offset)
 		if err := c.api(ctx, "CONSUMER.LIST."+stream, ask, &answer); err != nil {
 			return nil, err
@@ -289,21 +288,18 @@ func (c *Client) durables(ctx context.Context, stream string) ([]server.Snapshot
 			}
 		}
 		for _, info := range answer.Consumers {
-			if info.Config == nil || info.Config.Durable == "" || isNormalizers(stream, info.Name) {
+			if info.Config.durable() == "" || isNormalizers(stream, info.Name) {
 				continue
 			}
-			at := server.SequencePair{Consumer: info.AckFloor.Consumer, Stream: info.AckFloor.Stream}
-			if info.Config.AckPolicy == server.AckNone {
-				at = server.SequencePair{Consumer: info.Delivered.Consumer, Stream: info.Delivered.Stream}
+			at := info.AckFloor
+			if info.Config.text("ack_policy") == "none" {
+				at = info.Delivered
 			}
-			config := *info.Config
-			config.Name = info.Name
-			found = append(found, server.SnapshotConsumerState{
-				ConsumerConfig: &config, ConsumerState: &server.ConsumerState{Delivered: at, AckFloor: at},
-			})
+			info.Config.set("name", info.Name)
+			found = append(found, Durable{Config: info.Config, State: consumerState{Delivered: at, AckFloor: at}})
 		}
 		if offset += len(answer.Consumers) + len(answer.Missing); offset >= answer.Total || len(answer.Consumers) == 0 {
-			slices.SortFunc(found, func(a, b server.SnapshotConsumerState) int { return strings.Compare(a.Name, b.Name) })
+			slices.SortFunc(found, func(a, b Durable) int { return strings.Compare(a.Config.name(), b.Config.name()) })
 			return found, nil
 		}
 	}

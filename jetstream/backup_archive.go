@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"github.com/klauspost/compress/s2"
-	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats-server/v2/server/archive"
 
 	"stackstream/event"
@@ -34,9 +33,6 @@ const (
 	stateName      = "state.json"
 	consumerPrefix = "consumers/"
 )
-
-// record is a message as the server's API hands it out, with its header as it is stored.
-type record = server.StoredMsg
 
 // isCursor tells cursors and choices, of which the newest counts, from what is told of commands below them.
 func isCursor(subject string) bool {
@@ -115,7 +111,7 @@ type scan struct {
 	traces map[string]string    // the batch whose second message is a cursor's trace, by that cursor's subject
 	rows   map[string]event.Seq // the last number of each row, by the cursor's subject
 	wanted map[string]bool      // subjects that were not seen yet
-	began  func(state server.StreamState) error
+	began  func(state streamState) error
 	take   func(*message) error
 }
 
@@ -159,7 +155,7 @@ func (s *scan) read(from io.Reader) error {
 	if err != nil || head.Name != stateName {
 		return fmt.Errorf("%w: %w", errNoSnapshot, errors.Join(err, errors.New("it does not begin with the stream's state")))
 	}
-	var state server.StreamState
+	var state streamState
 	if err := json.NewDecoder(r).Decode(&state); err != nil {
 		return fmt.Errorf("%w: %w", errNoSnapshot, err)
 	}
@@ -335,7 +331,7 @@ func headerValue(stored []byte, name string) string {
 
 // rewrite is what becomes of a snapshot on its way back into a server.
 type rewrite struct {
-	durables []server.SnapshotConsumerState
+	durables []Durable
 	last     uint64 // what the stream's last sequence is to be
 	change   func(*message) error
 }
@@ -355,7 +351,7 @@ func (s *scan) write(from io.Reader, to io.Writer, rw rewrite) error {
 		}
 		return nil
 	}
-	s.began = func(state server.StreamState) error {
+	s.began = func(state streamState) error {
 		state.Consumers = len(rw.durables)
 		state.LastSeq = max(state.LastSeq, rw.last)
 		if state.Msgs == 0 && len(s.cursors) == 0 {
@@ -373,7 +369,7 @@ func (s *scan) write(from io.Reader, to io.Writer, rw rewrite) error {
 			if err != nil {
 				return err
 			}
-			if err := put(archive.Header{Name: consumerPrefix + d.Name, PayloadSize: int64(len(text))}, text); err != nil {
+			if err := put(archive.Header{Name: consumerPrefix + d.Config.name(), PayloadSize: int64(len(text))}, text); err != nil {
 				return err
 			}
 		}

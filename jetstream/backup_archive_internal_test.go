@@ -11,7 +11,6 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/klauspost/compress/s2"
-	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats-server/v2/server/archive"
 
 	"stackstream/event"
@@ -221,7 +220,7 @@ func FuzzSnapshot(f *testing.F) {
 	f.Fuzz(func(t *testing.T, data []byte) {
 		scan := newScan(event.StreamRaw, []record{cursorAt(2, cursorA, 1)})
 		if err := scan.write(bytes.NewReader(data), io.Discard, rewrite{
-			durables: []server.SnapshotConsumerState{}, change: func(m *message) error { return setRawCreated(m, time.Unix(1, 0)) },
+			durables: []Durable{}, change: func(m *message) error { return setRawCreated(m, time.Unix(1, 0)) },
 		}); err == nil && scan.held.Messages == 0 {
 			t.Error("the cursor is gone")
 		}

@@ -61,7 +61,7 @@ func TestBackupIntoACluster(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if floor := cons.CachedInfo().AckFloor.Stream; floor != b.Streams[1].Durables[0].AckFloor.Stream {
+		if floor := cons.CachedInfo().AckFloor.Stream; floor != b.Streams[1].Durables[0].State.AckFloor.Stream {
 			t.Errorf("the subscriber stands at %d", floor)
 		}
 	}

@@ -12,7 +12,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 	natsjs "github.com/nats-io/nats.go/jetstream"
 )
@@ -68,11 +67,13 @@ func answerError(answer []byte) error {
 // lastMessage asks the leader for the last message on a subject, nil if there is none. A replica could lag, and with it what
 // is read now would not have what another stream speaks of already.
 func (c *Client) lastMessage(ctx context.Context, stream, subject string) (*record, error) {
-	ask, err := json.Marshal(server.JSApiMsgGetRequest{LastFor: subject})
+	ask, err := json.Marshal(map[string]string{"last_by_subj": subject})
 	if err != nil {
 		return nil, err
 	}
-	var answer server.JSApiMsgGetResponse
+	var answer struct {
+		Message *record `json:"message"`
+	}
 	err = c.api(ctx, "STREAM.MSG.GET."+stream, ask, &answer)
 	var refused *natsjs.APIError
 	if errors.As(err, &refused) && refused.ErrorCode == natsjs.JSErrCodeMessageNotFound {
@@ -113,7 +114,7 @@ func (c *Client) snapshot(ctx context.Context, stream string, w io.Writer, s *sc
 		return config, err
 	}
 	defer func() { _ = chunks.Unsubscribe() }() // fails only on a closed connection
-	ask, err := json.Marshal(server.JSApiStreamSnapshotRequest{
+	ask, err := json.Marshal(snapshotRequest{
 		DeliverSubject: inbox, NoConsumers: true, ChunkSize: chunkBytes, WindowSize: windowBytes,
 	})
 	if err != nil {
@@ -195,16 +196,15 @@ type upload struct {
 
 // restoreStream has the server make a stream of what write writes. The error says nothing about whether there is a stream
 // then: a server keeps what it has got of one whose rest never came.
-func (c *Client) restoreStream(ctx context.Context, config natsjs.StreamConfig, state server.StreamState,
+func (c *Client) restoreStream(ctx context.Context, config natsjs.StreamConfig, state streamState,
 	write func(io.Writer) error) (*natsjs.StreamInfo, error) {
-	ask, err := json.Marshal(struct {
-		Config natsjs.StreamConfig `json:"config"`
-		State  server.StreamState  `json:"state"`
-	}{config, state})
+	ask, err := json.Marshal(restoreRequest{config, state})
 	if err != nil {
 		return nil, err
 	}
-	var begun server.JSApiStreamRestoreResponse
+	var begun struct {
+		DeliverSubject string `json:"deliver_subject"`
+	}
 	if err := c.apiWithin(ctx, restoreWait, "STREAM.RESTORE."+config.Name, ask, &begun); err != nil {
 		return nil, err
 	}

@@ -58,7 +58,7 @@ func (c *Client) Server() string {
 
 // InUp tells whether the server looks like the embedded one of another process, in which a pipeline is at work without leases.
 func (c *Client) InUp() bool {
-	return c.nc.Opts.InProcessServer == nil && c.nc.ConnectedServerName() == embeddedName && c.nc.ConnectedClusterName() == ""
+	return c.nc.Opts.InProcessServer == nil && c.nc.ConnectedServerName() == EmbeddedName && c.nc.ConnectedClusterName() == ""
 }
 
 // Healthy returns nil while the connection can be used, and otherwise an error that says why it can't: of the kind

@@ -39,8 +39,8 @@ type Config struct {
 
 	TLS TLSConfig `yaml:"tls"`
 
-	// Embedded, if set, is the server to talk to, in process; URLs and all that follows must be empty then.
-	Embedded *Embedded `yaml:"-"`
+	// Embedded, if set, is the server to talk to, in process (package embedded); URLs and all that follows must be empty then.
+	Embedded nats.InProcessConnProvider `yaml:"-"`
 }
 
 // TLSConfig says how to speak TLS, 1.2 at least. A server that asks for TLS gets it without any of this.

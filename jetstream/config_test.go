@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/nats-io/nats.go"
 
 	"stackstream/event"
 )
@@ -100,8 +101,8 @@ func TestConfigValidate(t *testing.T) {
 		"no password":    {Config{URLs: url, User: "u"}, []string{"password_file: is missing: a user is set (or set password)"}},
 		"no key":         {Config{URLs: url, TLS: TLSConfig{CertFile: "c"}}, []string{"tls.key_file: is missing: tls.cert_file is set"}},
 		"no certificate": {Config{URLs: url, TLS: TLSConfig{KeyFile: "c"}}, []string{"tls.cert_file: is missing: tls.key_file is set"}},
-		"embedded":       {Config{Embedded: &Embedded{}}, nil},
-		"embedded, url":  {Config{Embedded: &Embedded{}, URLs: url}, []string{"url: the embedded server is used in process: no URL may be set"}},
+		"embedded":       {Config{Embedded: inProcess{}}, nil},
+		"embedded, url":  {Config{Embedded: inProcess{}, URLs: url}, []string{"url: the embedded server is used in process: no URL may be set"}},
 		"several at once": {Config{TLS: TLSConfig{KeyFile: "c"}}, []string{
 			"url: is missing: name at least one server, like nats://host:4222", "tls.cert_file: is missing: tls.key_file is set",
 		}},
@@ -254,3 +255,6 @@ func TestSecretsAreNotShown(t *testing.T) {
 		t.Errorf("shows the password: %s", shown)
 	}
 }
+
+// inProcess is a server that is never asked.
+type inProcess struct{ nats.InProcessConnProvider }

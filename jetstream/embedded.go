@@ -1,34 +1,21 @@
 package jetstream
 
 import (
-	"errors"
 	"fmt"
-	"math"
 	"net"
-	"os"
-	"path/filepath"
 	"strconv"
-	"sync"
-	"syscall"
-	"time"
 
-	"github.com/nats-io/nats-server/v2/server"
-	"github.com/rs/zerolog"
+	"stackstream/event"
 )
+
+// The server itself is in package embedded: a nats-server is a good part of a program, and only one that may run it has it.
+
+// EmbeddedName is what the embedded server calls itself.
+const EmbeddedName = "stackstream"
 
 // MaxPayload is what the embedded server takes in one message, headers included: 8 MiB of body and 64 KiB beside it.
 // A cluster should be configured likewise.
 const MaxPayload = 8<<20 + 64<<10
-
-const (
-	embeddedName     = "stackstream"
-	defaultMaxMemory = 64 << 20
-	startTimeout     = 30 * time.Second
-	// diskShare is how much of the disk space that is free, or is ours already, the server may fill.
-	diskShare = 0.75
-	// serverSyncInterval is how often the server looks after its files; every write is synced at once all the same.
-	serverSyncInterval = 2 * time.Minute
-)
 
 // EmbeddedConfig says how to run the embedded server.
 type EmbeddedConfig struct {
@@ -62,7 +49,7 @@ func (c EmbeddedConfig) Validate() []Problem {
 		found = append(found, Problem{"dir", "is missing: the directory that holds the streams"})
 	}
 	if c.Listen != "" {
-		if _, _, err := c.address(); err != nil {
+		if _, _, err := c.Address(); err != nil {
 			found = append(found, Problem{"listen", err.Error()})
 		}
 	}
@@ -75,8 +62,8 @@ func (c EmbeddedConfig) Validate() []Problem {
 	return found
 }
 
-// address splits Listen and refuses what is reachable from elsewhere unless that is meant.
-func (c EmbeddedConfig) address() (host string, port int, err error) {
+// Address splits Listen and refuses what is reachable from elsewhere unless that is meant.
+func (c EmbeddedConfig) Address() (host string, port int, err error) {
 	host, portText, err := net.SplitHostPort(c.Listen)
 	if err != nil {
 		return "", 0, fmt.Errorf("%q is not an address like 127.0.0.1:4222", c.Listen)
@@ -93,239 +80,50 @@ func (c EmbeddedConfig) address() (host string, port int, err error) {
 	return host, int(number), nil
 }
 
-// Embedded is a nats-server with JetStream in this process. Every write is synced to disk before it is acknowledged.
-type Embedded struct {
-	dir     string
-	lock    *os.File
-	options server.Options
-	maxFile int64
-	log     zerolog.Logger
-
-	turn sync.Mutex // held while the server is stopped or started; guards lock and options
-
-	mu     sync.Mutex     // never held for long: clients ask while they hold locks of their own
-	server *server.Server // nil while it is stopped
-	lines  *serverLog     // of the server that was started last
+// StoreInUse says that another process has the store directory of an embedded server.
+type StoreInUse struct {
+	Dir, Process string
 }
 
-// OpenEmbedded starts the server on its directory, which it creates if need be. A directory that another process uses
-// is refused; the error names both. A disk that is full is a *DiskFull. When it fails, nothing of it is left running.
-func OpenEmbedded(cfg EmbeddedConfig, log zerolog.Logger) (*Embedded, error) {
-	const op = "start the embedded NATS server"
-	if problems := cfg.Validate(); len(problems) > 0 {
-		return nil, invalid(op, errors.New(problems[0].String()))
-	}
-	dir, err := filepath.Abs(cfg.Dir)
-	if err != nil {
-		return nil, invalid(op, err)
-	}
-	if err := os.MkdirAll(dir, 0o700); err != nil && !errors.Is(err, syscall.ENOSPC) {
-		return nil, invalid(op, err)
-	}
-	if err := roomToStart(dir, cfg); err != nil {
-		return nil, unavailable(op, err)
-	}
-	lock, err := lockDir(dir)
-	if err != nil {
-		return nil, err
-	}
-	e := &Embedded{dir: dir, lock: lock, log: log}
-	if err := e.configure(cfg); err != nil {
-		return nil, errors.Join(invalid(op, err), lock.Close())
-	}
-	if err := e.start(); err != nil {
-		return nil, errors.Join(unavailable(op, err), lock.Close())
-	}
-	if cfg.ListenPublic {
-		log.Warn().Str("url", e.ClientURL()).Msg("whoever reaches the embedded NATS server may read and write everything")
-	}
-	return e, nil
+func (e *StoreInUse) Error() string { return e.Dir + " is in use by process " + e.Process }
+
+// DiskFull is why the embedded server was not started.
+type DiskFull struct {
+	Dir string
+	// Free is what the disk has for the streams; Need is how much that would have to be.
+	Free, Need int64
 }
 
-func (e *Embedded) configure(cfg EmbeddedConfig) error {
-	maxFile, err := allowedFile(e.dir, cfg.MaxFile)
-	if err != nil {
-		return err
-	}
-	if cfg.MaxFile > maxFile {
-		e.log.Warn().Int64("wanted", cfg.MaxFile).Int64("allowed", maxFile).
-			Msg("max_file of the embedded NATS server is more than the disk has; it is lowered")
-	}
-	o := server.Options{
-		ServerName: embeddedName,
-		DontListen: cfg.Listen == "",
-		Host:       "127.0.0.1",
-		NoSigs:     true,
-
-		JetStream:          true,
-		StoreDir:           e.dir,
-		SyncAlways:         !cfg.Bulk,
-		SyncInterval:       serverSyncInterval,
-		JetStreamMaxStore:  maxFile,
-		JetStreamMaxMemory: defaultMaxMemory,
-		JetStreamLimits: server.JSLimitOpts{
-			MaxBatchInflightPerStream: 50,
-			MaxBatchInflightTotal:     200,
-			MaxBatchSize:              1000,
-			MaxBatchTimeout:           10 * time.Second,
-			DefaultMaxConsumers:       -1, // each provider has one in EVENTS_RAW; the server would stop at 1,000
-		},
-		MaxPayload:             MaxPayload,
-		MaxPending:             64 << 20,
-		DisableJetStreamBanner: true,
-	}
-	e.maxFile = maxFile
-	if cfg.Bulk {
-		o.JetStreamMaxStore = math.MaxInt64
-	}
-	if cfg.MaxMemory > 0 {
-		o.JetStreamMaxMemory = cfg.MaxMemory
-	}
-	if cfg.MaxPayload > 0 {
-		o.MaxPayload = int32(cfg.MaxPayload)
-	}
-	if cfg.Listen != "" {
-		host, port, err := cfg.address()
-		if err != nil {
-			return err
-		}
-		o.Host, o.Port = host, port
-		if port == 0 {
-			o.Port = server.RANDOM_PORT
-		}
-	}
-	e.options = o
-	return nil
+func (d *DiskFull) Error() string {
+	return fmt.Sprintf("the disk of %s is full: %s are free for the streams, %s are needed", d.Dir, Bytes(d.Free),
+		Bytes(d.Need))
 }
 
-// start makes a server of the options and waits until it serves.
-func (e *Embedded) start() error {
-	s, err := server.NewServer(e.options.Clone())
-	if err != nil {
-		return err
-	}
-	lines := &serverLog{log: e.log}
-	s.SetLoggerV2(lines, false, false, false)
-	s.Start()
-	if err := lines.fatal(); err != nil || !s.ReadyForConnections(startTimeout) || !s.JetStreamEnabled() {
-		s.Shutdown()
-		s.WaitForShutdown()
-		if err == nil {
-			err = errors.Join(fmt.Errorf("not ready after %s", startTimeout), lines.fatal())
-		}
-		return err
-	}
-	if !e.options.DontListen {
-		// After a restart the clients look for it where it was.
-		e.options.Port = s.Addr().(*net.TCPAddr).Port
-	}
-	e.mu.Lock()
-	e.server, e.lines = s, lines
-	e.mu.Unlock()
-	return nil
+// DiskHooks are told how the embedded server's disk fares. Any may be nil. They are called by one goroutine and must not
+// block.
+type DiskHooks struct {
+	// State is called with every look at the disk. live: all is well; degraded: the disk is full, which the server has
+	// not run into yet; backoff: the server can't write, and reason says what has to happen.
+	State func(state event.State, reason string)
+	// Free is called with every look at the disk with the bytes that are free, and those that it has.
+	Free func(bytes, size int64)
+	// Restarted is called after every restart, with why there was none if it failed.
+	Restarted func(err error)
 }
 
-// Restart stops the server and starts it again on the same data and address. A disk that was full needs this once
-// there is space again, and KeepWriting sees to it; clients reconnect by themselves.
-func (e *Embedded) Restart() error {
-	const op = "restart the embedded NATS server"
-	e.turn.Lock()
-	defer e.turn.Unlock()
-	if e.lock == nil {
-		return invalid(op, errors.New("it is closed"))
-	}
-	e.stop()
-	if err := e.start(); err != nil {
-		return unavailable(op, err)
-	}
-	return nil
-}
+// Bytes is a size, for people.
+type Bytes int64
 
-// Sync makes durable what was written in bulk so far.
-func (e *Embedded) Sync() error { return e.durable(func() error { return syncTree(e.dir) }) }
-
-// Settle makes durable what was written in bulk, and every write from now on. The server is stopped for it and started again;
-// clients reconnect by themselves.
-func (e *Embedded) Settle() error {
-	return e.durable(func() error {
-		e.stop()
-		if err := syncTree(e.dir); err != nil {
-			return err
-		}
-		e.options.SyncAlways = true
-		return e.start()
-	})
-}
-
-// durable calls make where the server leaves writes to the system.
-func (e *Embedded) durable(make func() error) error {
-	const op = "make the streams durable"
-	e.turn.Lock()
-	defer e.turn.Unlock()
-	if e.lock == nil {
-		return invalid(op, errors.New("the server is closed"))
-	}
-	if e.options.SyncAlways {
-		return nil
-	}
-	if err := make(); err != nil {
-		return unavailable(op, err)
-	}
-	return nil
-}
-
-// Close stops the server and gives the directory free. Closing again is no error.
-func (e *Embedded) Close() error {
-	e.turn.Lock()
-	defer e.turn.Unlock()
-	e.stop()
-	if e.lock == nil {
-		return nil
-	}
-	err := e.lock.Close()
-	e.lock = nil
-	return err
-}
-
-// Stop stops the server until Restart; the directory stays ours.
-func (e *Embedded) Stop() {
-	e.turn.Lock()
-	defer e.turn.Unlock()
-	e.stop()
-}
-
-func (e *Embedded) stop() {
-	e.mu.Lock()
-	s := e.server
-	e.server = nil
-	e.mu.Unlock()
-	if s != nil {
-		s.Shutdown()
-		s.WaitForShutdown()
+func (n Bytes) String() string {
+	const kib = 1 << 10
+	switch {
+	case n < kib:
+		return fmt.Sprintf("%d bytes", n)
+	case n < kib*kib:
+		return fmt.Sprintf("%.1f KiB", float64(n)/kib)
+	case n < kib*kib*kib:
+		return fmt.Sprintf("%.1f MiB", float64(n)/(kib*kib))
+	default:
+		return fmt.Sprintf("%.1f GiB", float64(n)/(kib*kib*kib))
 	}
 }
-
-var errStopped = errors.New("the embedded NATS server is stopped")
-
-// InProcessConn is for nats.InProcessServer; after a restart it leads to the new server.
-func (e *Embedded) InProcessConn() (net.Conn, error) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if e.server == nil {
-		return nil, errStopped
-	}
-	return e.server.InProcessConn()
-}
-
-// ClientURL is where other clients reach the server, "" if it does not listen.
-func (e *Embedded) ClientURL() string {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if e.server == nil || e.server.Addr() == nil {
-		return ""
-	}
-	return e.server.ClientURL()
-}
-
-// MaxFile is the most that the streams may take on disk.
-func (e *Embedded) MaxFile() int64 { return e.maxFile }

@@ -13,12 +13,13 @@ import (
 
 	"stackstream/event"
 	"stackstream/jetstream"
+	"stackstream/jetstream/embedded"
 	"stackstream/jetstream/jetstreamtest"
 )
 
-func openEmbedded(t *testing.T, cfg jetstream.EmbeddedConfig) *jetstream.Embedded {
+func openEmbedded(t *testing.T, cfg jetstream.EmbeddedConfig) *embedded.Server {
 	t.Helper()
-	e, err := jetstream.OpenEmbedded(cfg, zerolog.Nop())
+	e, err := embedded.Open(cfg, zerolog.Nop())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -26,7 +27,7 @@ func openEmbedded(t *testing.T, cfg jetstream.EmbeddedConfig) *jetstream.Embedde
 	return e
 }
 
-func connectInProcess(t *testing.T, e *jetstream.Embedded) (*jetstream.Client, natsjs.JetStream) {
+func connectInProcess(t *testing.T, e *embedded.Server) (*jetstream.Client, natsjs.JetStream) {
 	t.Helper()
 	c, err := jetstream.Connect(testContext(t), jetstream.Config{Embedded: e}, zerolog.Nop(), jetstream.Hooks{})
 	if err != nil {
@@ -91,7 +92,7 @@ func TestEmbeddedKeepsDataOverRestartAndReopening(t *testing.T) {
 func TestEmbeddedHasOneOwner(t *testing.T) {
 	dir := t.TempDir()
 	first := openEmbedded(t, jetstream.EmbeddedConfig{Dir: dir})
-	_, err := jetstream.OpenEmbedded(jetstream.EmbeddedConfig{Dir: dir}, zerolog.Nop())
+	_, err := embedded.Open(jetstream.EmbeddedConfig{Dir: dir}, zerolog.Nop())
 	if err == nil {
 		t.Fatal("a second owner got in")
 	}
@@ -112,7 +113,7 @@ func TestEmbeddedThatCannotStartLeavesNothingBehind(t *testing.T) {
 	}
 	defer func() { _ = taken.Close() }()
 	dir := t.TempDir()
-	_, err = jetstream.OpenEmbedded(jetstream.EmbeddedConfig{Dir: dir, Listen: taken.Addr().String()}, zerolog.Nop())
+	_, err = embedded.Open(jetstream.EmbeddedConfig{Dir: dir, Listen: taken.Addr().String()}, zerolog.Nop())
 	if err == nil || !strings.Contains(err.Error(), taken.Addr().String()) {
 		t.Fatalf("got %v, want an error that names %s", err, taken.Addr())
 	}
@@ -124,7 +125,7 @@ func TestEmbeddedRefusesADirectoryThatIsAFile(t *testing.T) {
 	if err := os.WriteFile(file, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	_, err := jetstream.OpenEmbedded(jetstream.EmbeddedConfig{Dir: file}, zerolog.Nop())
+	_, err := embedded.Open(jetstream.EmbeddedConfig{Dir: file}, zerolog.Nop())
 	if event.KindOf(err) != event.Invalid || !strings.Contains(err.Error(), file) {
 		t.Errorf("got %v, want an error of the kind invalid that names %s", err, file)
 	}
@@ -133,7 +134,7 @@ func TestEmbeddedRefusesADirectoryThatIsAFile(t *testing.T) {
 func TestEmbeddedTakesNoMoreThanTheDiskHas(t *testing.T) {
 	log := &logBuffer{}
 	const wanted = 1 << 60
-	e, err := jetstream.OpenEmbedded(jetstream.EmbeddedConfig{Dir: t.TempDir(), MaxFile: wanted}, zerolog.New(log))
+	e, err := embedded.Open(jetstream.EmbeddedConfig{Dir: t.TempDir(), MaxFile: wanted}, zerolog.New(log))
 	if err != nil {
 		t.Fatal(err)
 	}

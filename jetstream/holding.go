@@ -83,7 +83,7 @@ func (c *Client) Holdings(ctx context.Context, p event.Provider) (map[event.Prov
 	raw, normalized := c.Raw(), c.Normalized()
 	for name, h := range all {
 		// A process on the server that it has in itself shares with nobody, and takes no leases.
-		h.unleased, h.unsure = !leased && c.Server() == embeddedName, unsure
+		h.unleased, h.unsure = !leased && c.Server() == EmbeddedName, unsure
 		if h.Choice, err = (&Choices{raw: raw}).ReadChoice(ctx, name); err != nil {
 			return nil, err
 		}

@@ -7,21 +7,11 @@ import (
 	"time"
 
 	natsjs "github.com/nats-io/nats.go/jetstream"
-	"github.com/rs/zerolog"
 )
 
 // An entry that is renewed while a bucket is read is read all the same: who holds a lease would else look dead for a moment.
 func TestEntriesThatAreRenewedMeanwhile(t *testing.T) {
-	server, err := OpenEmbedded(EmbeddedConfig{Dir: t.TempDir(), MaxFile: 2 << 30}, zerolog.Nop())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = server.Close() }()
-	c, err := Connect(t.Context(), Config{Embedded: server}, zerolog.Nop(), Hooks{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = c.Close(context.Background()) }()
+	c := connectToServer(t)
 	bucket, err := c.js.CreateKeyValue(t.Context(), natsjs.KeyValueConfig{Bucket: "RENEWED", Storage: natsjs.MemoryStorage})
 	if err != nil {
 		t.Fatal(err)

@@ -10,7 +10,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/nats-io/nats-server/v2/server"
 	natsjs "github.com/nats-io/nats.go/jetstream"
 
 	"stackstream/event"
@@ -197,7 +196,7 @@ func (r *restoring) stream(ctx context.Context, s *BackupStream) (RestoredStream
 		return RestoredStream{}, err
 	}
 	rw := rewrite{durables: durablesOf(s), last: r.lastOf(s), change: change}
-	state := server.StreamState{
+	state := streamState{
 		Msgs: s.Messages, Bytes: s.Bytes, FirstSeq: s.First, LastSeq: rw.last, Consumers: len(rw.durables), LastTime: s.LastTime,
 	}
 	info, err := r.insist(ctx, s.Name, func() (*natsjs.StreamInfo, error) { return r.send(ctx, s, hidden, state, rw) })
@@ -216,7 +215,7 @@ func (r *restoring) stream(ctx context.Context, s *BackupStream) (RestoredStream
 		Name: s.Name, Messages: info.State.Msgs, Through: s.Through, Next: info.State.LastSeq + 1, Expired: s.Messages - info.State.Msgs,
 	}
 	for _, d := range rw.durables {
-		done.Durables = append(done.Durables, d.Name)
+		done.Durables = append(done.Durables, d.Config.name())
 	}
 	return done, nil
 }
@@ -269,7 +268,7 @@ func (r *restoring) known(ctx context.Context, name string, first time.Time) err
 
 const codeRestoreExists natsjs.ErrorCode = 10130
 
-func (r *restoring) send(ctx context.Context, s *BackupStream, config natsjs.StreamConfig, state server.StreamState,
+func (r *restoring) send(ctx context.Context, s *BackupStream, config natsjs.StreamConfig, state streamState,
 	rw rewrite) (*natsjs.StreamInfo, error) {
 	scan, file, err := r.b.open(s)
 	if err != nil {
@@ -353,16 +352,16 @@ func (r *restoring) sibling(ctx context.Context, name string) (StreamNow, bool, 
 }
 
 // durablesOf are the consumers of a stream, none with a position beyond what the backup has.
-func durablesOf(s *BackupStream) []server.SnapshotConsumerState {
-	var durables []server.SnapshotConsumerState
+func durablesOf(s *BackupStream) []Durable {
+	var durables []Durable
 	for _, d := range s.Durables {
-		config, state := *d.ConsumerConfig, *d.ConsumerState
-		if config.Replicas > 1 {
-			config.Replicas = 0 // as many as the stream, which begins with one
+		config, state := maps.Clone(d.Config), d.State
+		if config.replicas() > 1 {
+			config.set("num_replicas", 0) // as many as the stream, which begins with one
 		}
 		state.AckFloor.Stream = min(state.AckFloor.Stream, s.Through)
 		state.Delivered.Stream = min(state.Delivered.Stream, s.Through)
-		durables = append(durables, server.SnapshotConsumerState{ConsumerConfig: &config, ConsumerState: &state})
+		durables = append(durables, Durable{config, state})
 	}
 	return durables
 }

@@ -13,6 +13,7 @@ import (
 
 	"stackstream/event"
 	"stackstream/jetstream"
+	"stackstream/jetstream/embedded"
 	"stackstream/subscribe"
 )
 
@@ -99,7 +100,7 @@ func streamsWithEvents() (url string, stop func()) {
 	if err != nil {
 		panic(err)
 	}
-	server, err := jetstream.OpenEmbedded(jetstream.EmbeddedConfig{
+	server, err := embedded.Open(jetstream.EmbeddedConfig{
 		Dir: dir, Listen: "127.0.0.1:0", MaxFile: 4 << 30,
 	}, zerolog.Nop())
 	if err != nil {

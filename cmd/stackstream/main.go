@@ -4,7 +4,9 @@ package main
 import (
 	"os"
 
+	"stackstream/internal/app"
 	"stackstream/internal/app/cli"
+	"stackstream/jetstream/embedded"
 )
 
-func main() { os.Exit(cli.Main(cli.Stackstream)) }
+func main() { os.Exit(cli.Main(cli.Stackstream(app.Stores(embedded.Open)))) }

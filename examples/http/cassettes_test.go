@@ -12,10 +12,12 @@ import (
 	"testing"
 	"time"
 
+	"stackstream/internal/app"
 	"stackstream/internal/app/author"
 	"stackstream/internal/app/cli"
 	"stackstream/internal/app/config"
 	"stackstream/internal/standins"
+	"stackstream/jetstream/embedded"
 )
 
 var record = flag.Bool("record", false, "record the conversations with the stand-ins anew, and what comes of them")
@@ -35,7 +37,7 @@ func TestCassettes(t *testing.T) {
 				args = append(args, "--update")
 			}
 			var out, said bytes.Buffer
-			code := cli.Stackstream(t.Context(), cli.Program{
+			code := cli.Stackstream(app.Stores(embedded.Open))(t.Context(), cli.Program{
 				Args: args, Env: func(string) (string, bool) { return "", false }, Stdin: &bytes.Buffer{}, Stdout: &out, Stderr: &said,
 			})
 			if code != 0 {

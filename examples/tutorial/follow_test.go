@@ -9,7 +9,9 @@ import (
 	"testing"
 	"time"
 
+	"stackstream/internal/app"
 	"stackstream/internal/app/cli"
+	"stackstream/jetstream/embedded"
 )
 
 // The tutorial, followed: what it says that the commands say of its configurations they say.
@@ -30,7 +32,7 @@ func TestTutorialIsFollowed(t *testing.T) {
 	}
 	run := func(want int, args ...string) string {
 		var out bytes.Buffer
-		code := cli.Stackstream(t.Context(), cli.Program{
+		code := cli.Stackstream(app.Stores(embedded.Open))(t.Context(), cli.Program{
 			Args: args, Env: func(string) (string, bool) { return "", false }, Stdin: strings.NewReader(""), Stdout: &out, Stderr: &out,
 		})
 		if code != want {

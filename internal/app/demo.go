@@ -26,6 +26,8 @@ type Demo struct {
 	Events  uint64 // how many events will be looked at; 0: no end is known
 	Version string
 	Log     zerolog.Logger
+	// OpenStore opens the embedded server.
+	OpenStore OpenStore
 }
 
 // Run starts the stand-in and the pipeline, calls look with both, and ends
@@ -43,7 +45,7 @@ func (d Demo) Run(ctx context.Context, look func(ctx context.Context, r Running,
 	started := make(chan Running, 1)
 	pipeline := &Pipeline{
 		Config: d.config(cloud), Collect: true, Normalize: true, Provision: true, Version: d.Version, Log: d.Log,
-		Started: func(r Running) { started <- r },
+		OpenStore: d.OpenStore, Started: func(r Running) { started <- r },
 	}
 	ended := make(chan error, 1)
 	go func() { ended <- pipeline.Run(background) }()

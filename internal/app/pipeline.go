@@ -45,6 +45,8 @@ type Pipeline struct {
 	// Collect and Normalize say which halves run. Kind, if set, collects with sources of that kind only.
 	Collect, Normalize bool
 	Kind               string
+	// OpenStore opens the embedded server, where the configuration names no other. It is nil in programs that have none.
+	OpenStore OpenStore
 	// Provision creates missing streams. Without it missing streams are waited for.
 	Provision bool
 	// Reload, if set, has changes of the configuration taken while the pipeline runs.

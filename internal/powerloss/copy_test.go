@@ -20,6 +20,7 @@ import (
 
 	"stackstream/event"
 	"stackstream/jetstream"
+	"stackstream/jetstream/embedded"
 )
 
 // serveIn names the environment variable that makes the test binary a server, in the directory that it says.
@@ -38,7 +39,7 @@ func TestMain(m *testing.M) {
 
 // serve runs the embedded server for others until it is told to end, and prints its URL.
 func serve(dir string) error {
-	s, err := jetstream.OpenEmbedded(jetstream.EmbeddedConfig{Dir: dir, Listen: "127.0.0.1:0", MaxFile: 1 << 30}, zerolog.Nop())
+	s, err := embedded.Open(jetstream.EmbeddedConfig{Dir: dir, Listen: "127.0.0.1:0", MaxFile: 1 << 30}, zerolog.Nop())
 	if err != nil {
 		return err
 	}

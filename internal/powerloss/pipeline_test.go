@@ -15,6 +15,7 @@ import (
 	"stackstream/collectors"
 	"stackstream/event"
 	"stackstream/jetstream"
+	"stackstream/jetstream/embedded"
 	"stackstream/normalizer"
 	"stackstream/normalizer/oslo"
 	"stackstream/normalizer/rules"
@@ -216,7 +217,7 @@ type site struct {
 
 // open starts a server on a directory and makes what streams are missing, as a process of stackstream does.
 func open(ctx context.Context, dir string, layout jetstream.Layout, log zerolog.Logger) (*site, error) {
-	server, err := jetstream.OpenEmbedded(jetstream.EmbeddedConfig{Dir: dir, MaxFile: 1 << 30}, log)
+	server, err := embedded.Open(jetstream.EmbeddedConfig{Dir: dir, MaxFile: 1 << 30}, log)
 	if err != nil {
 		return nil, err
 	}

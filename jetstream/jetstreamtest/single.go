@@ -6,18 +6,19 @@ import (
 	"github.com/rs/zerolog"
 
 	"stackstream/jetstream"
+	"stackstream/jetstream/embedded"
 )
 
 // Single is one embedded server, which syncs every write.
 type Single struct {
-	embedded *jetstream.Embedded
+	embedded *embedded.Server
 }
 
 // Server starts a server with the streams.
 func Server(t testing.TB, opts ...Option) *Single {
 	t.Helper()
 	s := apply(1, opts)
-	e, err := jetstream.OpenEmbedded(jetstream.EmbeddedConfig{
+	e, err := embedded.Open(jetstream.EmbeddedConfig{
 		Dir: tempDir(t), Listen: "127.0.0.1:0", MaxFile: 8 << 30, MaxPayload: s.maxPayload,
 	}, zerolog.Nop())
 	if err != nil {
@@ -37,7 +38,7 @@ func Server(t testing.TB, opts ...Option) *Single {
 func (s *Single) URL() string { return s.embedded.ClientURL() }
 
 // Embedded is the server itself, for those who connect in process.
-func (s *Single) Embedded() *jetstream.Embedded { return s.embedded }
+func (s *Single) Embedded() *embedded.Server { return s.embedded }
 
 // Client connects to the server over TCP. The client is closed when the test ends.
 func (s *Single) Client(t testing.TB) *jetstream.Client {

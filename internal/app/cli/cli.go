@@ -19,6 +19,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
+	"stackstream/internal/app"
 	"stackstream/internal/app/show"
 	"stackstream/internal/check"
 )
@@ -39,6 +40,8 @@ type Program struct {
 	Stderr io.Writer
 	// Hangups, if set, returns where SIGHUP is told of from now on until ctx ends. A program that does not ask is ended by it.
 	Hangups func(ctx context.Context) <-chan os.Signal
+
+	openStore app.OpenStore // nil where the program has no server in it
 }
 
 // usageError is wrong use of a command.

@@ -29,7 +29,7 @@ and in the directory nats.embedded.dir, every write synced to disk.
   curl http://127.0.0.1:8321/readyz                                 # what is not ready, and why`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return p.run(cmd.Context(), file, &app.Pipeline{Collect: true, Normalize: true, Provision: true},
+			return p.run(cmd.Context(), file, &app.Pipeline{Collect: true, Normalize: true, Provision: true, OpenStore: p.openStore},
 				func() (*config.Config, error) {
 					cfg, err := p.load(file)
 					if err != nil {

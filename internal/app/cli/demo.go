@@ -84,7 +84,7 @@ func (p Program) demo(ctx context.Context, o demoOptions) (err error) {
 	if o.json {
 		notes = p.Stderr
 	}
-	demo := app.Demo{Dir: dir, Listen: o.listen, Events: o.events, Version: versionShort(), Log: log}
+	demo := app.Demo{Dir: dir, Listen: o.listen, Events: o.events, Version: versionShort(), Log: log, OpenStore: p.openStore}
 	return demo.Run(ctx, func(ctx context.Context, r app.Running, cloud string) error {
 		if err := p.introduce(notes, r, cloud, o); err != nil {
 			return err

@@ -15,8 +15,13 @@ import (
 	"stackstream/jetstream"
 )
 
-// Stackstream is the program with everything in it.
-func Stackstream(ctx context.Context, p Program) int { return p.execute(ctx, p.stackstream()) }
+// Stackstream is the program with everything in it, the server that openStore opens included.
+func Stackstream(openStore app.OpenStore) func(context.Context, Program) int {
+	return func(ctx context.Context, p Program) int {
+		p.openStore = openStore
+		return p.execute(ctx, p.stackstream())
+	}
+}
 
 func (p Program) stackstream() *cobra.Command {
 	root := &cobra.Command{

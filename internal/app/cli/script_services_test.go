@@ -19,6 +19,7 @@ import (
 	"stackstream/internal/openstack/standin"
 	"stackstream/internal/rabbitmqtest"
 	"stackstream/jetstream"
+	"stackstream/jetstream/embedded"
 	"stackstream/jetstream/jetstreamtest"
 )
 
@@ -146,7 +147,7 @@ func restoreHalfway(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(err)
 	to := jetstream.Config{URLs: []string{ts.Getenv("NATS_URL")}}
 	if len(args) > 1 {
-		server, err := jetstream.OpenEmbedded(jetstream.EmbeddedConfig{Dir: ts.MkAbs(args[1])}, zerolog.Nop())
+		server, err := embedded.Open(jetstream.EmbeddedConfig{Dir: ts.MkAbs(args[1])}, zerolog.Nop())
 		ts.Check(err)
 		defer server.Close()
 		to = jetstream.Config{Embedded: server}

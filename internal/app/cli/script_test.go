@@ -22,14 +22,16 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"stackstream/internal/app"
 	"stackstream/internal/openstack/standin"
 	"stackstream/internal/rabbitmqtest"
+	"stackstream/jetstream/embedded"
 )
 
 var update = flag.Bool("update", false, "write the files that scripts compare with anew")
 
 var programs = map[string]func(context.Context, Program) int{
-	"stackstream": Stackstream, "collector": Collector, "normalizer": Normalizer,
+	"stackstream": Stackstream(app.Stores(embedded.Open)), "collector": Collector, "normalizer": Normalizer,
 }
 
 func TestMain(m *testing.M) {

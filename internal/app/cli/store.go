@@ -8,6 +8,7 @@ import (
 	"os"
 	"strings"
 
+	"stackstream/internal/app"
 	"stackstream/internal/app/config"
 	"stackstream/jetstream"
 )
@@ -15,9 +16,9 @@ import (
 // reached is the NATS that a command works on.
 type reached struct {
 	client *jetstream.Client
-	layout *jetstream.Layout   // of the configuration; nil without one
-	where  string              // for people
-	server *jetstream.Embedded // in this process; nil if there is none
+	layout *jetstream.Layout // of the configuration; nil without one
+	where  string            // for people
+	server app.Store         // in this process; nil if there is none
 	close  func()
 }
 
@@ -53,7 +54,7 @@ func (p Program) reach(ctx context.Context, nats *natsFlags, restoring bool) (re
 	}
 	own := cfg.NATS.Embedded
 	own.Listen, own.ListenPublic, own.Bulk = "", false, restoring
-	server, err := jetstream.OpenEmbedded(own, log)
+	server, err := p.openStore(own, log)
 	var used *jetstream.StoreInUse
 	if errors.As(err, &used) {
 		if cfg.NATS.Embedded.Listen == "" {

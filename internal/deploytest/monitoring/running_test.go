@@ -20,6 +20,7 @@ import (
 	"stackstream/event"
 	"stackstream/internal/app"
 	"stackstream/jetstream"
+	"stackstream/jetstream/embedded"
 )
 
 // elsewhere matches the metrics that a pipeline without a broker and without a webhook, in which nothing goes wrong, does not show. Package metrics
@@ -112,7 +113,7 @@ func subscribeIn(t *testing.T, dir string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	server, err := jetstream.OpenEmbedded(jetstream.EmbeddedConfig{Dir: dir}, zerolog.Nop())
+	server, err := embedded.Open(jetstream.EmbeddedConfig{Dir: dir}, zerolog.Nop())
 	if err != nil {
 		t.Fatal(err)
 	}

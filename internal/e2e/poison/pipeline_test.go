@@ -12,6 +12,7 @@ import (
 	"stackstream/collectors"
 	"stackstream/event"
 	"stackstream/jetstream"
+	"stackstream/jetstream/embedded"
 	"stackstream/normalizer"
 	"stackstream/normalizer/ceilometer"
 	"stackstream/normalizer/normalizertest"
@@ -24,7 +25,7 @@ const provider = event.Provider("cloud")
 // openServer starts an embedded server with streams of the given size each, and connects to it.
 func openServer(t *testing.T, size int64) *jetstream.Client {
 	t.Helper()
-	server, err := jetstream.OpenEmbedded(jetstream.EmbeddedConfig{
+	server, err := embedded.Open(jetstream.EmbeddedConfig{
 		Dir: filepath.Join(t.TempDir(), "store"), MaxFile: 4*size + 64<<20,
 	}, zerolog.Nop())
 	if err != nil {

@@ -1,4 +1,4 @@
-package jetstream
+package embedded
 
 import (
 	"errors"
@@ -9,6 +9,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"stackstream/event"
+	"stackstream/jetstream"
 )
 
 func TestWhenADiskIsFull(t *testing.T) {
@@ -43,15 +44,15 @@ func TestEmbeddedIsNotOpenedWithoutRoom(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := roomToStart(dir, EmbeddedConfig{}); err != nil {
+	if err := roomToStart(dir, jetstream.EmbeddedConfig{}); err != nil {
 		t.Errorf("a directory that is to be made: %v", err)
 	}
 	dir = t.TempDir()
-	var full *DiskFull
-	if err := roomToStart(dir, EmbeddedConfig{Least: d.free}); !errors.As(err, &full) || full.Dir != dir || full.Need != d.free {
+	var full *jetstream.DiskFull
+	if err := roomToStart(dir, jetstream.EmbeddedConfig{Least: d.free}); !errors.As(err, &full) || full.Dir != dir || full.Need != d.free {
 		t.Errorf("asked for all that is free it says %v", err)
 	}
-	if err := roomToStart(dir, EmbeddedConfig{Least: 2 * d.size}); err != nil {
+	if err := roomToStart(dir, jetstream.EmbeddedConfig{Least: 2 * d.size}); err != nil {
 		t.Errorf("a disk that will never do is taken for a full one: %v", err)
 	}
 }
@@ -76,8 +77,8 @@ type told struct {
 	restarted int
 }
 
-func (o *told) hooks() DiskHooks {
-	return DiskHooks{
+func (o *told) hooks() jetstream.DiskHooks {
+	return jetstream.DiskHooks{
 		State: func(state event.State, reason string) {
 			said := strings.TrimSpace(string(state) + " " + reason)
 			if len(o.states) == 0 || o.states[len(o.states)-1] != said {
@@ -91,7 +92,7 @@ func (o *told) hooks() DiskHooks {
 // A server that disabled its JetStream, or that says that it could not write, is restarted; one that does so again is
 // given time.
 func TestKeeperRestartsAServerThatDoesNotWrite(t *testing.T) {
-	e, err := OpenEmbedded(EmbeddedConfig{Dir: t.TempDir()}, zerolog.Nop())
+	e, err := Open(jetstream.EmbeddedConfig{Dir: t.TempDir()}, zerolog.Nop())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,4 +1,4 @@
-package jetstream
+package embedded
 
 import (
 	"context"
@@ -8,6 +8,7 @@ import (
 	"github.com/cenkalti/backoff/v4"
 
 	"stackstream/event"
+	"stackstream/jetstream"
 )
 
 const (
@@ -19,25 +20,13 @@ const (
 	healed = 10 * time.Minute
 )
 
-// DiskHooks are told how the embedded server's disk fares. Any may be nil. They are called by one goroutine and must not
-// block.
-type DiskHooks struct {
-	// State is called with every look at the disk. live: all is well; degraded: the disk is full, which the server has
-	// not run into yet; backoff: the server can't write, and reason says what has to happen.
-	State func(state event.State, reason string)
-	// Free is called with every look at the disk with the bytes that are free, and those that it has.
-	Free func(bytes, size int64)
-	// Restarted is called after every restart, with why there was none if it failed.
-	Restarted func(err error)
-}
-
 // KeepWriting looks after the server and its disk until ctx ends. When the disk was full, or failed in another way, the
 // server stops writing for good: a stream that could not store a message takes no more of them, and JetStream may have
 // disabled itself. Once the disk takes data again the server is restarted on what it has. Batches that it had begun to store are
 // completed by that, and what was refused is sent again by those who wait: nothing is lost and nothing comes twice.
 //
 // Restarts that do not help are repeated with growing pauses, for ever. It returns nil.
-func (e *Embedded) KeepWriting(ctx context.Context, hooks DiskHooks) error {
+func (e *Server) KeepWriting(ctx context.Context, hooks jetstream.DiskHooks) error {
 	k := newKeeper(e, hooks)
 	tick := time.NewTicker(diskEvery)
 	defer tick.Stop()
@@ -53,8 +42,8 @@ func (e *Embedded) KeepWriting(ctx context.Context, hooks DiskHooks) error {
 
 // keeper is the state of one KeepWriting.
 type keeper struct {
-	e     *Embedded
-	hooks DiskHooks
+	e     *Server
+	hooks jetstream.DiskHooks
 	pause *backoff.ExponentialBackOff
 
 	state   event.State
@@ -63,7 +52,7 @@ type keeper struct {
 	earlier time.Time // no restart before that
 }
 
-func newKeeper(e *Embedded, hooks DiskHooks) *keeper {
+func newKeeper(e *Server, hooks jetstream.DiskHooks) *keeper {
 	return &keeper{e: e, hooks: hooks, pause: backoff.NewExponentialBackOff(
 		backoff.WithInitialInterval(firstRestart), backoff.WithMultiplier(4), backoff.WithRandomizationFactor(0),
 		backoff.WithMaxInterval(lastRestart), backoff.WithMaxElapsedTime(0))}
@@ -85,7 +74,7 @@ func (k *keeper) look() {
 		k.well(d)
 	case !d.hasRoom():
 		k.say(event.StateBackoff, fmt.Sprintf("the disk of %s is full: %s; once it has %s the embedded NATS server is restarted, "+
-			"and everything goes on", k.e.dir, d.left(), bytesText(d.room())))
+			"and everything goes on", k.e.dir, d.left(), jetstream.Bytes(d.room())))
 	case time.Now().Before(k.earlier):
 		k.say(event.StateBackoff, fmt.Sprintf("the embedded NATS server could not write and will be restarted: %s", fault))
 	default:
@@ -147,7 +136,7 @@ func (k *keeper) say(state event.State, reason string) {
 }
 
 // fault is why the server does not write; "" if it does, as far as it says.
-func (e *Embedded) fault() string {
+func (e *Server) fault() string {
 	e.mu.Lock()
 	s, lines := e.server, e.lines
 	e.mu.Unlock()

@@ -1,4 +1,4 @@
-package jetstream
+package embedded
 
 import (
 	"errors"
@@ -7,6 +7,8 @@ import (
 	"os"
 	"path/filepath"
 	"syscall"
+
+	"stackstream/jetstream"
 )
 
 // What counts as full, and as room again. A disk of usual size is full with 32 MiB left: a server that runs into its very
@@ -18,18 +20,6 @@ const (
 	probeSize = 1 << 20
 	probeName = "probe"
 )
-
-// DiskFull is why the embedded server was not started.
-type DiskFull struct {
-	Dir string
-	// Free is what the disk has for the streams; Need is how much that would have to be.
-	Free, Need int64
-}
-
-func (d *DiskFull) Error() string {
-	return fmt.Sprintf("the disk of %s is full: %s are free for the streams, %s are needed", d.Dir, bytesText(d.Free),
-		bytesText(d.Need))
-}
 
 // disk is the file system under a directory.
 type disk struct {
@@ -62,12 +52,12 @@ func (d disk) left() string {
 	if d.noFiles {
 		return "it can take no more files"
 	}
-	return bytesText(d.free) + " are free"
+	return jetstream.Bytes(d.free).String() + " are free"
 }
 
-// roomToStart returns a *DiskFull unless the disk has what a server needs to start. A disk that is too small for the
+// roomToStart returns a *jetstream.DiskFull unless the disk has what a server needs to start. A disk that is too small for the
 // streams even when it is empty is none: waiting for space would not help.
-func roomToStart(dir string, cfg EmbeddedConfig) error {
+func roomToStart(dir string, cfg jetstream.EmbeddedConfig) error {
 	at := dir
 	for {
 		if _, err := os.Stat(at); !errors.Is(err, fs.ErrNotExist) || at == filepath.Dir(at) {
@@ -80,7 +70,7 @@ func roomToStart(dir string, cfg EmbeddedConfig) error {
 		return err
 	}
 	if d.full() {
-		return &DiskFull{Dir: dir, Free: d.free, Need: d.room()}
+		return &jetstream.DiskFull{Dir: dir, Free: d.free, Need: d.room()}
 	}
 	if at != dir {
 		return nil
@@ -90,7 +80,7 @@ func roomToStart(dir string, cfg EmbeddedConfig) error {
 		return err
 	}
 	if most < cfg.Least && cfg.Least <= int64(float64(d.size)*diskShare) {
-		return &DiskFull{Dir: dir, Free: most, Need: cfg.Least}
+		return &jetstream.DiskFull{Dir: dir, Free: most, Need: cfg.Least}
 	}
 	return nil
 }
@@ -107,19 +97,4 @@ func probe(dir string) (err error) {
 		return err
 	}
 	return f.Sync()
-}
-
-// bytesText writes a size for people.
-func bytesText(n int64) string {
-	const kib = 1 << 10
-	switch {
-	case n < kib:
-		return fmt.Sprintf("%d bytes", n)
-	case n < kib*kib:
-		return fmt.Sprintf("%.1f KiB", float64(n)/kib)
-	case n < kib*kib*kib:
-		return fmt.Sprintf("%.1f MiB", float64(n)/(kib*kib))
-	default:
-		return fmt.Sprintf("%.1f GiB", float64(n)/(kib*kib*kib))
-	}
 }

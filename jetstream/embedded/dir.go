@@ -1,4 +1,4 @@
-package jetstream
+package embedded
 
 import (
 	"errors"
@@ -10,18 +10,13 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+
+	"stackstream/jetstream"
 )
 
 // lockName is the file in the store directory that its owner holds locked. It has the owner's pid in it. The lock ends
 // with the process, however that ends.
 const lockName = "owner.lock"
-
-// StoreInUse says that another process has the store directory of an embedded server.
-type StoreInUse struct {
-	Dir, Process string
-}
-
-func (e *StoreInUse) Error() string { return e.Dir + " is in use by process " + e.Process }
 
 // lockDir makes this process the directory's owner until the file is closed.
 func lockDir(dir string) (*os.File, error) {
@@ -33,7 +28,7 @@ func lockDir(dir string) (*os.File, error) {
 	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
 		if errors.Is(err, syscall.EWOULDBLOCK) {
 			pid, _ := io.ReadAll(io.LimitReader(f, 32))
-			err = &StoreInUse{Dir: dir, Process: strings.TrimSpace(string(pid))}
+			err = &jetstream.StoreInUse{Dir: dir, Process: strings.TrimSpace(string(pid))}
 		}
 		return nil, errors.Join(unavailable(op, err), f.Close())
 	}
