@@ -2,20 +2,14 @@ package webhook
 
 import (
 	"bytes"
-	"context"
 	"encoding/base64"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"maps"
 	"net/http"
 	"slices"
 	"strings"
 	"unicode/utf8"
-
-	"github.com/cloudevents/sdk-go/v2/binding"
-	cloudevents "github.com/cloudevents/sdk-go/v2/event"
-	cehttp "github.com/cloudevents/sdk-go/v2/protocol/http"
 
 	"stackstream/event"
 	"stackstream/internal/jsonscan"
@@ -26,9 +20,15 @@ import (
 // bytes where it was posted so.
 type cloudEventsFormat struct{ name string }
 
+// The media types of events that are posted in JSON.
+const (
+	typeEvent  = "application/cloudevents+json"
+	typeEvents = "application/cloudevents-batch+json"
+)
+
 func (f cloudEventsFormat) decode(p posted) ([]made, *refusal) {
 	switch {
-	case p.kind == cloudevents.ApplicationCloudEventsJSON:
+	case p.kind == typeEvent:
 		if refused := p.memory.keep(eventCost); refused != nil {
 			return nil, refused
 		}
@@ -37,7 +37,7 @@ func (f cloudEventsFormat) decode(p posted) ([]made, *refusal) {
 			return nil, refused
 		}
 		return []made{m}, nil
-	case p.kind == cloudevents.ApplicationCloudEventsBatchJSON:
+	case p.kind == typeEvents:
 		bodies, refused := p.objects()
 		if refused != nil {
 			return nil, refused
@@ -74,18 +74,11 @@ func (f cloudEventsFormat) structured(p posted, body []byte, where string) (made
 	if !json.Valid(body) {
 		return made{}, invalid(where, "is no JSON")
 	}
-	attributes, refused := p.withoutData(body, where)
+	of, refused := p.attributes(body, where)
 	if refused != nil {
 		return made{}, refused
 	}
-	if refused := p.memory.briefly(attributeCost*int64(rawjson.MostParts(attributes)) + 2*int64(len(attributes))); refused != nil {
-		return made{}, refused
-	}
-	var e cloudevents.Event
-	if err := unlessPanic(func() error { return json.Unmarshal(attributes, &e) }); err != nil {
-		return made{}, invalid(where, firstLine(err))
-	}
-	m, refused := f.made(&e, body, where)
+	m, refused := f.made(of, body, where)
 	if refused == nil && !identifies(body) {
 		m.ID, m.Hashed = event.HashID(body), true
 	}
@@ -113,99 +106,113 @@ func identifies(body []byte) bool {
 	return id && source
 }
 
-// attributeCost is what the library takes for each value, also of those that no attribute can be, and for those in them.
-const attributeCost = 512
+const (
+	// longestName is how long the name of an attribute may be in JSON, escapes and quotes included.
+	longestName = 256
+	// attributeCost is what an attribute takes beside its value, and its name for a moment.
+	attributeCost = 1024
+)
 
-// withoutData is an event without its data, which is only looked at: the library takes data of types that end in +json for texts.
-func (p posted) withoutData(body []byte, where string) ([]byte, *refusal) {
+// attributes are those of an event in JSON. Its data is only looked at.
+func (p posted) attributes(body []byte, where string) (*attributes, *refusal) {
+	of, refused := &attributes{}, (*refusal)(nil)
 	var data, encoded []byte
-	size := 2
-	each := func(do func(name []byte, quoted, value rawjson.Value)) error {
-		return jsonscan.EachMember(body, func(quoted, value []byte) bool {
-			name, _ := rawjson.Value(quoted).TextBytes()
-			do(name, quoted, value)
-			return true
-		})
+	cost := 0
+	err := jsonscan.EachMember(body, func(quoted, value []byte) bool {
+		if len(quoted) > longestName {
+			refused = invalid(where, "has an attribute whose name is too long")
+			return false
+		}
+		cost += attributeCost
+		if name, _ := rawjson.Value(quoted).TextBytes(); string(name) != "data" && string(name) != "data_base64" {
+			cost += 2 * len(value)
+		}
+		return true
+	})
+	switch {
+	case refused != nil:
+		return nil, refused
+	case err != nil:
+		return nil, invalid(where, "is no object")
 	}
-	if each(func(name []byte, quoted, value rawjson.Value) {
+	if refused := p.memory.briefly(int64(cost)); refused != nil {
+		return nil, refused
+	}
+	_ = jsonscan.EachMember(body, func(quoted, value []byte) bool {
+		name, _ := rawjson.Value(quoted).TextBytes()
 		switch string(name) {
 		case "data":
 			data = value
 		case "data_base64":
 			encoded = value
 		default:
-			size += longestQuoted*len(quoted) + len(value) + 2
+			refused = of.add(string(name), value, where)
 		}
-	}) != nil {
-		return nil, invalid(where, "is no object")
-	}
-	if data != nil && encoded != nil {
-		return nil, invalid(inside(where, "data_base64"), "can't be there beside data")
-	}
-	if refused := p.memory.briefly(int64(size + 3*len(encoded))); refused != nil {
+		return refused == nil
+	})
+	switch {
+	case refused != nil:
 		return nil, refused
-	}
-	if encoded != nil {
+	case data != nil && encoded != nil:
+		return nil, invalid(inside(where, "data_base64"), "can't be there beside data")
+	case encoded != nil:
+		if refused := p.memory.briefly(int64(3 * len(encoded))); refused != nil {
+			return nil, refused
+		}
 		text, isText := rawjson.Value(encoded).Text()
 		if _, err := base64.StdEncoding.DecodeString(text); err != nil || !isText {
 			return nil, invalid(inside(where, "data_base64"), "is no base64")
 		}
 	}
-	out := append(make([]byte, 0, size), '{')
-	_ = each(func(name []byte, _, value rawjson.Value) {
-		if string(name) == "data" || string(name) == "data_base64" {
-			return
+	return of, nil
+}
+
+// binary is an event whose attributes are headers, where what a header can't have is percent-encoded.
+func (f cloudEventsFormat) binary(p posted) (made, *refusal) {
+	given := map[string]string{}
+	if kind := p.header.Get("Content-Type"); kind != "" {
+		given["datacontenttype"] = kind
+	}
+	for name, values := range p.header {
+		name, is := strings.CutPrefix(name, "Ce-")
+		if !is || name == "" || len(values) == 0 {
+			continue
 		}
-		if len(out) > 1 {
-			out = append(out, ',')
+		name = strings.ToLower(name)
+		value := event.DecodeHeader(values[0])
+		if !utf8.ValidString(value) { // no body could have it as it came
+			return made{}, invalid(shortName(name), "is no text in UTF-8")
 		}
-		out = append(append(rawjson.AppendQuoted(out, string(name)), ':'), value...)
-	})
-	return append(out, '}'), nil
+		if _, twice := given[name]; twice {
+			return made{}, invalid(name, "is there twice")
+		}
+		if value = strings.TrimSpace(value); value != "" {
+			given[name] = value
+		}
+	}
+	of, open := &attributes{}, []byte{'{'}
+	for _, name := range slices.Sorted(maps.Keys(given)) {
+		value := rawjson.AppendQuoted(nil, given[name])
+		if refused := of.add(name, value, ""); refused != nil {
+			return made{}, refused
+		}
+		if len(open) > 1 {
+			open = append(open, ',')
+		}
+		open = append(append(rawjson.AppendQuoted(open, name), ':'), value...)
+	}
+	if m, refused := f.made(of, nil, ""); refused != nil {
+		return m, refused
+	}
+	body, refused := p.withData(open, isJSON(of.dataContentType))
+	if refused != nil {
+		return made{}, refused
+	}
+	return f.made(of, body, "")
 }
 
 // longestQuoted is how many bytes of JSON become of one of a text at the most.
 const longestQuoted = 6
-
-// binary is an event whose attributes are headers, where what a header can't have is percent-encoded.
-func (f cloudEventsFormat) binary(p posted) (made, *refusal) {
-	h := http.Header{}
-	if kind := p.header.Get("Content-Type"); kind != "" {
-		h.Set("Content-Type", kind)
-	}
-	for name, values := range p.header {
-		if strings.HasPrefix(name, "Ce-") && len(name) > len("Ce-") && len(values) > 0 {
-			value := event.DecodeHeader(values[0])
-			if !utf8.ValidString(value) { // no body could have it as it came
-				return made{}, invalid(strings.ToLower(name[len("Ce-"):]), "is no text in UTF-8")
-			}
-			h[name] = []string{value}
-		}
-	}
-	var e *cloudevents.Event
-	if err := unlessPanic(func() (err error) {
-		e, err = binding.ToEvent(context.Background(), cehttp.NewMessage(h, http.NoBody))
-		return err
-	}); err != nil {
-		return made{}, invalid("", firstLine(err))
-	}
-	if m, refused := f.made(e, nil, ""); refused != nil {
-		return m, refused
-	}
-	e.DataEncoded = nil
-	var attributes bytes.Buffer
-	if err := cloudevents.WriteJson(e, &attributes); err != nil {
-		return made{}, invalid("", firstLine(err))
-	}
-	body, refused := p.withData(bytes.TrimSuffix(attributes.Bytes(), []byte("}")), isJSON(e.DataContentType()))
-	if refused != nil {
-		return made{}, refused
-	}
-	if !json.Valid(body) {
-		return made{}, invalid("", "has an attribute that can't be told in JSON")
-	}
-	return f.made(e, body, "")
-}
 
 // withData is an event of attributes that are an object without its end, and of what was posted as its data.
 func (p posted) withData(attributes []byte, isJSON bool) ([]byte, *refusal) {
@@ -256,34 +263,13 @@ func quotedSize(text []byte) int {
 	return size + 3*(bytes.Count(text, []byte("\u2028"))+bytes.Count(text, []byte("\u2029")))
 }
 
-// unlessPanic calls f. The library is not made for what strangers send: it panics at some of that.
-func unlessPanic(f func() error) (err error) {
-	defer func() {
-		if recover() != nil {
-			err = errors.New("is no CloudEvent")
-		}
-	}()
-	return f()
-}
-
-// made is the raw event of a CloudEvent. What identifies one is its source and its id together: a source has no space in it.
-func (f cloudEventsFormat) made(e *cloudevents.Event, body []byte, where string) (made, *refusal) {
-	if e.SpecVersion() != cloudevents.CloudEventsVersionV1 {
-		return made{}, invalid(inside(where, "specversion"), "is not 1.0")
+// made is the raw event of a CloudEvent. What identifies one is its source and its id together.
+func (f cloudEventsFormat) made(of *attributes, body []byte, where string) (made, *refusal) {
+	if field, text := of.wrong(); text != "" {
+		return made{}, invalid(inside(where, field), text)
 	}
-	if err := e.Validate(); err != nil {
-		var of cloudevents.ValidationError
-		if errors.As(err, &of) && len(of) > 0 {
-			field := slices.Sorted(maps.Keys(of))[0]
-			return made{}, invalid(inside(where, field), firstLine(of[field]))
-		}
-		return made{}, invalid(where, firstLine(err))
-	}
-	if strings.Contains(e.Source(), " ") {
-		return made{}, invalid(inside(where, "source"), "has a space in it")
-	}
-	return made{eventType: e.Type(), Raw: event.Raw{
-		ID: event.BoundID(event.ID(e.Source() + " " + e.ID())), Format: f.name, ContentType: cloudevents.ApplicationCloudEventsJSON,
+	return made{eventType: of.eventType, Raw: event.Raw{
+		ID: event.BoundID(event.ID(of.source + " " + of.id)), Format: f.name, ContentType: typeEvent,
 		Body: body,
 	}}, nil
 }
@@ -301,10 +287,4 @@ func isJSON(kind string) bool {
 	kind, _, _ = strings.Cut(strings.ToLower(kind), ";")
 	kind = strings.TrimSpace(kind)
 	return kind == "" || kind == "application/json" || kind == "text/json" || strings.HasSuffix(kind, "+json")
-}
-
-// firstLine is what an error says, in one line.
-func firstLine(err error) string {
-	line, _, _ := strings.Cut(strings.TrimSpace(err.Error()), "\n")
-	return line
 }
