@@ -54,8 +54,10 @@ type Log struct {
 	stream string
 	open   chan struct{}
 	turn   chan struct{} // held by the batch that goes through a cluster
+	joint  chan struct{} // held by who sends the batches that go together
 
-	mu sync.Mutex
+	mu      sync.Mutex
+	waiting []*joining // for the next that go together, in the order in which they came
 	// unanswered is how many batches were taken in a row and not answered.
 	unanswered int
 	handle     natsjs.Stream // nil until the stream was asked about, and after an answer that does not fit what it said
@@ -68,7 +70,8 @@ func (c *Client) Raw() *Log { return c.newLog(event.StreamRaw) }
 func (c *Client) Normalized() *Log { return c.newLog(event.StreamNormalized) }
 
 func (c *Client) newLog(stream string) *Log {
-	return &Log{c: c, stream: stream, open: make(chan struct{}, maxOpenBatches), turn: make(chan struct{}, 1)}
+	return &Log{c: c, stream: stream, open: make(chan struct{}, maxOpenBatches), turn: make(chan struct{}, 1),
+		joint: make(chan struct{}, 1)}
 }
 
 // Append stores the batch: all of it, durable when it returns, or nothing. It returns the stream sequence of the cursor;
@@ -105,11 +108,44 @@ func (l *Log) Append(ctx context.Context, b event.Batch) (event.StreamSeq, error
 		}
 		return 0, err
 	}
+	if turns && mayJoin(&b, messages) {
+		return l.join(ctx, &joining{batch: &b, messages: messages})
+	}
+	return l.appendOne(ctx, &b, messages, turns)
+}
+
+// appendOne sends a batch by itself.
+func (l *Log) appendOne(ctx context.Context, b *event.Batch, messages []*nats.Msg, turns bool) (event.StreamSeq, error) {
+	ack, err := l.commit(ctx, messages, turns)
+	if err != nil {
+		return 0, err
+	}
+	return l.committed(b, ack.Batch, event.StreamSeq(ack.Sequence)), nil
+}
+
+// committed notes where the cursor of a batch is.
+func (l *Log) committed(b *event.Batch, id string, at event.StreamSeq) event.StreamSeq {
+	l.c.seen.see(l.stream, b.Cursor.Subject, id, at, time.Now())
+	l.c.known.wrote(event.Stored{Message: b.Cursor, Sequence: at})
+	before := at
+	if b.Shared.Subject != "" {
+		before--
+		l.c.known.wrote(event.Stored{Message: b.Shared, Sequence: before})
+	}
+	if replaces(b) {
+		l.c.known.wrote(event.Stored{Message: b.Messages[0], Sequence: before - event.StreamSeq(len(b.Messages))})
+	}
+	return at
+}
+
+// commit sends messages as one batch until that is stored or an error says that it is not, or may not be.
+func (l *Log) commit(ctx context.Context, messages []*nats.Msg, turns bool) (pubAck, error) {
+	op := "append to " + l.stream
 	select {
 	case l.open <- struct{}{}:
 		defer func() { <-l.open }()
 	case <-ctx.Done():
-		return 0, unavailable(op, context.Cause(ctx))
+		return pubAck{}, unavailable(op, context.Cause(ctx))
 	}
 	ctx, release := l.c.failFast(ctx, messages)
 	defer release()
@@ -119,22 +155,12 @@ func (l *Log) Append(ctx context.Context, b event.Batch) (event.StreamSeq, error
 	// asking again once that batch is through is what it means.
 	pause := backoff.NewExponentialBackOff(backoff.WithInitialInterval(2*time.Millisecond),
 		backoff.WithMaxInterval(refusedPause), backoff.WithMaxElapsedTime(turnPatience))
+	var err error
 	for refused := false; ; refused = true {
 		var ack pubAck
 		if ack, err = l.send(ctx, messages, turns, refused); err == nil {
 			l.count(false)
-			l.c.seen.see(l.stream, b.Cursor.Subject, ack.Batch, event.StreamSeq(ack.Sequence), time.Now())
-			at := event.StreamSeq(ack.Sequence)
-			l.c.known.wrote(event.Stored{Message: b.Cursor, Sequence: at})
-			before := at
-			if b.Shared.Subject != "" {
-				before--
-				l.c.known.wrote(event.Stored{Message: b.Shared, Sequence: before})
-			}
-			if replaces(&b) {
-				l.c.known.wrote(event.Stored{Message: b.Messages[0], Sequence: before - event.StreamSeq(len(b.Messages))})
-			}
-			return at, nil
+			return ack, nil
 		}
 		wait := pause.NextBackOff()
 		if !errors.Is(err, errInProcess) || wait == backoff.Stop {
@@ -143,7 +169,7 @@ func (l *Log) Append(ctx context.Context, b event.Batch) (event.StreamSeq, error
 		select {
 		case <-time.After(wait):
 		case <-ctx.Done():
-			return 0, unavailable(op, context.Cause(ctx))
+			return pubAck{}, unavailable(op, context.Cause(ctx))
 		}
 	}
 	if errors.Is(err, errStaleConfig) {
@@ -154,7 +180,7 @@ func (l *Log) Append(ctx context.Context, b event.Batch) (event.StreamSeq, error
 	if errors.As(err, &known) {
 		known.Op = op
 	}
-	return 0, err
+	return pubAck{}, err
 }
 
 // send publishes one attempt. A batch of more than one message gets its batch headers here, with an id of its own for

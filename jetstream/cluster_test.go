@@ -18,8 +18,8 @@ import (
 	"stackstream/jetstream/jetstreamtest"
 )
 
-// On three servers, two writers without a lease go for the same cursor while leaders step down and servers are killed:
-// each event is stored once, in order, whatever becomes of the answers.
+// On three servers, two writers without a lease go for the cursor of each of some sources, from two processes, while leaders step
+// down and servers are killed: each event is stored once, in order, whatever becomes of the answers.
 func TestCompetingWritersOnACluster(t *testing.T) {
 	cluster := jetstreamtest.Cluster(t)
 	client := cluster.Client(t)
@@ -27,16 +27,17 @@ func TestCompetingWritersOnACluster(t *testing.T) {
 	defer cancel()
 	var group sync.WaitGroup
 	var commits, refusals, unknowns atomic.Int64
+	sources := []event.Source{"amqp", "amqp-nova", "ceilometer", "panko"}
 	for range 2 {
-		own := cluster.Client(t)
-		group.Go(func() {
-			w := &writer{log: own.Raw(), commits: &commits, fenced: &refusals, unknown: &unknowns}
-			w.run(ctx, t)
-		})
+		log := cluster.Client(t).Raw()
+		for _, source := range sources {
+			w := &writer{log: log, source: source, commits: &commits, fenced: &refusals, unknown: &unknowns}
+			group.Go(func() { w.run(ctx, t) })
+		}
 	}
-	committed := func(more int64) {
+	committed := func(more int) {
 		t.Helper()
-		want := commits.Load() + more
+		want := commits.Load() + int64(2*more)
 		until(t, "for more commits", func() bool { return commits.Load() >= want })
 	}
 	committed(20)
@@ -56,32 +57,38 @@ func TestCompetingWritersOnACluster(t *testing.T) {
 		t.Error("the writers never met, so that nothing was shown")
 	}
 
-	next := event.Seq(1)
+	last := map[event.Source]event.Seq{}
 	err := client.Memory().Identities(testContext(t), prov, 0, 0, func(s event.Seen) {
-		if want := event.ID(fmt.Sprintf("panko-%d", next)); s.ID != want {
+		last[s.Source]++
+		if want := event.ID(fmt.Sprintf("%s-%d", s.Source, last[s.Source])); s.ID != want {
 			t.Fatalf("at %d is %s, want %s", s.Sequence, s.ID, want)
 		}
-		next++
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	cursors, err := client.Memory().Cursors(testContext(t), prov)
-	if err != nil || cursors["panko"].Position != next-1 {
-		t.Fatalf("the cursor says %+v (%v), %d events are there", cursors["panko"], err, next-1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, source := range sources {
+		if cursors[source].Position != last[source] {
+			t.Errorf("the cursor says %+v, %d events of %s are there", cursors[source], last[source], source)
+		}
 	}
 }
 
 // writer appends by the one rule: after anything that is not a definite refusal it reads the cursor again.
 type writer struct {
 	log                      *jetstream.Log
+	source                   event.Source
 	commits, fenced, unknown *atomic.Int64
 }
 
 func (w *writer) run(ctx context.Context, t *testing.T) {
 	var at event.StreamSeq
 	for ctx.Err() == nil {
-		m, ok, err := w.log.ReadCursor(ctx, event.RawCursorSubject(prov, "panko"), at)
+		m, ok, err := w.log.ReadCursor(ctx, event.RawCursorSubject(prov, w.source), at)
 		if err != nil {
 			if kind := event.KindOf(err); kind != event.Unavailable {
 				t.Errorf("reading the cursor: %v", err)
@@ -100,7 +107,7 @@ func (w *writer) run(ctx context.Context, t *testing.T) {
 		for ctx.Err() == nil {
 			n := 1 + rand.IntN(50)
 			short, cancel := context.WithTimeout(ctx, 2*time.Second)
-			seq, err := w.log.Append(short, rawBatch("panko", int(cursor.Position)+1, n, at))
+			seq, err := w.log.Append(short, rawBatch(w.source, int(cursor.Position)+1, n, at))
 			cancel()
 			if err == nil {
 				w.commits.Add(1)
