@@ -82,8 +82,10 @@ func (c *Client) newLog(stream string) *Log {
 // and nothing will be. Unknown is not: the batch may be stored now, or become so later when a server comes back, until
 // another batch with the same cursor was stored. Append never sends again what may have been stored.
 //
-// It waits at most for ctx, for ten seconds per answer of the server, and in a cluster for its turn, half a minute; a right that
-// the server refuses is told at once.
+// A small batch may be on its way with others when Append returns because ctx has ended: nothing of it may be changed then either.
+//
+// It waits at most for ctx, for ten seconds per answer of the server, and in a cluster for its turn, half a minute, and as long for
+// those that go before it; a right that the server refuses is told at once.
 func (l *Log) Append(ctx context.Context, b event.Batch) (event.StreamSeq, error) {
 	op := "append to " + l.stream
 	if err := checkBatch(b); err != nil {
@@ -109,14 +111,14 @@ func (l *Log) Append(ctx context.Context, b event.Batch) (event.StreamSeq, error
 		return 0, err
 	}
 	if turns && mayJoin(&b, messages) {
-		return l.join(ctx, &joining{batch: &b, messages: messages})
+		return l.join(ctx, l.enter(ctx, &b, messages))
 	}
 	return l.appendOne(ctx, &b, messages, turns)
 }
 
 // appendOne sends a batch by itself.
 func (l *Log) appendOne(ctx context.Context, b *event.Batch, messages []*nats.Msg, turns bool) (event.StreamSeq, error) {
-	ack, err := l.commit(ctx, messages, turns)
+	ack, err := l.commit(ctx, messages, turns, turnPatience)
 	if err != nil {
 		return 0, err
 	}
@@ -138,8 +140,9 @@ func (l *Log) committed(b *event.Batch, id string, at event.StreamSeq) event.Str
 	return at
 }
 
-// commit sends messages as one batch until that is stored or an error says that it is not, or may not be.
-func (l *Log) commit(ctx context.Context, messages []*nats.Msg, turns bool) (pubAck, error) {
+// commit sends messages as one batch until that is stored or an error says that it is not, or may not be. It asks for its turn for as
+// long as patience says.
+func (l *Log) commit(ctx context.Context, messages []*nats.Msg, turns bool, patience time.Duration) (pubAck, error) {
 	op := "append to " + l.stream
 	select {
 	case l.open <- struct{}{}:
@@ -154,7 +157,7 @@ func (l *Log) commit(ctx context.Context, messages []*nats.Msg, turns bool) (pub
 	// be on its way through the cluster. The server then refuses without having looked, and says so with an error of its own;
 	// asking again once that batch is through is what it means.
 	pause := backoff.NewExponentialBackOff(backoff.WithInitialInterval(2*time.Millisecond),
-		backoff.WithMaxInterval(refusedPause), backoff.WithMaxElapsedTime(turnPatience))
+		backoff.WithMaxInterval(refusedPause), backoff.WithMaxElapsedTime(patience))
 	var err error
 	for refused := false; ; refused = true {
 		var ack pubAck

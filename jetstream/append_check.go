@@ -12,11 +12,7 @@ import (
 
 // checkBatch refuses what the server would refuse, and what it would take though it must not be.
 func checkBatch(b event.Batch) error {
-	n := len(b.Messages) + 1
-	if b.Shared.Subject != "" {
-		n++
-	}
-	if n > maxBatch {
+	if n := sizeOf(&b); n > maxBatch {
 		return fmt.Errorf("a batch of %d messages: %d is the most", n, maxBatch)
 	}
 	if err := checkMessage(b.Cursor); err != nil {
@@ -52,6 +48,15 @@ func checkBatch(b event.Batch) error {
 		}
 	}
 	return nil
+}
+
+// sizeOf is how many messages a batch has.
+func sizeOf(b *event.Batch) int {
+	n := len(b.Messages) + 1
+	if b.Shared.Subject != "" {
+		n++
+	}
+	return n
 }
 
 func checkMessage(m event.Message) error {

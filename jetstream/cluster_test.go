@@ -5,7 +5,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
+	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -19,7 +22,8 @@ import (
 )
 
 // On three servers, two writers without a lease go for the cursor of each of some sources, from two processes, while leaders step
-// down and servers are killed: each event is stored once, in order, whatever becomes of the answers.
+// down and servers are killed, and some don't wait for the answer: each event is stored once, in order, whatever becomes of the
+// answers; and what was told to be stored is, and what was told not to be is not.
 func TestCompetingWritersOnACluster(t *testing.T) {
 	cluster := jetstreamtest.Cluster(t)
 	client := cluster.Client(t)
@@ -27,11 +31,12 @@ func TestCompetingWritersOnACluster(t *testing.T) {
 	defer cancel()
 	var group sync.WaitGroup
 	var commits, refusals, unknowns atomic.Int64
-	sources := []event.Source{"amqp", "amqp-nova", "ceilometer", "panko"}
+	var told answers
+	sources := []event.Source{"amqp", "amqp-nova", "webhook", "webhook-2"}
 	for range 2 {
 		log := cluster.Client(t).Raw()
 		for _, source := range sources {
-			w := &writer{log: log, source: source, commits: &commits, fenced: &refusals, unknown: &unknowns}
+			w := &writer{log: log, source: source, told: &told, commits: &commits, fenced: &refusals, unknown: &unknowns}
 			group.Go(func() { w.run(ctx, t) })
 		}
 	}
@@ -76,19 +81,88 @@ func TestCompetingWritersOnACluster(t *testing.T) {
 			t.Errorf("the cursor says %+v, %d events of %s are there", cursors[source], last[source], source)
 		}
 	}
+	told.compare(t, client)
+}
+
+// answers are what was told of each attempt to append.
+type answers struct {
+	mu  sync.Mutex
+	all []answer
+}
+
+type answer struct {
+	events int
+	at     event.StreamSeq
+	err    error
+}
+
+const headerAttempt = "Test-Attempt"
+
+// append appends as the Log does, and notes what it says.
+func (a *answers) append(ctx context.Context, log *jetstream.Log, b event.Batch) (event.StreamSeq, error) {
+	a.mu.Lock()
+	attempt := len(a.all)
+	a.all = append(a.all, answer{})
+	a.mu.Unlock()
+	for _, m := range b.Messages {
+		m.Header[headerAttempt] = []string{strconv.Itoa(attempt)}
+	}
+	at, err := log.Append(ctx, b)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.all[attempt] = answer{len(b.Messages), at, err}
+	return at, err
+}
+
+// compare looks whether the stream has what was told.
+func (a *answers) compare(t *testing.T, c *jetstream.Client) {
+	t.Helper()
+	found := make([][]event.StreamSeq, len(a.all))
+	r := c.RawRange(prov, time.Time{}, 1, event.StreamSeq(lastSequence(t, c, event.StreamRaw)))
+	for {
+		m, err := r.Next(testContext(t))
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		i, err := strconv.Atoi(m.Header.Get(headerAttempt))
+		if err != nil {
+			t.Fatal(err)
+		}
+		found[i] = append(found[i], m.Sequence)
+	}
+	for i, attempt := range a.all {
+		n, kind := len(found[i]), event.KindOf(attempt.err)
+		switch {
+		case n > 0 && (n != attempt.events || found[i][n-1]-found[i][0] != event.StreamSeq(n-1)):
+			t.Errorf("of %d events of an attempt %v are there", attempt.events, found[i])
+		case attempt.err == nil && (n == 0 || found[i][n-1] >= attempt.at || found[i][n-1]+2 < attempt.at):
+			t.Errorf("%v are there of an attempt whose cursor was told to be at %d", found[i], attempt.at)
+		case attempt.err != nil && kind != event.Unknown && n > 0:
+			t.Errorf("%v are there of an attempt of which was told: %v", found[i], attempt.err)
+		}
+	}
 }
 
 // writer appends by the one rule: after anything that is not a definite refusal it reads the cursor again.
 type writer struct {
 	log                      *jetstream.Log
 	source                   event.Source
+	told                     *answers
 	commits, fenced, unknown *atomic.Int64
 }
 
 func (w *writer) run(ctx context.Context, t *testing.T) {
-	var at event.StreamSeq
+	var at, shared event.StreamSeq
+	shares := strings.HasPrefix(string(w.source), "webhook")
 	for ctx.Err() == nil {
 		m, ok, err := w.log.ReadCursor(ctx, event.RawCursorSubject(prov, w.source), at)
+		var record event.Stored
+		if err == nil && shares {
+			record, _, err = w.log.ReadCursor(ctx, event.SharedSubject(prov), shared)
+		}
 		if err != nil {
 			if kind := event.KindOf(err); kind != event.Unavailable {
 				t.Errorf("reading the cursor: %v", err)
@@ -103,16 +177,23 @@ func (w *writer) run(ctx context.Context, t *testing.T) {
 				return
 			}
 		}
-		at = m.Sequence
+		at, shared = m.Sequence, record.Sequence
 		for ctx.Err() == nil {
-			n := 1 + rand.IntN(50)
-			short, cancel := context.WithTimeout(ctx, 2*time.Second)
-			seq, err := w.log.Append(short, rawBatch(w.source, int(cursor.Position)+1, n, at))
+			n, patience := 1+rand.IntN(50), 2*time.Second
+			if rand.IntN(8) == 0 {
+				patience = time.Duration(rand.IntN(20)) * time.Millisecond
+			}
+			b := rawBatch(w.source, int(cursor.Position)+1, n, at)
+			if shares {
+				b.Shared, b.SharedExpect = event.Message{Subject: event.SharedSubject(prov), Body: []byte("{}")}, shared
+			}
+			short, cancel := context.WithTimeout(ctx, patience)
+			seq, err := w.told.append(short, w.log, b)
 			cancel()
 			if err == nil {
 				w.commits.Add(1)
 				cursor.Position += event.Seq(n)
-				at = seq
+				at, shared = seq, seq-1
 				if rand.IntN(3) > 0 {
 					continue
 				}
@@ -121,7 +202,7 @@ func (w *writer) run(ctx context.Context, t *testing.T) {
 			switch event.KindOf(err) {
 			case event.Fenced:
 				w.fenced.Add(1)
-				if known := (*event.Error)(nil); errors.As(err, &known) && known.Last > at {
+				if known := (*event.Error)(nil); !shares && errors.As(err, &known) && known.Last > at {
 					at = known.Last
 				}
 			case event.Unknown:

@@ -2,8 +2,11 @@ package jetstream
 
 import (
 	"context"
+	"sync"
 
 	natsjs "github.com/nats-io/nats.go/jetstream"
+
+	"stackstream/event"
 )
 
 // WatchRefusals is watchRefusals, for tests that need a server.
@@ -14,4 +17,37 @@ func (c *Client) WatchRefusals(match func(subject string) bool) (refused <-chan 
 // AwaitConsumer is awaitConsumer, for the same.
 func (c *Client) AwaitConsumer(ctx context.Context, consumer natsjs.Consumer) error {
 	return c.awaitConsumer(ctx, consumer)
+}
+
+// Together is a batch that waits with others, and what its Append is told.
+type Together struct {
+	Ctx   context.Context //nolint:containedctx // of the batch
+	Batch event.Batch
+
+	At  event.StreamSeq
+	Err error
+}
+
+// AppendTogether lets batches wait for their turn, in this order, until all of them do; on a server that is alone, too. waiting, if
+// set, is called then.
+func (l *Log) AppendTogether(waiting func(), batches ...*Together) error {
+	var all []*joining
+	l.joint <- struct{}{}
+	for _, b := range batches {
+		messages, err := takeTurn(buildMessages(l.stream, b.Batch), func() (event.Message, error) { return l.replaced(b.Ctx, b.Batch) })
+		if err != nil {
+			return err
+		}
+		all = append(all, l.enter(b.Ctx, &b.Batch, messages))
+	}
+	if waiting != nil {
+		waiting()
+	}
+	<-l.joint
+	var group sync.WaitGroup
+	for i, b := range batches {
+		group.Go(func() { b.At, b.Err = l.join(b.Ctx, all[i]) })
+	}
+	group.Wait()
+	return nil
 }

@@ -2,8 +2,11 @@ package jetstream
 
 import (
 	"context"
+	"errors"
+	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/nats-io/nats.go"
 
@@ -14,7 +17,9 @@ import (
 // of the servers and their disks. So the small batches of a process that wait for their turn go through it together, as one atomic
 // batch of the server's. To each of them nothing changes: its messages are contiguous with its cursor last, its cursor and its fence
 // are expected as before, and it is stored whole or not at all. Of those that go together all are stored or none; where that is
-// refused, since one of them has been overtaken for instance, each is sent by itself and is told its own answer.
+// refused, since one of them has been overtaken for instance, each half of them goes by itself, and so on down to the one that is
+// the reason: each is told its own answer. An answer that does not say what became of the batch is told to all, and each finds its
+// own cursor, or what it replaces.
 
 const (
 	// joinMessages and joinBytes bound a batch that goes with others. A larger one would keep those waiting while it is sent, and is at
@@ -24,6 +29,9 @@ const (
 	// jointMessages and jointBytes bound what goes together.
 	jointMessages = 500
 	jointBytes    = 1 << 20
+	// jointPatience is how long those that go together ask for their turn, so that they don't wait all for what only one of them
+	// meets.
+	jointPatience = 2 * turnOpen
 )
 
 // joining is a batch that waits for others to go with, and for its turn.
@@ -36,7 +44,8 @@ type joining struct {
 	err      error
 }
 
-// mayJoin tells whether a batch goes with others: a small one that writes on no subject but its source's and its cursor's.
+// mayJoin tells whether a batch goes with others: a small one. What replaces its own fence goes by itself: others expect something of
+// that, and a backup knows it by its place in the batch.
 func mayJoin(b *event.Batch, messages []*nats.Msg) bool {
 	return len(messages) <= joinMessages && bytesOf(messages) <= joinBytes && !replaces(b)
 }
@@ -48,13 +57,20 @@ func bytesOf(messages []*nats.Msg) (n int) {
 	return n
 }
 
-// join waits until somebody has sent the batch, or does it for all that wait. As Append it waits at most for ctx, unless it is the
-// one that sends: then it goes on while there is another that waits for it.
-func (l *Log) join(ctx context.Context, j *joining) (event.StreamSeq, error) {
-	j.ctx, j.done = ctx, make(chan struct{})
+// enter has a batch wait behind those that wait already.
+func (l *Log) enter(ctx context.Context, b *event.Batch, messages []*nats.Msg) *joining {
+	j := &joining{ctx: ctx, batch: b, messages: messages, done: make(chan struct{})}
 	l.mu.Lock()
 	l.waiting = append(l.waiting, j)
 	l.mu.Unlock()
+	return j
+}
+
+// join returns when a batch that waits was sent with others, or by itself where there are none.
+func (l *Log) join(ctx context.Context, j *joining) (event.StreamSeq, error) {
+	op := "append to " + l.stream
+	long := time.NewTimer(turnPatience)
+	defer long.Stop()
 	for {
 		select {
 		case <-j.done:
@@ -62,16 +78,31 @@ func (l *Log) join(ctx context.Context, j *joining) (event.StreamSeq, error) {
 		case l.joint <- struct{}{}:
 			select {
 			case <-j.done: // by who sent before
+				<-l.joint
+				return j.at, j.err
 			default:
-				l.sendJoint(l.gather())
 			}
-			<-l.joint
+			// By itself, since each may leave before the others. It ends with those who wait for it.
+			together := l.gather()
+			go func() {
+				l.sendTogether(together)
+				<-l.joint
+			}()
+		case <-long.C:
+			if l.leave(j) {
+				return 0, unavailable(op, errInProcess)
+			}
 		case <-ctx.Done():
 			if l.leave(j) {
-				return 0, unavailable("append to "+l.stream, context.Cause(ctx))
+				return 0, unavailable(op, context.Cause(ctx))
 			}
-			// It is under way.
-			return 0, &event.Error{Kind: event.Unknown, Op: "append to " + l.stream, Err: context.Cause(ctx)}
+			select {
+			case <-j.done:
+				return j.at, j.err
+			default:
+			}
+			// It is under way, and goes on while there is another that waits for it.
+			return 0, &event.Error{Kind: event.Unknown, Op: op, Err: context.Cause(ctx)}
 		}
 	}
 }
@@ -95,49 +126,78 @@ func (l *Log) gather() (together []*joining) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	var left []*joining
-	written, fences := map[string]bool{}, map[string]bool{}
+	written, expected := map[string]bool{}, map[string]bool{}
 	messages, bytes := 0, 0
 	for _, j := range l.waiting {
-		messages, bytes = messages+len(j.messages), bytes+bytesOf(j.messages)
-		cursor, fence := j.batch.Cursor.Subject, j.batch.Fence.Subject
-		if messages > jointMessages || bytes > jointBytes || written[cursor] || fences[cursor] || fence != "" && written[fence] {
-			messages, bytes = messages-len(j.messages), bytes-bytesOf(j.messages)
+		m, b := len(j.messages), bytesOf(j.messages)
+		writes, expects := subjectsOf(j.batch)
+		fits := messages+m <= jointMessages && bytes+b <= jointBytes && !anyOf(expected, writes) && !anyOf(written, expects)
+		mark(written, writes)
+		mark(expected, expects) // of those that are left as well: nothing of their subjects goes before them
+		if !fits {
 			left = append(left, j)
 			continue
 		}
-		written[cursor], fences[fence] = true, true
+		messages, bytes = messages+m, bytes+b
 		together = append(together, j)
 	}
 	l.waiting = left
 	return together
 }
 
-// sendJoint sends those that go together and tells each what became of it.
-func (l *Log) sendJoint(together []*joining) {
-	alone := len(together) == 1
-	if !alone {
-		err := l.commitJoint(together)
-		switch kind := event.KindOf(err); {
-		case err == nil:
-		case kind == event.Unknown, kind == event.Unavailable:
-			for _, j := range together {
-				j.err = err
-			}
-		default: // nothing of it is stored, and one of them may be the reason
-			alone = true
+// subjectsOf returns the subjects that a batch writes on, and those of which it expects something.
+func subjectsOf(b *event.Batch) (writes, expects []string) {
+	for i, m := range b.Messages {
+		if i == 0 || m.Subject != b.Messages[i-1].Subject {
+			writes = append(writes, m.Subject)
 		}
 	}
-	var group sync.WaitGroup
-	for _, j := range together {
-		if !alone {
-			close(j.done)
-			continue
+	for _, subject := range []string{b.Shared.Subject, b.Cursor.Subject} {
+		if subject != "" {
+			writes, expects = append(writes, subject), append(expects, subject)
 		}
-		// Beside each other, so that none waits in vain for as long as all those before it do.
-		group.Go(func() {
-			j.at, j.err = l.appendOne(j.ctx, j.batch, j.messages, true)
+	}
+	if b.Fence.Subject != "" {
+		expects = append(expects, b.Fence.Subject)
+	}
+	return writes, expects
+}
+
+func anyOf(set map[string]bool, subjects []string) bool {
+	return slices.ContainsFunc(subjects, func(subject string) bool { return set[subject] })
+}
+
+func mark(set map[string]bool, subjects []string) {
+	for _, subject := range subjects {
+		set[subject] = true
+	}
+}
+
+// sendTogether sends those that go together and tells each what became of it.
+func (l *Log) sendTogether(together []*joining) {
+	if len(together) == 1 {
+		j := together[0]
+		j.at, j.err = l.appendOne(j.ctx, j.batch, j.messages, true)
+		close(j.done)
+		return
+	}
+	err := l.commitJoint(together)
+	size := (len(together) + 1) / 2
+	switch kind := event.KindOf(err); {
+	case errors.Is(err, errInProcess):
+		size = 1 // it took long, and would again
+	case err == nil, kind == event.Unknown, kind == event.Unavailable:
+		for _, j := range together {
+			j.err = err
 			close(j.done)
-		})
+		}
+		return
+	}
+	// Nothing of it is stored, and one of them may be the reason. They go beside each other, so that none waits in vain for as long
+	// as all those before it do.
+	var group sync.WaitGroup
+	for part := range slices.Chunk(together, size) {
+		group.Go(func() { l.sendTogether(part) })
 	}
 	group.Wait()
 }
@@ -162,15 +222,14 @@ func (l *Log) commitJoint(together []*joining) error {
 	if err := checkSizes(messages, l.c.nc.MaxPayload(), handle.CachedInfo().Config.MaxMsgSize); err != nil {
 		return err
 	}
-	ack, err := l.commit(ctx, messages, true)
+	ack, err := l.commit(ctx, messages, true, jointPatience)
 	if err != nil {
 		return err
 	}
 	at := event.StreamSeq(ack.Sequence)
-	for i := len(together) - 1; i >= 0; i-- {
-		j := together[i]
+	for _, j := range slices.Backward(together) {
 		j.at = l.committed(j.batch, ack.Batch, at)
-		at -= event.StreamSeq(len(j.batch.Messages) + 1)
+		at -= event.StreamSeq(sizeOf(j.batch))
 	}
 	return nil
 }

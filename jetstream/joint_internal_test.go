@@ -18,6 +18,13 @@ func TestWhatGoesTogether(t *testing.T) {
 		return b
 	}
 	const a, b, c, choice = "events.cursor.raw.p.a", "events.cursor.raw.p.b", "events.cursor.raw.p.c", "events.cursor.raw.p"
+	share := func(cursor, shared string) event.Batch {
+		b := batch(cursor, choice, 1)
+		b.Shared.Subject = shared
+		return b
+	}
+	tells := batch(b, "", 1)
+	tells.Messages[0].Subject = a
 	many := make([]event.Batch, 20)
 	for i := range many {
 		many[i] = batch(a+string(rune('a'+i)), "", 49)
@@ -31,6 +38,8 @@ func TestWhatGoesTogether(t *testing.T) {
 		"of one source":                 {[]event.Batch{batch(a, "", 1), batch(a, "", 1), batch(b, "", 1)}, []int{2, 1}},
 		"what others are fenced by":     {[]event.Batch{batch(a, choice, 1), batch(choice, "", 1)}, []int{1, 1}},
 		"and the other way round":       {[]event.Batch{batch(choice, "", 1), batch(a, choice, 1)}, []int{1, 1}},
+		"that share a record":           {[]event.Batch{share(a, "events.shared"), share(b, "events.shared"), share(c, "events.other")}, []int{2, 1}},
+		"an event on another's cursor":  {[]event.Batch{batch(a, "", 1), tells, tells}, []int{1, 1, 1}},
 		"no more than there may be":     {many, []int{10, 10}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -82,7 +91,7 @@ func TestWhoWaitsMayLeave(t *testing.T) {
 	ctx, cancel := context.WithCancelCause(t.Context())
 	gone := errors.New("gone")
 	cancel(gone)
-	_, err := l.join(ctx, &joining{batch: &event.Batch{}})
+	_, err := l.join(ctx, l.enter(ctx, &event.Batch{}, nil))
 	if event.KindOf(err) != event.Unavailable || !errors.Is(err, gone) || len(l.waiting) > 0 {
 		t.Errorf("%v, %d wait", err, len(l.waiting))
 	}

@@ -5,6 +5,8 @@ import (
 	"sync"
 	"testing"
 
+	natsjs "github.com/nats-io/nats.go/jetstream"
+
 	"stackstream/event"
 	"stackstream/jetstream/jetstreamtest"
 )
@@ -55,10 +57,11 @@ func TestSmallBatchesOfAClusterGoTogether(t *testing.T) {
 	together := map[string]int{} // how many cursors there are by the batch that they were stored with
 	for i := range sources {
 		p := event.Provider(fmt.Sprint("p", i))
-		m, err := stream.GetMsg(testContext(t), uint64(cursors[i]))
-		if err != nil {
-			t.Fatal(err)
-		}
+		var m *natsjs.RawStreamMsg
+		until(t, "for a server that lags", func() bool {
+			m, err = stream.GetMsg(testContext(t), uint64(cursors[i]))
+			return err == nil
+		})
 		if m.Subject != event.RawCursorSubject(p, "s") {
 			t.Errorf("at the sequence that %s was told is %s", p, m.Subject)
 		}
