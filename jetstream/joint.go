@@ -52,7 +52,7 @@ func mayJoin(b *event.Batch, messages []*nats.Msg) bool {
 
 func bytesOf(messages []*nats.Msg) (n int) {
 	for _, m := range messages {
-		n += len(m.Data)
+		n += headerSize(m.Header) + len(m.Data)
 	}
 	return n
 }
@@ -186,7 +186,7 @@ func (l *Log) sendTogether(together []*joining) {
 	switch kind := event.KindOf(err); {
 	case errors.Is(err, errInProcess):
 		size = 1 // it took long, and would again
-	case err == nil, kind == event.Unknown, kind == event.Unavailable:
+	case kind == 0, kind == event.Unknown, kind == event.Unavailable:
 		for _, j := range together {
 			j.err = err
 			close(j.done)
