@@ -2,6 +2,7 @@ package jetstream_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -59,7 +60,7 @@ type jointTry struct {
 	jetstream.Together
 }
 
-func (w *jointWorld) draw(t *rapid.T, ctx context.Context) *jointTry {
+func (w *jointWorld) draw(ctx context.Context, t *rapid.T) *jointTry {
 	try := &jointTry{
 		row: row{
 			event.Provider(rapid.SampledFrom([]string{"p", "q", "r"}).Draw(t, "provider")),
@@ -121,14 +122,14 @@ func (w *jointWorld) stored(try *jointTry, at event.StreamSeq) {
 }
 
 // holds compares the stream with what was told.
-func (w *jointWorld) holds(t *testing.T, ctx context.Context) {
+func (w *jointWorld) holds(ctx context.Context, t *testing.T) {
 	t.Helper()
 	for p := range w.choice {
 		got := map[row][]string{}
 		r := w.c.RawRange(p, time.Time{}, 1, w.tail)
 		for {
 			m, err := r.Next(ctx)
-			if err == io.EOF {
+			if errors.Is(err, io.EOF) {
 				break
 			}
 			if err != nil {
@@ -169,21 +170,21 @@ func TestEachThatGoesTogetherIsToldItsOwnAnswer(t *testing.T) {
 			end := time.Now().Add(jointRounds)
 			rapid.Check(t, func(t *rapid.T) {
 				if time.Now().Before(end) {
-					w.round(t, ctx)
+					w.round(ctx, t)
 				}
 			})
-			w.holds(t, ctx)
+			w.holds(ctx, t)
 		})
 	}
 }
 
-func (w *jointWorld) round(t *rapid.T, ctx context.Context) {
+func (w *jointWorld) round(ctx context.Context, t *rapid.T) {
 	var tries []*jointTry
 	var waits []*jetstream.Together
 	short, end := context.WithCancel(ctx)
 	defer end()
 	for range rapid.IntRange(2, 8).Draw(t, "batches") {
-		try := w.draw(t, ctx)
+		try := w.draw(ctx, t)
 		if try.harm == ended {
 			try.Ctx = short
 		}
