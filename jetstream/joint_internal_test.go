@@ -5,6 +5,8 @@ import (
 	"errors"
 	"slices"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"stackstream/event"
 )
@@ -95,6 +97,19 @@ func TestWhoWaitsMayLeave(t *testing.T) {
 	if event.KindOf(err) != event.Unavailable || !errors.Is(err, gone) || len(l.waiting) > 0 {
 		t.Errorf("%v, %d wait", err, len(l.waiting))
 	}
+}
+
+// Who waits behind others that don't come through is told so, and is not sent afterwards.
+func TestWhoWaitsTooLongIsTold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := &Log{stream: event.StreamRaw, joint: make(chan struct{}, 1)}
+		l.joint <- struct{}{}
+		began := time.Now()
+		_, err := l.join(t.Context(), l.enter(t.Context(), &event.Batch{}, nil))
+		if event.KindOf(err) != event.Unavailable || !errors.Is(err, errInProcess) || len(l.waiting) > 0 || time.Since(began) != turnPatience {
+			t.Errorf("after %v: %v, %d wait", time.Since(began), err, len(l.waiting))
+		}
+	})
 }
 
 // What goes together is given up when nobody waits for it any more, and not before.
