@@ -78,6 +78,9 @@ func (c HTTP) Validate() []Problem {
 // configured.
 var errRedirect = errors.New("redirects to another host, which is not followed")
 
+// idleConn is how long a connection waits for the next question.
+const idleConn = 5 * time.Second
+
 // maxRedirects is more than any of the services needs (a slash that is missing, http to https on one host).
 const maxRedirects = 5
 
@@ -101,14 +104,15 @@ func (c HTTP) NewClient() (*http.Client, error) {
 		}
 		conf.Certificates = []tls.Certificate{cert}
 	}
-	// A connection keeps both buffers while it waits for the next question, and there may be a thousand that wait. A question is
-	// shorter, and a long answer is read past the buffer.
+	// A connection has two buffers and two goroutines while it waits for the next question, and there may be a thousand that wait: it
+	// waits for the next page, not for the next run. Many servers (Apache, unless told otherwise) have ended it by then, too, and a
+	// question that meets the end has to be asked again. A question is shorter than the buffers, and a long answer is read past them.
 	transport := &http.Transport{
 		DialContext:            (&net.Dialer{Timeout: c.ConnectTimeout, KeepAlive: 30 * time.Second}).DialContext,
 		TLSClientConfig:        conf,
 		TLSHandshakeTimeout:    c.ConnectTimeout,
 		ResponseHeaderTimeout:  c.HeaderTimeout,
-		IdleConnTimeout:        90 * time.Second,
+		IdleConnTimeout:        idleConn,
 		MaxIdleConnsPerHost:    2,
 		WriteBufferSize:        2 << 10,
 		ReadBufferSize:         2 << 10,
