@@ -13,7 +13,7 @@ import (
 
 // broker holds the metrics of the sources that consume from RabbitMQ. The gauges are there while a source is connected.
 type broker struct {
-	connected, ready, consumers, prefetch, missing, blocked, skew *prometheus.GaugeVec
+	connected, ready, consumers, prefetch, missing, blocked, skew *gaugeVec
 	redelivered, dropped, gaps, unknown                           *prometheus.CounterVec
 	probe                                                         *prometheus.HistogramVec
 }
@@ -69,7 +69,7 @@ func (m *Metrics) AMQP(p event.Provider, s event.Source) amqp.Hooks {
 				return
 			}
 			// What the broker said last says nothing about now.
-			for _, gauge := range []*prometheus.GaugeVec{b.ready, b.consumers, b.prefetch, b.missing, b.blocked, b.skew} {
+			for _, gauge := range []*gaugeVec{b.ready, b.consumers, b.prefetch, b.missing, b.blocked, b.skew} {
 				gauge.DeleteLabelValues(labels...)
 			}
 		},

@@ -12,7 +12,7 @@ import (
 
 // links holds the metrics of the sources that receive over AMQP 1.0.
 type links struct {
-	up, configured, held, heldBytes             *prometheus.GaugeVec
+	up, configured, held, heldBytes             *gaugeVec
 	redelivered, presettled, rejected, linkLost *prometheus.CounterVec
 	probe                                       *prometheus.HistogramVec
 }

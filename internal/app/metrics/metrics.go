@@ -22,17 +22,17 @@ type Metrics struct {
 	list     []Description
 
 	collected, duplicates, filtered, hashed, sourceErrors *prometheus.CounterVec
-	collectedTime, newestTime, commitTime                 *prometheus.GaugeVec
+	collectedTime, newestTime, commitTime                 *gaugeVec
 
 	normalized, dead, redacted, skipped, gaps, fenced *prometheus.CounterVec
-	normalizeLag                                      *prometheus.GaugeVec
+	normalizeLag                                      *gaugeVec
 	delay                                             *prometheus.HistogramVec
-	collectedPosition, normalizedPosition, lagEvents  *prometheus.GaugeVec
-	lagSeconds, watermark, cursorTime                 *prometheus.GaugeVec
+	collectedPosition, normalizedPosition, lagEvents  *gaugeVec
+	lagSeconds, watermark, cursorTime                 *gaugeVec
 
 	batches, rereads              *prometheus.CounterVec
 	batchEvents, batchBytes, took *prometheus.HistogramVec
-	waiting                       *prometheus.GaugeVec
+	waiting                       *gaugeVec
 
 	pages, pageRetries, odd *prometheus.CounterVec
 	pageTook                *prometheus.HistogramVec
@@ -43,16 +43,16 @@ type Metrics struct {
 	streams streams
 
 	state                  *stateVec
-	since                  *prometheus.GaugeVec
-	leaseHeld              *prometheus.GaugeVec
+	since                  *gaugeVec
+	leaseHeld              *gaugeVec
 	leaseMoves             *prometheus.CounterVec
-	connected              prometheus.Gauge
+	connected              gauge
 	reconnects, permission prometheus.Counter
-	storeFree, storeSize   *prometheus.GaugeVec   // shown where there is an embedded server
+	storeFree, storeSize   *gaugeVec              // shown where there is an embedded server
 	serverRestarts         *prometheus.CounterVec // the same
 
 	configReads                  *prometheus.CounterVec // shown where a change of the configuration is taken
-	configApplied, configRestart *prometheus.GaugeVec   // the same
+	configApplied, configRestart *gaugeVec              // the same
 
 	vectors []vector // everything with labels
 
@@ -229,7 +229,7 @@ func (m *Metrics) Watermarks(marks []event.Watermark, kind string) {
 			m.lagSeconds.WithLabelValues(labels...).Set(w.Lag.Seconds())
 		}
 		if w.Retired || w.Source == event.SourceRedrive || kind != "" && !ofKind(w.Source, kind) {
-			for _, gauge := range []*prometheus.GaugeVec{m.watermark, m.cursorTime, m.collectedTime} {
+			for _, gauge := range []*gaugeVec{m.watermark, m.cursorTime, m.collectedTime} {
 				gauge.DeleteLabelValues(labels...)
 			}
 			continue
@@ -257,7 +257,7 @@ func truth(b bool) float64 {
 }
 
 // setTime leaves a gauge alone while there is no time to show.
-func setTime(g prometheus.Gauge, t time.Time) {
+func setTime(g gauge, t time.Time) {
 	if !t.IsZero() {
 		g.Set(float64(t.UnixMicro()) / 1e6)
 	}

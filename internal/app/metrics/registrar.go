@@ -63,8 +63,8 @@ func (r *registrar) counter(name, help string, labels ...string) *prometheus.Cou
 	return v
 }
 
-func (r *registrar) gauge(name, help string, labels ...string) *prometheus.GaugeVec {
-	v := prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: prefix + name, Help: help}, labels)
+func (r *registrar) gauge(name, help string, labels ...string) *gaugeVec {
+	v := newGaugeVec(prefix+name, help, labels)
 	r.add(v, "gauge", name, help, labels...)
 	return v
 }

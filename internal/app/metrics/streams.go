@@ -4,15 +4,13 @@ import (
 	"cmp"
 	"slices"
 
-	"github.com/prometheus/client_golang/prometheus"
-
 	"stackstream/jetstream"
 )
 
 // streams holds the metrics of what is in NATS, whoever wrote it, and of those who read it.
 type streams struct {
-	messages, bytes, maxBytes, oldest, maxAge, replicas, current *prometheus.GaugeVec
-	subscribers, subscriberLag, unacknowledged, acknowledged     *prometheus.GaugeVec
+	messages, bytes, maxBytes, oldest, maxAge, replicas, current *gaugeVec
+	subscribers, subscriberLag, unacknowledged, acknowledged     *gaugeVec
 }
 
 // mostSubscribers bounds how many durables are shown one by one: anybody who may read can make one.
@@ -63,7 +61,7 @@ func (m *Metrics) Stream(s jetstream.StreamState) {
 // Subscribers shows how far the durable consumers are. Those that are gone are shown no more.
 func (m *Metrics) Subscribers(list []jetstream.Subscriber) {
 	m.streams.subscribers.WithLabelValues().Set(float64(len(list)))
-	for _, gauge := range []*prometheus.GaugeVec{m.streams.subscriberLag, m.streams.unacknowledged, m.streams.acknowledged} {
+	for _, gauge := range []*gaugeVec{m.streams.subscriberLag, m.streams.unacknowledged, m.streams.acknowledged} {
 		gauge.Reset()
 	}
 	list = slices.Clone(list)

@@ -12,7 +12,7 @@ import (
 // posts holds the metrics of what is posted to us.
 type posts struct {
 	refused, repeated                       *prometheus.CounterVec
-	pending, bytes, connections, remembered *prometheus.GaugeVec
+	pending, bytes, connections, remembered *gaugeVec
 	took                                    *prometheus.HistogramVec
 }
 
