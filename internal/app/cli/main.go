@@ -5,7 +5,6 @@ import (
 	"errors"
 	"os"
 	"os/signal"
-	"runtime/debug"
 	"syscall"
 	"time"
 )
@@ -14,20 +13,16 @@ import (
 // and others signal the process and then its group.
 const again = 500 * time.Millisecond
 
-// gcPercent has the collector of garbage run at half the growth that Go takes for good: much of what lives here is the
-// identities that are remembered, and to double that is what takes the most memory. GOGC in the environment overrides it.
-const gcPercent = 50
-
 // Main runs a program in the real process and returns its exit code. The first SIGINT or SIGTERM ends it in good order,
 // one that comes later ends it at once. When nobody reads standard output any more (stackstream tail | head), the
 // program ends in good order too; a log that nobody reads keeps nothing from working.
 func Main(program func(context.Context, Program) int) int {
-	if _, set := os.LookupEnv("GOGC"); !set {
-		debug.SetGCPercent(gcPercent)
-	}
 	signal.Ignore(syscall.SIGPIPE) // to get the error of the write instead
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
+	if _, set := os.LookupEnv("GOGC"); !set { // otherwise somebody knows better
+		go collectGarbage(ctx)
+	}
 	// From then on a signal does what it does to any process.
 	context.AfterFunc(ctx, func() { time.AfterFunc(again, stop) })
 	return program(ctx, Program{
