@@ -7,30 +7,32 @@ import (
 	"time"
 )
 
-// How much may be allocated, in per cent of what is in use, before garbage is collected. Much of what lives here is the identities that
-// are remembered, and what belongs to providers: to double that, as Go does, is what takes the most memory. To collect takes about a
-// millisecond per megabyte in use, however little that frees: so much is in use by who has a thousand providers that wait, and so
-// little is allocated, that to collect often is worth it.
+// How much may be allocated, in per cent of what is in use, before garbage is collected. To collect takes about a millisecond per
+// megabyte in use, however little that frees. Who carries many events allocates hundreds of megabytes a second, and a collection at
+// half of what Go allows would take a sixth of all processor time: for that little is in use, as a rule, and to double it is cheap. So
+// much is in use by who has a thousand providers that wait, and so little is allocated, that to collect often is worth it.
 const (
+	busyPercent   = 100
 	usualPercent  = 50
 	frugalPercent = 20
 )
 
 const (
-	// largeHeap is what has to be in use. Of less, there is little to win.
+	// smallHeap is what may be doubled, and largeHeap what has to be in use for frugality: of less, there is little to win.
+	smallHeap = 28 << 20
 	largeHeap = 24 << 20
 	// quietRate is the most that may be allocated in a second. A thousand providers that wait allocate half of it; with all of it the
 	// collector of garbage has a twelfth of a core.
 	quietRate = 16 << 20
 	// lookAtGarbage is how often a process looks how it stands.
-	lookAtGarbage = time.Second
+	lookAtGarbage = 500 * time.Millisecond
 	// enoughLooks is how many looks in a row have to find another pace right before it is taken.
-	enoughLooks = 5
+	enoughLooks = 10
 )
 
 // collectGarbage has garbage collected by what there is of it, until ctx ends.
 func collectGarbage(ctx context.Context) {
-	p := pace{frugal: true} // what is made at the start stays, and holes between it would stay, too
+	p := pace{percent: frugalPercent} // what is made at the start stays, and holes between it would stay, too
 	debug.SetGCPercent(frugalPercent)
 	tick := time.NewTicker(lookAtGarbage)
 	defer tick.Stop()
@@ -57,29 +59,36 @@ func heap() (allocated, live uint64) {
 
 // pace is how often garbage is collected.
 type pace struct {
-	large  bool // much is in use
-	frugal bool
-	looks  int // in a row that found the other one right
+	percent int
+	large   bool // much is in use
+	looks   int  // in a row that found another one right
 }
 
 // look takes what was allocated since the last one, and what is in use. It returns the share to collect by, and whether that is another
 // one.
 func (p *pace) look(allocated, live uint64) (percent int, changed bool) {
-	was := p.frugal
-	switch quiet := allocated <= quietRate*uint64(lookAtGarbage/time.Second); {
+	was := p.percent
+	quiet := allocated <= quietRate*uint64(lookAtGarbage)/uint64(time.Second)
+	switch {
+	case !quiet && live < smallHeap:
+		*p = pace{percent: busyPercent}
+	case p.percent == busyPercent && p.looks < enoughLooks-1: // that may be a pause
+		p.looks++
 	case live < largeHeap:
-		*p = pace{}
+		*p = pace{percent: usualPercent}
+	case p.percent == busyPercent:
+		*p = pace{percent: usualPercent, large: true}
 	case !p.large: // it grows, as at the start: what is made now stays
-		*p = pace{large: true, frugal: true}
-	case quiet == p.frugal:
+		*p = pace{percent: frugalPercent, large: true}
+	case quiet == (p.percent == frugalPercent):
 		p.looks = 0
 	default:
 		if p.looks++; p.looks == enoughLooks {
-			*p = pace{large: true, frugal: quiet}
+			*p = pace{percent: usualPercent, large: true}
+			if quiet {
+				p.percent = frugalPercent
+			}
 		}
 	}
-	if p.frugal {
-		return frugalPercent, !was
-	}
-	return usualPercent, was
+	return p.percent, p.percent != was
 }
