@@ -33,7 +33,7 @@ func TestARunningPipelineShowsWhatIsLookedAt(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	subscribeIn(t, dir)
-	demo := app.Demo{Dir: dir, Version: "test", Log: zerolog.Nop()}
+	demo := app.Demo{Dir: dir, Version: "test", Log: zerolog.Nop(), OpenStore: app.Stores(embedded.Open)}
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	var shown map[string]*dto.MetricFamily
