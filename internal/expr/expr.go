@@ -12,8 +12,8 @@
 //	encodeURL(text)    a text as it goes into a query or a form: "a b&c" becomes a+b%26c
 //
 // A whole number of JSON is an int, or a uint where it is too large for that, or a string of its digits where it is too
-// large for both, so that no identity loses digits. All other numbers are doubles. Numbers of different types are
-// compared by their value.
+// large for both, so that no identity loses digits. All other numbers are doubles, and a record knows of itself whether one
+// of them had to be rounded for it. Numbers of different types are compared by their value.
 package expr
 
 import (
@@ -88,7 +88,8 @@ func NewEnv(variables map[string]Type) (*Env, error) {
 			cel.BinaryBinding(formatTime))),
 		cel.Function("parse", cel.Overload("parse_time", []*cel.Type{cel.StringType, cel.StringType}, cel.TimestampType,
 			cel.BinaryBinding(parseTime))),
-		cel.Function("parseJSON", cel.Overload("parse_json_text", []*cel.Type{cel.StringType}, cel.DynType, cel.UnaryBinding(parseJSON))),
+		cel.Function("parseJSON", cel.Overload("parse_json_text", []*cel.Type{cel.StringType}, cel.DynType,
+			cel.UnaryBinding(func(text ref.Val) ref.Val { return parseJSON(nil, text) }))),
 		cel.Function("encodeURL", cel.Overload("encode_url_text", []*cel.Type{cel.StringType}, cel.StringType,
 			cel.UnaryBinding(encodeURL))),
 	}
@@ -128,7 +129,7 @@ func (e *Env) Compile(text string, want Type) (*Program, error) {
 	if found := checkForms(text, checked.NativeRep()); found != nil {
 		return nil, found
 	}
-	options := []cel.ProgramOption{cel.EvalOptions(cel.OptOptimize)}
+	options := []cel.ProgramOption{cel.EvalOptions(cel.OptOptimize), cel.CustomDecoratorV2(readNumbers)}
 	if !bounded(checked.NativeRep().Expr()) {
 		options = append(options, cel.CostLimit(maxCost))
 	}

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"net/url"
 	"reflect"
-	"strconv"
 	"time"
 
 	"cel.dev/cel-go/cel"
@@ -50,6 +49,9 @@ type activation Vars
 // ResolveName implements cel.Activation.
 func (a activation) ResolveName(name string) (any, bool) {
 	v, ok := a[name]
+	if !ok && name == readingName {
+		return a.reading(), true
+	}
 	if !ok {
 		return nil, false
 	}
@@ -59,37 +61,6 @@ func (a activation) ResolveName(name string) (any, bool) {
 // Parent implements cel.Activation.
 func (activation) Parent() cel.Activation { return nil }
 
-// fromJSON makes a value of CEL, as the package comment says.
-func fromJSON(v rawjson.Value) ref.Val {
-	switch {
-	case v.IsNull():
-		return types.NullValue
-	case v.IsObject():
-		return &object{json: v}
-	case v.IsArray():
-		return newList(v)
-	case v[0] == '"':
-		text, _ := v.Text()
-		return types.String(text)
-	case string(v) == "true":
-		return types.True
-	case string(v) == "false":
-		return types.False
-	}
-	text := string(v)
-	if i, err := strconv.ParseInt(text, 10, 64); err == nil {
-		return types.Int(i)
-	}
-	if u, err := strconv.ParseUint(text, 10, 64); err == nil {
-		return types.Uint(u)
-	}
-	if !bytes.ContainsAny(v, ".eE") {
-		return types.String(text)
-	}
-	f, _ := strconv.ParseFloat(text, 64) // out of range it is an infinity, as for other readers
-	return types.Double(f)
-}
-
 // object is a JSON object whose members are decoded when they are asked for.
 type object struct {
 	json  rawjson.Value
@@ -97,6 +68,7 @@ type object struct {
 	at    int
 	whole traits.Mapper          // nil until needed
 	take  func(bytes int64) bool // see NewMeteredRecord; may be nil
+	read  *reading               // how its numbers are read; may be nil
 	kids  []kid                  // the objects in it that were asked for
 }
 
@@ -125,7 +97,7 @@ func (o *object) kid(name string) *object {
 	if at < 0 || !o.doc.Value(at).IsObject() {
 		return nil
 	}
-	found := &object{json: o.doc.Value(at), take: o.take}
+	found := &object{json: o.doc.Value(at), take: o.take, read: o.read}
 	if o.doc.Known(at) {
 		found.doc, found.at = o.doc, at
 	}
@@ -152,9 +124,9 @@ func (o *object) get(name string) (ref.Val, bool) {
 		return o.kid(name), true
 	}
 	if v.IsArray() && !o.grants(v) {
-		return newList(rawjson.Value("[]")), true
+		return o.read.list(rawjson.Value("[]")), true
 	}
-	return fromJSON(v), true
+	return o.read.value(v), true
 }
 
 // valueSize is how much memory a list or an object takes at the most as a value of CEL: it is made of all that is in it, one by one.
@@ -174,7 +146,7 @@ func (o *object) all() traits.Mapper {
 		}
 		values := make(map[ref.Val]ref.Val, len(members))
 		for _, m := range members {
-			values[types.String(m.Name)] = fromJSON(m.Value)
+			values[types.String(m.Name)] = o.read.value(m.Value)
 		}
 		o.whole = types.NewRefValMap(types.DefaultTypeAdapter, values)
 	}
@@ -236,15 +208,6 @@ type list struct {
 	json rawjson.Value
 }
 
-func newList(v rawjson.Value) *list {
-	elements, _ := v.Elements()
-	values := make([]ref.Val, len(elements))
-	for i, e := range elements {
-		values[i] = fromJSON(e)
-	}
-	return &list{json: v, Lister: types.NewRefValList(types.DefaultTypeAdapter, values)}
-}
-
 func hash(v ref.Val) ref.Val {
 	text, err := valOf(v).JSON()
 	if err != nil {
@@ -282,12 +245,16 @@ func parseTime(text, form ref.Val) ref.Val {
 	return types.Timestamp{Time: at}
 }
 
-func parseJSON(text ref.Val) ref.Val {
-	v, err := rawjson.Parse([]byte(text.(types.String)))
+func parseJSON(r *reading, text ref.Val) ref.Val {
+	t, ok := text.(types.String)
+	if !ok {
+		return types.MaybeNoSuchOverloadErr(text)
+	}
+	v, err := rawjson.Parse([]byte(t))
 	if err != nil {
 		return types.WrapErr(fmt.Errorf("parseJSON: %w", err))
 	}
-	return fromJSON(v)
+	return r.value(v)
 }
 
 func encodeURL(text ref.Val) ref.Val {

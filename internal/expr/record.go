@@ -1,6 +1,7 @@
 package expr
 
 import (
+	"math"
 	"strconv"
 
 	"cel.dev/cel-go/common/types/ref"
@@ -13,18 +14,42 @@ type Record struct{ *record }
 
 type record struct {
 	object
-	doc rawjson.Doc
-	val ref.Val // the object, or what else it is
+	doc     rawjson.Doc
+	val     ref.Val // the object, or what else it is
+	reading reading
 }
 
 // NewRecord makes a Record of a value.
 func NewRecord(v rawjson.Value) Record {
-	if !v.IsObject() {
-		return Record{&record{val: fromJSON(v)}}
-	}
 	r := &record{object: object{json: v}}
-	r.val = &r.object
+	r.become()
 	return Record{r}
+}
+
+// become makes the value of CEL.
+func (r *record) become() {
+	r.read = &r.reading
+	if r.val = &r.object; !r.json.IsObject() {
+		r.val = r.read.value(r.json)
+	}
+}
+
+// Rounded tells whether a number of the record became a value of CEL that is another one: a double has some 16 digits, and ends at
+// 1e308.
+func (r Record) Rounded() bool { return r.record != nil && r.reading.rounded }
+
+// Nudged is the record with the next larger double, or the next smaller one, in the place of each that is not the number that stands
+// there. What is made of both, and is the same, has nothing of such a number in it.
+func (r Record) Nudged(up bool) Record {
+	n := &record{object: object{json: r.json, doc: r.object.doc, at: r.at, take: r.take}, reading: reading{nudge: math.Inf(-1)}}
+	if up {
+		n.reading.nudge = math.Inf(1)
+	}
+	if !r.json.IsObject() && !n.grants(r.json) {
+		return NewRecord(nil)
+	}
+	n.become()
+	return Record{n}
 }
 
 // NewOpenRecord makes a Record of a value that was taken apart already.

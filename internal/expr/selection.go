@@ -131,7 +131,7 @@ func (p *Program) found(o *object) (val Val, ok bool) {
 	if v.IsObject() || v.IsArray() {
 		return Val{json: v}, true
 	}
-	return valOf(fromJSON(v)), true
+	return valOf(o.read.value(v)), true
 }
 
 // find follows the steps through what is taken apart; nil where they lead nowhere, or on into what is not. None says that they lead to

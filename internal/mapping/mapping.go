@@ -179,13 +179,16 @@ func Record(vars expr.Vars) expr.Record {
 }
 
 // ID is what identifies a record, "" where it has nothing that does. It is exact if nothing that it was made of had to be mended to be
-// text: two records that differ only there would be one. came is the record as it came. Who counts memory is asked by take, as
-// expr.NewMeteredRecord does; nil grants everything.
+// text, or rounded to be a double: two records that differ only there would be one. came is the record as it came. Who counts memory is
+// asked by take, as expr.NewMeteredRecord does; nil grants everything.
 func (m *Mapping) ID(vars expr.Vars, came rawjson.Value, take func(bytes int64) bool) (id event.ID, exact bool) {
 	if m.id == nil {
 		return "", true
 	}
 	id = event.ID(optional(m.id, vars))
+	if id != "" && Record(vars).Rounded() && m.rounds(id, vars) {
+		return id, false
+	}
 	if id == "" || m.id.Selects() && !strings.ContainsRune(string(id), utf8.RuneError) || came.Exact() {
 		return id, true
 	}
@@ -202,6 +205,17 @@ func (m *Mapping) ID(vars expr.Vars, came rawjson.Value, take func(bytes int64) 
 	other := maps.Clone(vars)
 	other["rec"] = expr.NewMeteredRecord(doc, take)
 	return id, event.ID(optional(m.id, other)) == id
+}
+
+// rounds tells whether there is something in an id of a number that was rounded. A condition, or a part that is whole, mostly has not.
+func (m *Mapping) rounds(id event.ID, vars expr.Vars) bool {
+	other := maps.Clone(vars)
+	for _, up := range []bool{true, false} {
+		if other["rec"] = Record(vars).Nudged(up); event.ID(optional(m.id, other)) != id {
+			return true
+		}
+	}
+	return false
 }
 
 // mending is how many times as long as a record it is to mend it in another way, and to take that apart.
