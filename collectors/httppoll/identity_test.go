@@ -3,6 +3,7 @@ package httppoll
 import (
 	"io"
 	"net/http"
+	"slices"
 	"testing"
 	"time"
 
@@ -52,6 +53,31 @@ func TestIdentitiesOfRecords(t *testing.T) {
 				return raw
 			})
 		})
+	}
+}
+
+// Nor are two numbers one identity, whatever an expression makes of them.
+func TestIdentitiesOfRoundedNumbers(t *testing.T) {
+	cfg := configured("http://service", newService())
+	cfg.Records.Path, cfg.Event.ID = "", `rec.host + string(rec.ts)`
+	src := local(t, cfg, http.NotFoundHandler())
+	var odd []string
+	src.opts.Hooks.Odd = func(what string, _ int) { odd = append(odd, what) }
+	for n, want := range map[string]event.ID{
+		"1763790165.123456789": "", "1763790165.123456790": "", "1763790165.123456791": "", "1e400": "", "2e400": "",
+		"1763790165.123456": "h1.763790165123456e+09", "9007199254740993": "h9007199254740993",
+	} {
+		body := `{"host":"h","ts":` + n + `,"name":"é"}`
+		page, err := src.decoder.Decode([]byte("[" + body + "]"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		odd = nil
+		raw := src.record(&page, 0, "", time.Now()).raw
+		if rounded := slices.Contains(odd, "rounded"); want == "" && raw.ID != event.HashID([]byte(body)) || want != "" && raw.ID != want ||
+			raw.Hashed != rounded || slices.Contains(odd, "not-utf8") {
+			t.Errorf("%s is %q, a hash: %v, and %q", n, raw.ID, raw.Hashed, odd)
+		}
 	}
 }
 

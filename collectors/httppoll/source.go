@@ -45,8 +45,9 @@ type Hooks struct {
 	// less time because a page was full and its order is not promised.
 	Retry func(why string)
 	// Odd counts records that are not as they should be: "no-id" without identity, "no-cursor" without the field of the cursor or
-	// with what it can't be, "not-json", "not-utf8", "disorder" older than one before it though the order is ascending, "too-early" from
-	// before the time that was asked for, which is left out, "unfiltered" those that are kept since the filter can't be evaluated.
+	// with what it can't be, "not-json", "not-utf8", "rounded" with an id of a number that no double is, "disorder" older than one
+	// before it though the order is ascending, "too-early" from before the time that was asked for, which is left out, "unfiltered"
+	// those that are kept since the filter can't be evaluated.
 	Odd func(what string, n int)
 }
 
@@ -271,8 +272,12 @@ func (s *Source) record(page *records.Page, n int, part string, received time.Ti
 		}
 		f.raw.ID, f.raw.Hashed = event.HashID(f.raw.Body), true
 	case !exact, !valid && !utf8.Valid(body):
-		// Two names that differ in bytes that are no UTF-8 would be one.
-		s.odd("not-utf8", 1)
+		// Two names that differ in bytes that are no UTF-8, or in digits that no double has, would be one.
+		if page.Mended || !rawjson.Value(body).Exact() {
+			s.odd("not-utf8", 1)
+		} else {
+			s.odd("rounded", 1)
+		}
 		f.raw.ID, f.raw.Hashed = event.HashID(f.raw.Body), true
 	}
 	if part != "" {

@@ -75,6 +75,25 @@ func TestIdentitiesThatHideWhatTheyAreMadeOf(t *testing.T) {
 	}
 }
 
+// Nor are two numbers one identity that an expression would round to one.
+func TestIdentitiesOfRoundedNumbers(t *testing.T) {
+	f := formatOf(t, formatJSON, func(c *Config) { c.Event.ID = `rec.host + string(rec.ts)` })
+	seen := map[event.ID]string{}
+	for n, exact := range map[string]bool{
+		"1763790165.123456789": false, "1763790165.123456790": false, "1763790165.123456791": false, "1e400": false, "2e400": false,
+		"1763790165.123456": true, "9007199254740992": true, "9007199254740993": true,
+	} {
+		all, refused := decode(f, "", `{"type":"a","host":"h","ts":`+n+`}`)
+		if refused != nil {
+			t.Fatal(refused)
+		}
+		if other, again := seen[all[0].ID]; again || all[0].Hashed == exact {
+			t.Errorf("%s is %q, a hash: %v, and so is %q", n, all[0].ID, all[0].Hashed, other)
+		}
+		seen[all[0].ID] = n
+	}
+}
+
 // A CloudEvent's source is a part of its identity.
 func TestIdentitiesOfSources(t *testing.T) {
 	f := formatOf(t, formatCloudEvents, nil)

@@ -120,6 +120,7 @@ func odd(what string, n int) string {
 		"no-cursor":              "without what cursor.field says, or not as cursor.format says",
 		"not-json":               "no JSON",
 		"not-utf8":               "not UTF-8, identified by a hash (see request.charset)",
+		"rounded":                "with an id of a number with more digits than a double has, identified by a hash",
 		"disorder":               "older than the one before, though cursor.order is ascending",
 		"too-early":              "from before the time that was asked for; left out",
 		"filtered-by-expression": "left out by records.filter",

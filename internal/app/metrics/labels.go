@@ -26,7 +26,7 @@ var (
 	gapsOf        = []string{"exchange", other}
 	retryReasons  = []string{"error", "token", "reset", "marker", "wait", "size", "part", other}
 	oddities      = []string{
-		"no-id", "no-time", "no-cursor", "not-json", "not-utf8", "disorder", "too-early", "unfiltered", other,
+		"no-id", "no-time", "no-cursor", "not-json", "not-utf8", "rounded", "disorder", "too-early", "unfiltered", other,
 	}
 	reasons = []string{
 		string(event.ReasonNoConverter), string(event.ReasonMalformed), string(event.ReasonPanic), string(event.ReasonBodyLost),
