@@ -7,6 +7,7 @@ import (
 
 	"github.com/cloudevents/sdk-go/v2/types"
 
+	"stackstream/event"
 	"stackstream/internal/rawjson"
 )
 
@@ -16,9 +17,8 @@ import (
 // fifth, and some of what strangers send makes it panic.
 type attributes struct {
 	version, id, eventType, dataContentType string
-	// source is as an event is identified by it: two ways to write the same one are one.
-	source string
-	there  map[string]bool // in small letters
+	source                                  string          // as it is written
+	there                                   map[string]bool // in small letters
 }
 
 // add takes an attribute. One that is null is not there.
@@ -32,6 +32,8 @@ func (of *attributes) add(name string, value rawjson.Value, where string) *refus
 		return invalid(field, "is the name of what is no attribute")
 	case of.there[small]:
 		return invalid(field, "is there twice")
+	case name != small && isCore(small):
+		return invalid(field, "is written in small letters")
 	case value.IsNull():
 		return nil
 	case of.there == nil:
@@ -40,13 +42,10 @@ func (of *attributes) add(name string, value rawjson.Value, where string) *refus
 	of.there[small] = true
 	text, isText := value.Text()
 	problem, core := of.set(name, text)
-	_, other := of.set(small, "")
 	switch {
 	case core && !isText:
 		problem = "is no text"
 	case core:
-	case other:
-		problem = "is written in small letters"
 	case !isText && !isExtension(value):
 		problem = "is neither text nor a boolean nor a number of 32 bits"
 	}
@@ -69,7 +68,7 @@ func (of *attributes) set(name, text string) (problem string, core bool) {
 	case "type":
 		of.eventType = text
 	case "source":
-		if of.source = types.ParseURIRef(text).String(); of.source == "" {
+		if of.source = text; types.ParseURIRef(text).String() == "" {
 			return "is no reference to a URI", true
 		}
 	case "datacontenttype":
@@ -115,8 +114,7 @@ func isExtension(value rawjson.Value) bool {
 	return err == nil
 }
 
-// wrong tells what keeps all of them together from being an event, and of which that is; "" if nothing does. A source has no space in
-// it, so that what identifies an event can be told from others.
+// wrong tells what keeps all of them together from being an event, and of which that is; "" if nothing does.
 func (of *attributes) wrong() (field, text string) {
 	if of.version != "1.0" {
 		return "specversion", "is not 1.0"
@@ -126,10 +124,17 @@ func (of *attributes) wrong() (field, text string) {
 			return must.name, "is missing"
 		}
 	}
-	if strings.Contains(of.source, " ") {
-		return "source", "has a space in it"
-	}
 	return "", ""
+}
+
+// identity is the source and the id together, as they are written: two ways to write one source are two, as one event too many is
+// better than one too few. A source that could be taken for another one and the beginning of an id is quoted.
+func (of *attributes) identity() event.ID {
+	source := of.source
+	if strings.ContainsAny(source, ` "`) {
+		source = string(rawjson.AppendQuoted(nil, source))
+	}
+	return event.ID(source + " " + of.id)
 }
 
 // shortName is a name that somebody else has chosen, for people.

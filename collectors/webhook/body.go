@@ -30,7 +30,7 @@ const (
 // unpacker is how a body is unpacked, nil where it is not packed. It is unpacked only when its sender is known, and no further than
 // a body may be.
 func unpacker(h http.Header) (unpacking, *refusal) {
-	switch how := strings.ToLower(strings.TrimSpace(h.Get("Content-Encoding"))); how {
+	switch how := strings.ToLower(strings.TrimSpace(strings.Join(h.Values("Content-Encoding"), ","))); how {
 	case "", "identity":
 		return nil, nil
 	case "gzip", "x-gzip":

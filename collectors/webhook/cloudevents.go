@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
+	"net/textproto"
 	"slices"
 	"strings"
 	"unicode/utf8"
@@ -14,11 +15,17 @@ import (
 	"stackstream/event"
 	"stackstream/internal/jsonscan"
 	"stackstream/internal/rawjson"
+	"stackstream/internal/records"
 )
 
 // cloudEventsFormat is CloudEvents 1.0. The body of a raw event is one in structured mode, whatever mode it was posted in: its own
 // bytes where it was posted so.
-type cloudEventsFormat struct{ name string }
+type cloudEventsFormat struct {
+	name string
+	// signed says that senders are known by a signature. None covers a header: whoever has seen one body with its signature could have
+	// it say anything in binary mode.
+	signed bool
+}
 
 // The media types of events that are posted in JSON.
 const (
@@ -26,8 +33,14 @@ const (
 	typeEvents = "application/cloudevents-batch+json"
 )
 
+// attributePrefix is that of headers with attributes, as net/http has it.
+const attributePrefix = "Ce-"
+
 func (f cloudEventsFormat) decode(p posted) ([]made, *refusal) {
+	inJSON := p.kind == typeEvent || p.kind == typeEvents
 	switch {
+	case inJSON && !records.Charset(p.charset).IsUTF8():
+		return nil, otherCharset()
 	case p.kind == typeEvent:
 		if refused := p.memory.keep(eventCost); refused != nil {
 			return nil, refused
@@ -58,12 +71,22 @@ func (f cloudEventsFormat) decode(p posted) ([]made, *refusal) {
 		}
 	case p.header.Get("ce-specversion") == "":
 		return nil, invalid("ce-specversion", "is missing, and Content-Type is not application/cloudevents+json: that is no CloudEvent")
+	case f.signed:
+		return nil, invalid("ce-specversion", "is not signed; post application/cloudevents+json")
 	}
 	m, refused := f.binary(p)
 	if refused != nil {
 		return nil, refused
 	}
 	return []made{m}, nil
+}
+
+// otherCharset is the refusal of JSON in it: by RFC 8259 there is none.
+func otherCharset() *refusal {
+	return &refusal{
+		status: http.StatusUnsupportedMediaType, reason: reasonInvalid, field: "Content-Type",
+		text: "has another charset than UTF-8, which all JSON of CloudEvents is in",
+	}
 }
 
 // structured is an event in JSON. where is its place in a batch.
@@ -140,20 +163,22 @@ func (p posted) attributes(body []byte, where string) (*attributes, *refusal) {
 	}
 	_ = jsonscan.EachMember(body, func(quoted, value []byte) bool {
 		name, _ := rawjson.Value(quoted).TextBytes()
-		switch string(name) {
-		case "data":
+		switch name := string(name); {
+		case name == "data" && data != nil, name == "data_base64" && encoded != nil:
+			refused = invalid(inside(where, name), "is there twice")
+		case name == "data":
 			data = value
-		case "data_base64":
+		case name == "data_base64":
 			encoded = value
 		default:
-			refused = of.add(string(name), value, where)
+			refused = of.add(name, value, where)
 		}
 		return refused == nil
 	})
 	switch {
 	case refused != nil:
 		return nil, refused
-	case data != nil && encoded != nil:
+	case encoded != nil && data != nil && !rawjson.Value(data).IsNull():
 		return nil, invalid(inside(where, "data_base64"), "can't be there beside data")
 	case encoded != nil:
 		if refused := p.memory.briefly(int64(3 * len(encoded))); refused != nil {
@@ -174,19 +199,19 @@ func (f cloudEventsFormat) binary(p posted) (made, *refusal) {
 		given["datacontenttype"] = kind
 	}
 	for name, values := range p.header {
-		name, is := strings.CutPrefix(name, "Ce-")
+		name, is := strings.CutPrefix(name, attributePrefix)
 		if !is || name == "" || len(values) == 0 {
 			continue
 		}
 		name = strings.ToLower(name)
-		value := event.DecodeHeader(values[0])
-		if !utf8.ValidString(value) { // no body could have it as it came
+		value := event.DecodeHeader(textproto.TrimString(values[0])) // a space that is encoded is meant
+		if !utf8.ValidString(value) {                                // no body could have it as it came
 			return made{}, invalid(shortName(name), "is no text in UTF-8")
 		}
-		if _, twice := given[name]; twice {
-			return made{}, invalid(name, "is there twice")
+		if _, twice := given[name]; twice || len(values) > 1 {
+			return made{}, invalid(shortName(name), "is there twice")
 		}
-		if value = strings.TrimSpace(value); value != "" {
+		if strings.TrimSpace(value) != "" {
 			given[name] = value
 		}
 	}
@@ -204,7 +229,7 @@ func (f cloudEventsFormat) binary(p posted) (made, *refusal) {
 	if m, refused := f.made(of, nil, ""); refused != nil {
 		return m, refused
 	}
-	body, refused := p.withData(open, isJSON(of.dataContentType))
+	body, refused := p.withData(open, of.dataContentType)
 	if refused != nil {
 		return made{}, refused
 	}
@@ -214,11 +239,16 @@ func (f cloudEventsFormat) binary(p posted) (made, *refusal) {
 // longestQuoted is how many bytes of JSON become of one of a text at the most.
 const longestQuoted = 6
 
-// withData is an event of attributes that are an object without its end, and of what was posted as its data.
-func (p posted) withData(attributes []byte, isJSON bool) ([]byte, *refusal) {
-	size, text := len(p.body), utf8.Valid(p.body)
+// withData is an event of attributes that are an object without its end, and of what was posted as its data, of a media type. A text
+// in another charset than UTF-8 stays the bytes that it is: the type says what they mean.
+func (p posted) withData(attributes []byte, kind string) ([]byte, *refusal) {
+	_, charset := media(kind)
+	isUTF8, isJSON := records.Charset(charset).IsUTF8(), isJSON(kind)
+	size, text := len(p.body), isUTF8 && utf8.Valid(p.body)
 	switch {
 	case len(p.body) == 0:
+	case isJSON && !isUTF8:
+		return nil, otherCharset()
 	case isJSON:
 		if !json.Valid(p.body) {
 			return nil, invalid("data", "is no JSON, and Content-Type does not say what else")
@@ -269,7 +299,7 @@ func (f cloudEventsFormat) made(of *attributes, body []byte, where string) (made
 		return made{}, invalid(inside(where, field), text)
 	}
 	return made{eventType: of.eventType, Raw: event.Raw{
-		ID: event.BoundID(event.ID(of.source + " " + of.id)), Format: f.name, ContentType: typeEvent,
+		ID: event.BoundID(of.identity()), Format: f.name, ContentType: typeEvent,
 		Body: body,
 	}}, nil
 }

@@ -35,7 +35,7 @@ func newFormat(c Config, opts Options) (format, error) {
 	case formatCeilometer:
 		return ceilometerFormat{opts.CeilometerFormat}, nil
 	case formatCloudEvents:
-		return cloudEventsFormat{opts.CloudEventsFormat}, nil
+		return cloudEventsFormat{opts.CloudEventsFormat, c.Auth.HMAC != nil}, nil
 	default:
 		f, found := newRecordsFormat(c, opts.JSONFormat)
 		if len(found) > 0 {
@@ -79,6 +79,11 @@ func at(i int, field string) string { return fmt.Sprintf("[%d].%s", i, field) }
 type ceilometerFormat struct{ name string }
 
 func (f ceilometerFormat) decode(p posted) ([]made, *refusal) {
+	body, refused := p.utf8()
+	if refused != nil {
+		return nil, refused
+	}
+	p.body = body
 	bodies, refused := p.objects()
 	if refused != nil {
 		return nil, refused

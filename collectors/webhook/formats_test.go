@@ -31,7 +31,8 @@ func decode(f format, kind, body string, headers ...string) ([]made, *refusal) {
 	if kind != "" {
 		h.Set("Content-Type", kind)
 	}
-	return f.decode(posted{header: h, kind: kind, body: []byte(body)})
+	kind, charset := media(kind)
+	return f.decode(posted{header: h, kind: kind, charset: charset, body: []byte(body)})
 }
 
 func idsOf(all []made) string {
@@ -106,6 +107,10 @@ func TestWhatIsTaken(t *testing.T) {
 		"an empty batch":            {formatCloudEvents, nil, batchJSON, "[]", nil, ""},
 		"binary":                    {formatCloudEvents, nil, "application/json", `{"n":1.50}`, []string{"ce-specversion", "1.0", "ce-type", "t", "ce-source", "/s", "ce-id", "1", "ce-ext", "x%20y"}, "/s 1=t"},
 		"binary without data":       {formatCloudEvents, nil, "", "", []string{"ce-specversion", "1.0", "ce-type", "t", "ce-source", "/s", "ce-id", "1"}, "/s 1=t"},
+		"in latin1":                 {formatCeilometer, nil, "application/json; charset=latin1", `{"message_id":"` + "\xe9" + `","event_type":"x"}`, nil, "é=x"},
+		"a wrong parameter":         {formatCloudEvents, nil, oneJSON + ";x", cloudEvent("a"), nil, "/things a=org.example.thing"},
+		"no data beside bytes":      {formatCloudEvents, nil, oneJSON, `{"specversion":"1.0","type":"t","source":"/s","id":"1","data":null,"data_base64":"AA=="}`, nil, "/s 1=t"},
+		"spaces that are meant":     {formatCloudEvents, nil, "", "", []string{"ce-specversion", "1.0", "ce-type", "t", "ce-source", "/s", "ce-id", " %20b11%20 "}, "/s  b11 =t"},
 		"one record":                {formatJSON, nil, "", `{"id":1,"type":"a"}`, nil, "1=a"},
 		"a list of records":         {formatJSON, nil, "", `[{"id":1,"type":"a"},{"id":"two","type":"b"}]`, nil, "1=a, two=b"},
 		"a path and a filter":       {formatJSON, list, "", `{"data":{"items":[{"id":1,"type":"noise"},{"id":2,"type":"b"}]}}`, nil, "2=b"},
@@ -142,6 +147,8 @@ func TestBinaryMode(t *testing.T) {
 		"text/plain":                 {"hello \"you\"", "data", `"hello \"you\""`},
 		"application/octet-stream":   {"\x00\xff", "data_base64", `"AP8="`},
 		"application/xml; version=1": {"<a/>&", "data", `"<a/>&"`},
+		"text/plain; charset=latin1": {"\xc3\xa9", "data_base64", `"w6k="`}, // bytes that are UTF-8 by chance
+		"text/plain; charset=UTF-8":  {"\xc3\xa9", "data", `"é"`},
 	} {
 		all, refused := decode(f, kind, test.data, attributes...)
 		if refused != nil || len(all) != 1 {
@@ -195,6 +202,13 @@ func TestWhatIsRefused(t *testing.T) {
 		"a digit as data":        {formatCloudEvents, nil, oneJSON, `{"data_base64":1,"specversion":"1.0","id":"1","source":"/","type":"t"}`, nil, "data_base64: is no base64"},
 		"a header without name":  {formatCloudEvents, nil, "", "x", []string{"ce-", "1", "ce-specversion", "1.0", "ce-type", "t", "ce-source", "/s", "ce-id", "1"}, "data: is no JSON"},
 		"data twice":             {formatCloudEvents, nil, oneJSON, strings.Replace(cloudEvent("a"), `{`, `{"data_base64":"AA==",`, 1), nil, "data_base64: can't be"},
+		"data in it twice":       {formatCloudEvents, nil, oneJSON, strings.Replace(cloudEvent("a"), `{`, `{"data":null,`, 1), nil, "data: is there twice"},
+		"data_base64 twice":      {formatCloudEvents, nil, batchJSON, `[{"data_base64":"","data_base64":"AA=="}]`, nil, "[0].data_base64: is there twice"},
+		"in latin1":              {formatCloudEvents, nil, oneJSON + "; charset=iso-8859-1", cloudEvent("\xe9"), nil, "Content-Type: has another charset"},
+		"a batch in UTF-16":      {formatCloudEvents, nil, batchJSON + "; charset=utf-16", "[]", nil, "Content-Type: has another charset"},
+		"data in latin1":         {formatCloudEvents, nil, "application/json; charset=latin1", `"\xe9"`, []string{"ce-specversion", "1.0", "ce-type", "t", "ce-source", "/s", "ce-id", "1"}, "Content-Type: has another charset"},
+		"the agent's in none":    {formatCeilometer, nil, "application/json; charset=klingon", `[]`, nil, "Content-Type: \"klingon\" is no charset"},
+		"a byte of no charset":   {formatCeilometer, nil, "application/json; charset=shift_jis", "[\"\xff\"]", nil, "Content-Type: the body has what is no character"},
 		"a bad one in a batch":   {formatCloudEvents, nil, batchJSON, "[" + cloudEvent("a") + "," + event(`"id":`) + "]", nil, "[1].id: "},
 		"a bad time":             {formatCloudEvents, nil, "", "", []string{"ce-specversion", "1.0", "ce-type", "t", "ce-source", "/s", "ce-id", "1", "ce-time", "now"}, ""},
 		"data that is no JSON":   {formatCloudEvents, nil, "application/json", "{", []string{"ce-specversion", "1.0", "ce-type", "t", "ce-source", "/s", "ce-id", "1"}, "data: is no JSON"},

@@ -8,6 +8,7 @@ import (
 	"pgregory.net/rapid"
 
 	"stackstream/event"
+	"stackstream/internal/rawjson"
 	"stackstream/internal/rawjson/rawjsontest"
 )
 
@@ -110,6 +111,31 @@ func TestIdentitiesOfSources(t *testing.T) {
 			t.Errorf("%q is %q, a hash: %v, and so is %q", source, all[0].ID, all[0].Hashed, other)
 		}
 		seen[all[0].ID] = source
+	}
+}
+
+// However a source is written, and whatever an id begins with, two that differ are two.
+func TestIdentitiesAreAsTheyAreWritten(t *testing.T) {
+	f := formatOf(t, formatCloudEvents, nil)
+	seen := map[event.ID][2]string{}
+	for _, source := range []string{
+		"http://x/a", "http://x/a#", "HTTP://x/a", "http://X/a", "http://x/%61", "http://x/a?", "/a b", "/a%20b", "/a", `"/a`, `"/a b"`, "urn:a b",
+	} {
+		for _, id := range []string{"1", "b 1", " 1", `b" 1`, `" 1`} {
+			quoted := func(text string) string { return string(rawjson.AppendQuoted(nil, text)) }
+			all, refused := decode(f, oneJSON, `{"specversion":"1.0","type":"t","source":`+quoted(source)+`,"id":`+quoted(id)+`}`)
+			if refused != nil {
+				t.Errorf("%q %q: %v", source, id, refused)
+				continue
+			}
+			if other, is := seen[all[0].ID]; is {
+				t.Errorf("%q of %q is %q, and so is %q", id, source, all[0].ID, other)
+			}
+			seen[all[0].ID] = [2]string{source, id}
+		}
+	}
+	if seen["http://x/a 1"] != [2]string{"http://x/a", "1"} || seen[`"/a b" 1`] != [2]string{"/a b", "1"} {
+		t.Errorf("the identities are %q", seen)
 	}
 }
 

@@ -150,6 +150,7 @@ func TestContentTypes(t *testing.T) {
 		for kind, want := range map[string]int{
 			"application/json": 200, "Application/JSON; charset=utf-8": 200, "application/problem+json": 200, "text/json": 200,
 			"text/plain; charset=UTF-8": 200, "application/octet-stream": 200, "": 200, "application/json; =": 200, "json": 200,
+			"application/json; charset=utf-8; =": 200, "application/json; charset=latin1; charset=latin1": 200,
 			"text/xml": 415, "application/x-www-form-urlencoded": 415, "multipart/form-data; boundary=x": 415, ";": 415,
 		} {
 			got := r.post(t, body, "Content-Type", kind)

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"mime"
 	"net/http"
 	"runtime/debug"
 	"strconv"
@@ -198,7 +197,7 @@ func (h *handler) post(w http.ResponseWriter, r *http.Request) (done outcome, _ 
 	if r.ContentLength > h.cfg.Limits.Body {
 		return done, tooLarge
 	}
-	if refused := checkContent(h.cfg.Format, r.Header); refused != nil {
+	if refused := h.cfg.checkContent(r.Header); refused != nil {
 		return done, refused
 	}
 	unpack, refused := unpacker(r.Header)
@@ -280,12 +279,9 @@ func (h *handler) store(r *http.Request, body []byte, unpack unpacking, reader *
 }
 
 func (h *handler) decoded(r *http.Request, body []byte, reader *reader) (int, *refusal) {
-	kind, params, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
-	if err != nil {
-		kind = ""
-	}
+	kind, charset := media(r.Header.Get("Content-Type"))
 	m := &memory{limits: h.cfg.Limits, more: func(n int64) *refusal { return reader.grant(r.Context(), n) }}
-	events, refused := h.format.decode(posted{header: r.Header, kind: kind, charset: params["charset"], body: body, memory: m})
+	events, refused := h.format.decode(posted{header: r.Header, kind: kind, charset: charset, body: body, memory: m})
 	if refused != nil {
 		return 0, refused
 	}

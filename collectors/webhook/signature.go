@@ -10,7 +10,9 @@ import (
 	"errors"
 	"fmt"
 	"hash"
+	"maps"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -181,7 +183,7 @@ func (v *verifier) check(h http.Header, body []byte, now time.Time) (name signed
 		for _, text := range given {
 			if signature, err := v.decode(text); err == nil && hmac.Equal(signature, sum) {
 				right = true
-				name = sha256.Sum256(sum)
+				name = nameOf(sum, h)
 			}
 		}
 	}
@@ -200,6 +202,20 @@ func (v *verifier) check(h http.Header, body []byte, now time.Time) (name signed
 		}
 	}
 	return name, nil
+}
+
+// nameOf names what is signed: a signature, and all that is read beside the body. No signature covers that, so one body that comes with
+// other headers is another request.
+func nameOf(sum []byte, h http.Header) (name signed) {
+	all := sha256.New()
+	all.Write(sum)
+	for _, header := range slices.Sorted(maps.Keys(h)) {
+		if header == "Content-Type" || header == "Content-Encoding" || strings.HasPrefix(header, attributePrefix) {
+			fmt.Fprintf(all, "%q %q\n", header, h[header])
+		}
+	}
+	all.Sum(name[:0])
+	return name
 }
 
 // maxSignatures is how many signatures a header may have: each has to be compared.

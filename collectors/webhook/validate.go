@@ -281,6 +281,10 @@ func (c Config) Doubts() []Problem {
 		ps.add("auth.hmac.timestamp_header", "is missing: what was signed once can be posted again later; within the window it is "+
 			"known by the ids of its events, behind it it is stored again")
 	}
+	if c.Auth.HMAC != nil && c.Format == formatCloudEvents {
+		ps.add("auth.hmac", "covers the body and no header: CloudEvents in binary mode are refused, as anybody could change what their "+
+			"headers say; have senders post application/cloudevents+json")
+	}
 	if all := float64(c.Limits.Rate) * c.Window.Seconds(); all > float64(c.Limits.Remembered) {
 		ps.add("limits.remembered", "is fewer than limits.rate lets in within window, which is at least %.0f events: when as many as it "+
 			"allows have come, 503 is the answer until the window lets go of some; each takes about 100 bytes", all)
