@@ -19,6 +19,8 @@ type room struct {
 	reading int           // free places
 	pending int           // free places of requests that wait to be stored
 	read    *crowd[*reader]
+	most    int                              // all of pending
+	said    func(requests int, memory int64) // is told of each change; may be nil
 }
 
 // reader is a request that is being read, or waits to be stored.
@@ -35,7 +37,7 @@ type reader struct {
 
 func newRoom(l Limits) *room {
 	return &room{
-		all: l.PendingBytes, bytes: l.PendingBytes, reading: l.Concurrent, pending: l.Pending,
+		all: l.PendingBytes, bytes: l.PendingBytes, reading: l.Concurrent, pending: l.Pending, most: l.Pending,
 		freed: make(chan struct{}), read: newCrowd[*reader](),
 	}
 }
@@ -75,6 +77,7 @@ func (r *reader) getter(n int64) func() bool {
 		}
 		r.room.bytes -= n
 		r.bytes += n
+		r.room.say()
 		return true
 	}
 }
@@ -106,6 +109,7 @@ func (r *reader) giveBack(n int64) {
 	defer r.room.mu.Unlock()
 	r.bytes -= n
 	r.room.bytes += n
+	r.room.say()
 	r.room.wake()
 }
 
@@ -119,6 +123,7 @@ func (r *reader) wait() bool {
 	}
 	m.pending--
 	r.waits = true
+	m.say()
 	r.leavePlace()
 	return true
 }
@@ -132,8 +137,18 @@ func (r *reader) leave() {
 	if m.bytes += r.bytes; r.waits {
 		m.pending++
 	}
-	r.bytes, r.waits = 0, false
+	if r.bytes != 0 || r.waits {
+		r.bytes, r.waits = 0, false
+		m.say()
+	}
 	m.wake()
+}
+
+// say says what is taken. It is called with what it says, so that what is said last is true.
+func (m *room) say() {
+	if m.said != nil {
+		m.said(m.most-m.pending, m.all-m.bytes)
+	}
 }
 
 func (r *reader) leavePlace() {
@@ -209,13 +224,6 @@ func (m *room) evictFor(r *reader) bool {
 		m.wake() // it may be waiting itself
 	}
 	return true
-}
-
-// used says what is taken.
-func (m *room) used(l Limits) (bytes int64, pending int) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return l.PendingBytes - m.bytes, l.Pending - m.pending
 }
 
 // gone tells whether the reader had to go.

@@ -57,6 +57,7 @@ func (d *delivery) unknown() { d.fate <- false }
 
 func newFront(cfg Config, opts Options) *front {
 	f := &front{cfg: cfg, opts: opts, room: newRoom(cfg.Limits), changed: make(chan struct{}), err: errNotYet, work: map[*Source]bool{}}
+	f.room.said = opts.Hooks.Pending
 	f.conns = newConnections(cfg.Limits.Connections, opts.Hooks.connections)
 	return f
 }
@@ -237,6 +238,11 @@ func (f *front) remembered() int {
 // full tells whether no more can be remembered. What would be taken then would have to be forgotten before the window is over, or
 // take the memory of all that runs here.
 func (f *front) full() bool { return f.remembered() >= f.cfg.Limits.Remembered }
+
+// rememberedAll says that there is no more room, for people.
+func (c Config) rememberedAll() string {
+	return fmt.Sprintf("%d events are known again by their ids, and no more may be (limits.remembered)", c.Limits.Remembered)
+}
 
 func (f *front) sayRemembered() {
 	if f.opts.Hooks.Remembered != nil {

@@ -2,6 +2,7 @@ package webhook
 
 import (
 	"context"
+	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -84,6 +85,43 @@ func TestAvailableBesideOthers(t *testing.T) {
 	}
 }
 
+// health asks as a load balancer does.
+func (r *rig) health(t *testing.T) (status int, text string) {
+	t.Helper()
+	resp, err := http.Get(r.url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return resp.StatusCode, string(body)
+}
+
+// What is said of memory is true while nothing is stored, and when what took it is gone.
+func TestPendingIsToldAtOnce(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, formatCeilometer, nil)
+	conn, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", address(t, r))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if _, err := io.WriteString(conn, "POST /events HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9999\r\n\r\n["); err != nil {
+		t.Fatal(err)
+	}
+	jetstreamtest.Eventually(t, "memory to be told of", func() bool { _, bytes := r.told(); return bytes == readStep })
+	_ = conn.Close()
+	jetstreamtest.Eventually(t, "it to be given back", func() bool { _, bytes := r.told(); return bytes == 0 })
+	end := r.stall(t)
+	send(t, r, "a")
+	jetstreamtest.Eventually(t, "a request to be told of", func() bool { requests, bytes := r.told(); return requests == 1 && bytes > 0 })
+	end(true)
+	jetstreamtest.Eventually(t, "it to be stored", func() bool { requests, bytes := r.told(); return requests == 0 && bytes == 0 })
+}
+
 // What would have to be remembered beyond the limit is refused, and taken when the window has let go of what came before it.
 func TestRemembered(t *testing.T) {
 	t.Parallel()
@@ -95,6 +133,10 @@ func TestRemembered(t *testing.T) {
 		if got.status != http.StatusServiceUnavailable || got.header.Get("Retry-After") != "1" || !strings.Contains(got.Error, "limits.remembered") {
 			t.Errorf("it is answered with %v", got)
 		}
+	}
+	const why = "3 events are known again by their ids, and no more may be (limits.remembered)"
+	if status, text := r.health(t); status != http.StatusServiceUnavailable || !strings.Contains(text, why) || r.reported() != "takes nothing: "+why {
+		t.Errorf("who asks is answered with %d %s, and reported is %q", status, text, r.reported())
 	}
 	if n := r.reasons(reasonFull); n != 2 || r.front.remembered() != 3 {
 		t.Errorf("%d are counted, and %d remembered", n, r.front.remembered())
@@ -111,6 +153,9 @@ func TestRemembered(t *testing.T) {
 	r.cfg.Window = time.Millisecond
 	r.start(t)
 	jetstreamtest.Eventually(t, "it to be taken", func() bool { return r.post(t, body).status == http.StatusOK })
+	if status, text := r.health(t); status != http.StatusOK || r.reported() != "" {
+		t.Errorf("then who asks is answered with %d %s, and reported is %q", status, text, r.reported())
+	}
 	if n := len(r.log.IDs(cloud)); n != 4 {
 		t.Errorf("%d events are stored", n)
 	}

@@ -200,7 +200,7 @@ func TestTooLarge(t *testing.T) {
 		t.Errorf("%d are counted", n)
 	}
 	honest(t, r, "good-", 3)
-	if bytes, pending := r.front.room.used(r.cfg.Limits); bytes != 0 || pending != 0 {
+	if bytes, pending := r.front.room.used(); bytes != 0 || pending != 0 {
 		t.Errorf("%d bytes and %d places are not given back", bytes, pending)
 	}
 }

@@ -101,7 +101,7 @@ func TestBombs(t *testing.T) {
 			t.Errorf("%d bytes are answered with %v, want %q; %d bytes were allocated", len(bomb), got, want, made)
 		}
 	}
-	if bytes, pending := r.front.room.used(r.cfg.Limits); bytes != 0 || pending != 0 {
+	if bytes, pending := r.front.room.used(); bytes != 0 || pending != 0 {
 		t.Errorf("%d bytes and %d places are not given back", bytes, pending)
 	}
 }
@@ -241,7 +241,7 @@ func TestManyHugeRequests(t *testing.T) {
 	if allowed := 2*(4<<20) + 2*before.HeapAlloc + 16<<20; most > allowed {
 		t.Errorf("%d bytes were taken, %d are allowed", most, allowed)
 	}
-	for used := int64(1); used > 0; used, _ = r.front.room.used(r.cfg.Limits) {
+	for used := int64(1); used > 0; used, _ = r.front.room.used() {
 		<-time.After(time.Millisecond)
 	}
 }

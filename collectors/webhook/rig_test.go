@@ -33,7 +33,10 @@ type rig struct {
 	mu      sync.Mutex
 	refused map[string]int // requests, by reason
 	again   int            // those that were known by their signature
-	end     func()         // ends the source
+	pending int            // requests, as was said last
+	memory  int64
+	trouble string // as was reported last
+	end     func() // ends the source
 	ended   chan struct{}
 }
 
@@ -75,6 +78,11 @@ func newRig(t *testing.T, format string, change func(*Config)) *rig {
 		defer r.mu.Unlock()
 		r.again++
 	}
+	opts.Hooks.Pending = func(requests int, bytes int64) {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.pending, r.memory = requests, bytes
+	}
 	r.front = newFront(r.cfg, opts)
 	ctx, cancel := context.WithCancel(context.Background())
 	var serving sync.WaitGroup
@@ -99,8 +107,10 @@ func (r *rig) start(t *testing.T) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	r.end, r.ended = cancel, make(chan struct{})
+	r.report(false, "")
 	loop := &collectors.Loop{
-		Provider: cloud, Name: Kind, Source: &Source{cfg: r.cfg, front: r.front, beat: 50 * time.Millisecond}, Spec: r.cfg.Spec(),
+		Provider: cloud, Name: Kind, Spec: r.cfg.Spec(),
+		Source: &Source{cfg: r.cfg, front: r.front, beat: 50 * time.Millisecond, report: r.report},
 		Writer: r.log.NewWriter(cloud, Kind, event.Fence{}), Memory: r.log, Log: zerolog.Nop(),
 	}
 	go func() {
@@ -118,6 +128,28 @@ func (r *rig) start(t *testing.T) {
 			t.Fatal("no source is at work")
 		}
 	}
+}
+
+func (r *rig) report(trouble bool, what string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.trouble = ""; trouble {
+		r.trouble = what
+	}
+}
+
+// reported is what a source said last that keeps it from being ready.
+func (r *rig) reported() string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.trouble
+}
+
+// told is what was said last of what is pending.
+func (r *rig) told() (requests int, bytes int64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.pending, r.memory
 }
 
 func (r *rig) stop() {
@@ -156,11 +188,18 @@ func (r *rig) stall(t *testing.T) (end func(store bool)) {
 	}
 }
 
+// used says what is taken.
+func (m *room) used() (bytes int64, pending int) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.all - m.bytes, m.most - m.pending
+}
+
 // waiting waits until so many requests wait to be stored.
 func (r *rig) waiting(t *testing.T, n int) {
 	t.Helper()
 	jetstreamtest.Eventually(t, fmt.Sprint(n, " requests to wait"), func() bool {
-		_, pending := r.front.room.used(r.cfg.Limits)
+		_, pending := r.front.room.used()
 		return pending == n
 	})
 }

@@ -113,12 +113,23 @@ func (h *handler) ask(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("WebHook-Allowed-Rate", "*")
 	}
 	w.Header().Set("Allow", "POST, GET, HEAD, OPTIONS")
-	if r.Method != http.MethodOptions && !h.works() {
+	if refused := h.closed(); refused != nil && r.Method != http.MethodOptions {
 		w.Header().Set("Retry-After", seconds(retryAfter))
-		answer(w, http.StatusServiceUnavailable, map[string]any{"error": noSource})
+		answer(w, refused.status, map[string]any{"error": refused.text})
 		return
 	}
 	answer(w, http.StatusOK, map[string]any{"status": "ready"})
+}
+
+// closed is what becomes of all requests while nothing is taken, nil while something is.
+func (h *handler) closed() *refusal {
+	switch {
+	case !h.works():
+		return &refusal{status: http.StatusServiceUnavailable, reason: reasonIdle, later: true, text: noSource}
+	case h.full():
+		return &refusal{status: http.StatusServiceUnavailable, reason: reasonFull, later: true, text: h.cfg.rememberedAll()}
+	}
+	return nil
 }
 
 const noSource = "no source is at work in this process: it stands by, was paused, or something it needs fails"
@@ -185,12 +196,8 @@ func (h *handler) post(w http.ResponseWriter, r *http.Request) (done outcome, _ 
 	if refused := h.guard.check(r); refused != nil {
 		return done, refused
 	}
-	if !h.works() {
-		return done, &refusal{status: http.StatusServiceUnavailable, reason: reasonIdle, later: true, text: noSource}
-	}
-	if h.full() {
-		return done, &refusal{status: http.StatusServiceUnavailable, reason: reasonFull, later: true, text: fmt.Sprintf(
-			"%d events are known again by their ids, and no more may be (limits.remembered)", h.cfg.Limits.Remembered)}
+	if refused := h.closed(); refused != nil {
+		return done, refused
 	}
 	tooLarge := &refusal{status: http.StatusRequestEntityTooLarge, reason: reasonTooLarge, text: fmt.Sprintf(
 		"a request may have %d bytes (limits.body)", h.cfg.Limits.Body)}
@@ -312,12 +319,10 @@ func (h *handler) await(d *delivery, reader *reader) *refusal {
 		held.leave()
 		return &refusal{status: http.StatusServiceUnavailable, reason: reasonIdle, later: true, text: noSource}
 	}
-	h.pendingSaid()
 	fate := make(chan bool, 1)
 	go func() {
 		stored := <-d.fate
 		held.leave()
-		h.pendingSaid()
 		fate <- stored
 	}()
 	late := time.NewTimer(h.cfg.Limits.AnswerTime)
@@ -330,13 +335,6 @@ func (h *handler) await(d *delivery, reader *reader) *refusal {
 		return unsettled()
 	case <-late.C:
 		return tooLate()
-	}
-}
-
-func (h *handler) pendingSaid() {
-	if h.opts.Hooks.Pending != nil {
-		bytes, pending := h.room.used(h.cfg.Limits)
-		h.opts.Hooks.Pending(pending, bytes)
 	}
 }
 

@@ -51,7 +51,8 @@ type Hooks struct {
 	Answered func(reason string, took time.Duration)
 	// Again is called, in place of Answered, for each request that was posted with the same signature before and is stored since.
 	Again func()
-	// Pending says how many requests wait to be stored, and how many bytes of memory requests take.
+	// Pending says how many requests wait to be stored, and how many bytes of memory requests take: at each change, in the order of
+	// these.
 	Pending func(requests int, bytes int64)
 	// Remembered says how many events are known again by their ids.
 	Remembered func(n int)
@@ -97,6 +98,8 @@ type Source struct {
 	beat  time.Duration
 
 	remembers atomic.Int64
+	report    collectors.Report // nil where nobody is told
+	full      bool              // is reported
 }
 
 var (
@@ -104,10 +107,20 @@ var (
 	_ collectors.Rememberer = (*Source)(nil)
 )
 
-// Remembers is told how many events would be known again.
+// Remembers is told how many events would be known again. Where there are as many as may be, nothing is taken.
 func (s *Source) Remembers(events int) {
 	s.remembers.Store(int64(events))
 	s.front.sayRemembered()
+	full := events >= s.cfg.Limits.Remembered
+	if full == s.full || s.report == nil {
+		return
+	}
+	s.full = full
+	why := ""
+	if full {
+		why = "takes nothing: " + s.cfg.rememberedAll()
+	}
+	s.report(full, why)
 }
 
 // Spec is what the loop needs to know of the sources.
@@ -122,8 +135,8 @@ func Candidate(cfg Config, opts Options) collectors.Candidate {
 	for _, name := range cfg.sourceNames() {
 		c.Shards = append(c.Shards, collectors.Shard{
 			Name: name, Spec: cfg.Spec(), Manual: manual(cfg),
-			New: func(collectors.Report) (collectors.Source, error) {
-				return &Source{cfg: cfg, front: front, beat: beat}, nil
+			New: func(report collectors.Report) (collectors.Source, error) {
+				return &Source{cfg: cfg, front: front, beat: beat, report: report}, nil
 			},
 		})
 	}
