@@ -86,7 +86,8 @@ type Basic struct {
 	PasswordFile string `yaml:"password_file"`
 }
 
-// HMAC is a signature over what is posted, with a secret that both sides know.
+// HMAC is a signature over what is posted, with a secret that both sides know. It covers no headers but those of the time and the id:
+// CloudEvents in binary mode, and a charset other than UTF-8, are refused with it.
 type HMAC struct {
 	// Scheme is one that is used by many: its settings need not be set. custom: all of them are set below.
 	Scheme string `yaml:"scheme" words:"custom,github,slack,stripe,standard-webhooks"`

@@ -197,6 +197,41 @@ func TestDecodingIsCounted(t *testing.T) {
 	}
 }
 
+// What a request needs at the most, by what is posted, is what the page about this source says.
+func TestWhatRequestsNeed(t *testing.T) {
+	const size = 64 << 10
+	fill := func(head, of, tail string) string {
+		return head + strings.Repeat(of, (size-len(head)-len(tail))/len(of)) + tail
+	}
+	usual, record, traits := `{"name":"value of it","n":12345},`, `{"id":1,"type":"x","a":[`, `[{"event_type":"x","a":[`
+	latin1 := "application/json; charset=latin1"
+	for name, test := range map[string]struct {
+		format, kind, body string
+		most               int64
+	}{
+		"a CloudEvent":             {formatCloudEvents, oneJSON, fill(`{"specversion":"1.0","type":"t","source":"/","id":"1","data":[`, usual, `0]}`), 1},
+		"a record":                 {formatJSON, "", fill(record, usual, `0]}`), 5},
+		"an event of the agent":    {formatCeilometer, "", fill(traits, usual, `0]}]`), 5},
+		"brackets":                 {formatJSON, "", fill(record, `0,`, `0]}`), 9},
+		"brackets of the agent":    {formatCeilometer, "", fill(traits, `0,`, `0]}]`), 9},
+		"no UTF-8":                 {formatJSON, "", fill(`{"id":1,"type":"x","a":"`, "\xe9", `"}`), 14},
+		"no numbers":               {formatJSON, "", fill(record, "NaN,", `0]}`), 14},
+		"no numbers of the agent":  {formatCeilometer, "", fill(traits, "NaN,", `0]}]`), 14},
+		"another charset":          {formatJSON, latin1, fill(record, "\"\xe9\",", `0]}`), 20},
+		"that, and no numbers":     {formatJSON, latin1, fill(record, "NaN,", `0]}`), 20},
+		"the agent's in another":   {formatCeilometer, latin1, fill(traits, "NaN,", `0]}]`), 20},
+		"many events of the agent": {formatCeilometer, latin1, fill("[", `{"event_type":"x","a":"`+strings.Repeat("\xe9", 9999)+`"},`, `{"event_type":"x"}]`), 20},
+	} {
+		m := &memory{limits: Default().Limits, more: func(int64) *refusal { return nil }}
+		kind, charset := media(test.kind)
+		_, refused := formatOf(t, test.format, nil).decode(posted{kind: kind, charset: charset, body: []byte(test.body), memory: m})
+		need, most := int64(len(test.body))+m.got, test.most*size+16*eventCost
+		if refused != nil || need > most {
+			t.Errorf("%s: %d bytes are needed, more than %d (%v)", name, need, most, refused)
+		}
+	}
+}
+
 // Senders that mean harm, many at once, take no more together than they may, and who comes beside them is served.
 func TestManyHugeRequests(t *testing.T) {
 	r := newRig(t, formatJSON, func(c *Config) {
