@@ -144,7 +144,7 @@ func (r *reader) leave() {
 	m.wake()
 }
 
-// say says what is taken. It is called with what it says, so that what is said last is true.
+// say says what is taken. The room is held meanwhile, so that what was said last is true.
 func (m *room) say() {
 	if m.said != nil {
 		m.said(m.most-m.pending, m.all-m.bytes)

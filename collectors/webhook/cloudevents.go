@@ -81,7 +81,7 @@ func (f cloudEventsFormat) decode(p posted) ([]made, *refusal) {
 	return []made{m}, nil
 }
 
-// otherCharset is the refusal of JSON in it: by RFC 8259 there is none.
+// otherCharset is the refusal of JSON in another charset than UTF-8: by RFC 8259 there is none.
 func otherCharset() *refusal {
 	return &refusal{
 		status: http.StatusUnsupportedMediaType, reason: reasonInvalid, field: "Content-Type",

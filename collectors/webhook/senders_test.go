@@ -163,3 +163,16 @@ func TestContentTypes(t *testing.T) {
 		}
 	}
 }
+
+// Of what is said twice, one would be heeded and the other not: it is refused, and what is packed twice is not unpacked once.
+func TestHeadersThatAreThereTwice(t *testing.T) {
+	for _, format := range []string{formatCeilometer, formatJSON, formatCloudEvents} {
+		h := http.Header{"Content-Type": {"application/json", "application/json"}, "Content-Encoding": {"gzip", "gzip"}}
+		if refused := config(format, nil).checkContent(h); refused == nil || refused.Error() != "Content-Type: is there twice" {
+			t.Errorf("%s: two types are answered with %v", format, refused)
+		}
+		if _, refused := unpacker(h); refused == nil || refused.status != http.StatusUnsupportedMediaType {
+			t.Errorf("%s: two ways to unpack are answered with %v", format, refused)
+		}
+	}
+}
