@@ -38,12 +38,15 @@ func explain(op string, err error) error {
 func meaning(err error) (event.Kind, string) {
 	var said *amqp.Error
 	var protocol errProtocol
+	var unwanted errUnwanted
 	var ended *amqp.ConnError
 	switch {
 	case errors.As(err, &said):
 		return meaningOfAnswer(said)
 	case errors.As(err, &protocol):
 		return event.Unavailable, "the peer does what AMQP 1.0 does not allow: " + string(protocol)
+	case errors.As(err, &unwanted):
+		return event.Unavailable, "the peer sends what is not taken: " + string(unwanted)
 	case errors.As(err, &ended) && err.Error() == new(amqp.ConnError).Error():
 		return event.Unavailable, "the peer closed the connection, and does not say why"
 	}

@@ -11,8 +11,6 @@ type transfer struct {
 // maxFields is how many fields the performatives have that are read here.
 const maxFields = 14
 
-const errMalformed = errProtocol("a frame came that is malformed")
-
 // readTransfer reads the list that a transfer is.
 func readTransfer(b []byte) (t transfer, err error) {
 	t.length, err = readList(b, func(i int, value []byte) {
@@ -49,35 +47,52 @@ func checkDisposition(b []byte) error {
 	return err
 }
 
+// mostValues is how many values may be in the performative of a frame. The library decodes all of them, also what nobody asks for; a
+// map takes most, some hundred bytes, so that a frame takes a few megabytes at most, whatever is in it.
+const mostValues = 4096
+
+// checkValues looks at the performative that b begins with, before the library does: that goes into what is nested by calls, which may use
+// up a goroutine's stack, takes the count of an array for the memory it wants, and does not look at sizes.
+func checkValues(b []byte) error {
+	w := walker{values: mostValues}
+	_, err := w.walk(b, 0)
+	return err
+}
+
 // readList calls each for the fields of a list, and returns how many bytes it takes.
 func readList(b []byte, each func(i int, value []byte)) (length int, err error) {
-	const list0, list8, list32 = 0x45, 0xc0, 0xd0
-	var count, at, size int
+	var counted int
 	switch {
-	case len(b) > 0 && b[0] == list0:
+	case len(b) > 0 && b[0] == isList0:
 		return 1, nil
-	case len(b) >= 3 && b[0] == list8:
-		size, count, at = int(b[1])+2, int(b[2]), 3
-	case len(b) >= 9 && b[0] == list32:
-		size, count, at = int(binary.BigEndian.Uint32(b[1:]))+5, int(binary.BigEndian.Uint32(b[5:])), 9
+	case len(b) > 0 && b[0] == isList8:
+		counted = 1
+	case len(b) > 0 && b[0] == isList32:
+		counted = 4
 	default:
 		return 0, errMalformed
 	}
-	if size > len(b) || size < at || count > maxFields {
+	size, at, ok := count(b, 1, counted)
+	if !ok || size > len(b)-at {
 		return 0, errMalformed
 	}
-	for i := range count {
-		end := skip(b[:size], at)
-		if end < 0 {
+	end := at + size
+	fields, at, ok := count(b[:end], at, counted)
+	if !ok || fields > maxFields {
+		return 0, errMalformed
+	}
+	for i := range fields {
+		next := skip(b[:end], at)
+		if next < 0 {
 			return 0, errMalformed
 		}
-		each(i, b[at:end])
-		at = end
+		each(i, b[at:next])
+		at = next
 	}
-	if at != size {
+	if at != end {
 		return 0, errMalformed
 	}
-	return size, nil
+	return end, nil
 }
 
 func isTrue(value []byte) bool {
@@ -86,54 +101,13 @@ func isTrue(value []byte) bool {
 
 // number is an unsigned number of 32 bits; false for anything else, null above all.
 func number(value []byte) (n uint32, known bool) {
-	const uint0, smalluint, uint32be = 0x43, 0x52, 0x70
 	switch value[0] {
-	case uint0:
+	case isUint0:
 		return 0, true
-	case smalluint:
+	case isSmallUint:
 		return uint32(value[1]), true
-	case uint32be:
+	case isUint:
 		return binary.BigEndian.Uint32(value[1:]), true
 	}
 	return 0, false
-}
-
-// skip passes over the value at i, and returns the index behind it, -1 if there is none.
-func skip(b []byte, i int) int {
-	for values := 1; values > 0; values-- {
-		if i >= len(b) {
-			return -1
-		}
-		width, counted := 0, 0
-		switch kind := b[i] >> 4; kind {
-		case 0x0:
-			if b[i] != 0 {
-				return -1
-			}
-			values += 2 // what describes a value, and the value
-		case 0x4:
-		case 0x5, 0x6, 0x7, 0x8, 0x9:
-			width = 1 << (kind - 5)
-		case 0xa, 0xc, 0xe:
-			counted = 1
-		case 0xb, 0xd, 0xf:
-			counted = 4
-		default:
-			return -1
-		}
-		i++
-		switch {
-		case counted > len(b)-i:
-			return -1
-		case counted == 1:
-			width = int(b[i])
-		case counted == 4:
-			width = int(binary.BigEndian.Uint32(b[i:]))
-		}
-		if i += counted; width > len(b)-i {
-			return -1
-		}
-		i += width
-	}
-	return i
 }

@@ -2,7 +2,6 @@ package amqp1
 
 import (
 	"bufio"
-	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -17,11 +16,12 @@ import (
 // connection, link and settlement; what came waits here to be asked for, in the same order. There is one link to a
 // connection, so that the order is enough.
 //
-// So everything that a peer sends is bounded, whatever it does, which the library does not promise: a frame by its size; a
-// message by its size (what is too large is counted and thrown away as it comes, and can be rejected by itself, while the
-// library would have to give up the link); and all of them together, also where the peer does not care for its credit, by room:
-// while what was not settled takes more, nothing more is read from the network. And what can't be decoded, or makes the decoder panic,
-// is one bad message and not the end of the connection, or of the process.
+// So everything that a peer sends is bounded, whatever it does, which the library does not promise: a frame by its size, and what the
+// library makes of it by the number of its values and how deep they are in one another (see walker); a message by its size (what is
+// too large is counted and thrown away as it comes, and can be rejected by itself, while the library would have to give up the link);
+// and all of them together, also where the peer does not care for its credit, by room: while what was not settled takes more, nothing
+// more is read from the network. The library sees no message that came: what is known of one is read where it lies (see readMessage),
+// and what can't be read is one bad message. A frame that can't, or is not what the library takes it for, ends the connection.
 type gate struct {
 	net.Conn
 	maxMessage int
@@ -33,6 +33,7 @@ type gate struct {
 	out   []byte // passed, and not read yet
 	err   error
 	idle  time.Duration
+	greet bool // the header of a protocol comes next
 
 	writing sync.Mutex    // held while a frame is written
 	freed   chan struct{} // has a token after something was freed
@@ -63,15 +64,20 @@ func (p *parcel) cost() int { return len(p.payload) + parcelOverhead }
 // frameSize is the largest frame that we take, and say so.
 const frameSize = 128 << 10
 
-// errProtocol is what a peer does that AMQP does not allow.
-type errProtocol string
+// errProtocol is what a peer does that AMQP does not allow, and errUnwanted what it does that would only do harm.
+type (
+	errProtocol string
+	errUnwanted string
+)
 
 func (e errProtocol) Error() string { return string(e) }
+func (e errUnwanted) Error() string { return string(e) }
 
 func newGate(conn net.Conn, maxMessage, room int) *gate {
 	return &gate{
 		Conn: conn, maxMessage: maxMessage, room: room, in: bufio.NewReaderSize(conn, 64<<10),
 		freed: make(chan struct{}, 1), closed: make(chan struct{}), flow: flow{reply: make(chan bool, 1)},
+		greet: true,
 	}
 }
 
@@ -152,13 +158,17 @@ func (g *gate) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// The performatives that do not just pass.
+// The performatives that do not just pass, and the first and last of each kind of frame.
 const (
+	isOpen        = 0x10
 	isBegin       = 0x11
 	isAttach      = 0x12
 	isFlow        = 0x13
 	isTransfer    = 0x14
 	isDisposition = 0x15
+	isClose       = 0x18
+	isMechanisms  = 0x40
+	isOutcome     = 0x44
 )
 
 // next reads one frame, or the header of a protocol, and returns what passes of it.
@@ -171,7 +181,9 @@ func (g *gate) next() ([]byte, error) {
 	if _, err := io.ReadFull(g.in, g.frame); err != nil {
 		return nil, err
 	}
-	if string(g.frame[:4]) == "AMQP" {
+	// Elsewhere the library would take it for a frame of a gigabyte.
+	if g.greet && string(g.frame[:4]) == "AMQP" {
+		g.greet = false
 		return g.frame, nil
 	}
 	switch size := binary.BigEndian.Uint32(g.frame); {
@@ -188,13 +200,19 @@ func (g *gate) next() ([]byte, error) {
 		}
 		return nil, err
 	}
-	at := int(g.frame[4]) * 4
-	const amqp = 0 // and not a login
-	if g.frame[5] != amqp || at < header || at+3 > len(g.frame) || !bytes.HasPrefix(g.frame[at:], []byte{0, 0x53}) {
-		return g.frame, nil
+	if err := g.plain(); err != nil || len(g.frame) == header {
+		return g.frame, err
 	}
-	performative := g.frame[at+2]
-	at += 3
+	body := g.frame[header:]
+	if !expected(g.frame[5], body) {
+		return nil, errMalformed
+	}
+	if err := checkValues(body); err != nil {
+		return nil, err
+	}
+	performative := body[2]
+	g.greet = performative == isOutcome // of a login, after which the protocol begins
+	at := header + 3
 	switch performative {
 	case isBegin, isAttach:
 		return g.frame, g.learn(performative, g.frame[at:])
@@ -206,6 +224,36 @@ func (g *gate) next() ([]byte, error) {
 		return g.frame, checkDisposition(g.frame[at:])
 	}
 	return g.frame, nil
+}
+
+// plain takes out of a frame what may be between its header and its body, which means nothing; the library takes that for the body.
+func (g *gate) plain() error {
+	const header = 8
+	at := int(g.frame[4]) * 4
+	if at < header || at > len(g.frame) {
+		return errMalformed
+	}
+	if at > header {
+		g.frame = append(g.frame[:header], g.frame[at:]...)
+		binary.BigEndian.PutUint32(g.frame, uint32(len(g.frame)))
+		g.frame[4] = header / 4
+	}
+	return nil
+}
+
+// expected tells whether a frame of a kind may have such a body. The library does not look at the kind.
+func expected(kind byte, body []byte) bool {
+	if len(body) < 3 || body[0] != isDescribed || body[1] != 0x53 {
+		return false
+	}
+	const amqp, sasl = 0, 1
+	switch kind {
+	case amqp:
+		return body[2] >= isOpen && body[2] <= isClose
+	case sasl:
+		return body[2] >= isMechanisms && body[2] <= isOutcome
+	}
+	return false
 }
 
 func resize(b []byte, n int) []byte {

@@ -33,7 +33,8 @@ func gateOver(frames ...[]byte) (*gate, *tape) {
 
 func TestGatePassesWhatIsNoMessage(t *testing.T) {
 	frames := [][]byte{
-		[]byte("AMQP\x03\x01\x00\x00"), framed(1, 0x40, "", sym("PLAIN")), []byte("AMQP\x00\x01\x00\x00"),
+		[]byte("AMQP\x03\x01\x00\x00"), framed(1, 0x40, "", sym("PLAIN")), framed(1, 0x44, "", u8(0)),
+		[]byte("AMQP\x00\x01\x00\x00"),
 		framed(0, 0x10, "", str("peer")), {0, 0, 0, 8, 2, 0, 0, 0}, framed(0, isBegin, "", []byte{0x60, 0, 0}, u32(7), u32(1)),
 		framed(0, isFlow, "", u32(0), u32(1), u32(7), u32(1)), // of the session
 		framed(0, isDisposition, "", no, u32(0), u32(5), yes), framed(0, 0x16, "", u32(0), yes), framed(0, 0x18, ""),

@@ -140,7 +140,7 @@ func TestNumbersOfTwoSenders(t *testing.T) {
 	}
 }
 
-// Of what decodes all is found that is the sender's own, whatever it is written like.
+// Of what can be read all is found that is the sender's own, whatever it is written like.
 func TestBare(t *testing.T) {
 	ulong := func(code byte, value []byte) []byte {
 		return slices.Concat([]byte{0, 0x80, 0, 0, 0, 0, 0, 0, 0, code}, value)
@@ -151,17 +151,11 @@ func TestBare(t *testing.T) {
 		"a header":          {string(described(0x70, []byte{0x45})) + body, body},
 		"numbers at length": {string(ulong(0x70, []byte{0x45})) + string(ulong(0x72, []byte{0xc1, 1, 0})) + body + string(ulong(0x78, []byte{0xc1, 1, 0})), body},
 		"one in a body":     {body + string(described(0x77, described(0x70, list(u32(1))))), body + string(described(0x77, described(0x70, list(u32(1)))))},
-		"cut off":           {"\x00\x53\x75\xb0\x00\x00", "\x00\x53\x75\xb0\x00\x00"},
 		"empty":             {"", ""},
 	} {
-		if got := string(bare([]byte(test.payload))); got != test.want {
-			t.Errorf("%s: %q", name, got)
+		m, err := readMessage([]byte(test.payload))
+		if err != nil || string(m.bare) != test.want {
+			t.Errorf("%s: %+v, %v", name, m, err)
 		}
 	}
-	rapid.Check(t, func(t *rapid.T) {
-		payload := rapid.SliceOf(rapid.SampledFrom([]byte{0, 0x53, 0x70, 0x72, 0x75, 0x78, 0x80, 0xa0, 0xb0, 0xc1, 0xd1, 0xf0, 1, 0xff})).Draw(t, "payload")
-		if got := bare(payload); !bytes.Contains(payload, got) {
-			t.Fatalf("%q", got)
-		}
-	})
 }
