@@ -98,6 +98,9 @@ func isText(code byte) bool {
 	return code == isString8 || code == isString32 || code == isSymbol8 || code == isSymbol32
 }
 
+// simple tells whether there are no values in such a value.
+func simple(code byte) bool { return code != isDescribed && code < isList8 && code != isList0 }
+
 func isBinary(code byte) bool { return code == isBinary8 || code == isBinary32 }
 
 // maxDepth is how deep values may be in one another.
@@ -106,13 +109,17 @@ const maxDepth = 64
 const (
 	errMalformed = errProtocol("a frame came that is malformed")
 	errThin      = errUnwanted("a frame with an array whose elements have no bytes")
+	errMany      = errUnwanted("a frame with more values than any needs")
+	errKey       = errUnwanted("a frame with a map whose key is no simple value")
 )
 
 // walker passes over values and all that is in them, and looks whether each ends where it says. It takes no memory but its own, and no
 // more steps than there are bytes.
 type walker struct {
-	values int  // how many more there may be
-	thin   bool // arrays may have elements that take no bytes, of which a few bytes are any number
+	values int // how many more there may be
+	// Nobody decodes it, so that arrays may have elements that take no bytes, of which a few bytes are any number; and keys in maps may
+	// be values with others in them, which a map of Go can't always have: to put one there panics.
+	kept bool
 }
 
 // level is where values stand one behind the other.
@@ -121,6 +128,7 @@ type level struct {
 	code  byte // what all of them are, in an array; isDescribed: each says it
 	end   int
 	exact bool // the last ends there
+	keys  bool // every other one is a key
 }
 
 // walk passes over the value at a place, and returns the place behind it.
@@ -151,6 +159,9 @@ func (w *walker) walk(b []byte, at int) (int, error) {
 			code = b[at]
 			at++
 		}
+		if here.keys && here.left%2 != 0 && !simple(code) && !w.kept {
+			return 0, errKey
+		}
 		inner, next, err := w.enter(b[:here.end], at, code)
 		if err != nil {
 			return 0, err
@@ -170,7 +181,7 @@ func (w *walker) walk(b []byte, at int) (int, error) {
 
 func (w *walker) meet(n int) error {
 	if w.values -= n; w.values < 0 {
-		return errUnwanted(fmt.Sprintf("a frame with more than %d values", mostValues))
+		return errMany
 	}
 	return nil
 }
@@ -191,10 +202,11 @@ func (w *walker) enter(b []byte, at int, code byte) (inner level, next int, err 
 	switch code {
 	case isList8, isList32, isMap8, isMap32:
 		n, at, ok := count(b[:end], at, counted)
-		if isMap := code&0xf == isMap8&0xf; !ok || n > end-at || isMap && n%2 != 0 {
+		isMap := code == isMap8 || code == isMap32
+		if !ok || n > end-at || isMap && n%2 != 0 {
 			return level{}, 0, errMalformed
 		}
-		return level{left: n, end: end, exact: true}, at, nil
+		return level{left: n, end: end, exact: true, keys: isMap}, at, nil
 	case isArray8, isArray32:
 		return w.array(b[:end], at, counted)
 	}
@@ -226,7 +238,7 @@ func (w *walker) array(b []byte, at, counted int) (inner level, next int, err er
 		return level{}, 0, errMalformed
 	case counted > 0:
 		return level{left: n, code: code, end: len(b), exact: true}, at, nil
-	case width == 0 && n > 0 && !w.thin:
+	case width == 0 && n > 0 && !w.kept:
 		return level{}, 0, errThin
 	}
 	return level{}, len(b), w.meet(n)

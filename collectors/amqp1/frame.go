@@ -1,6 +1,9 @@
 package amqp1
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+	"math"
+)
 
 // transfer is what matters here of the performative of that name.
 type transfer struct {
@@ -26,7 +29,8 @@ func readTransfer(b []byte) (t transfer, err error) {
 	return t, err
 }
 
-// mostSettled is how many deliveries a peer may settle at once. The library goes through all of them, one by one.
+// mostSettled is how many deliveries a peer may settle at once. The library goes through all of them, one by one, and never gets past the
+// last number there is.
 const mostSettled = 1 << 16
 
 // checkDisposition looks at how many deliveries it is about.
@@ -41,20 +45,35 @@ func checkDisposition(b []byte) error {
 			last = n
 		}
 	})
-	if err == nil && (last < first || last-first >= mostSettled) {
+	if err == nil && (last < first || last-first >= mostSettled || last == math.MaxUint32) {
 		err = errProtocol("a disposition came that is about more deliveries than there can be")
 	}
 	return err
 }
 
-// mostValues is how many values may be in the performative of a frame. The library decodes all of them, also what nobody asks for; a
-// map takes most, some hundred bytes, so that a frame takes a few megabytes at most, whatever is in it.
-const mostValues = 4096
+// How many values may be in the performative of a frame. The library decodes all of them, also what nobody asks for; a map takes most,
+// some hundred bytes, so that a frame takes a few megabytes at most, whatever is in it. What keeps coming while a link stands takes less.
+const (
+	mostValues = 4096
+	fewValues  = 256 // in flows, transfers and dispositions
+)
 
-// checkValues looks at the performative that b begins with, before the library does: that goes into what is nested by calls, which may use
-// up a goroutine's stack, takes the count of an array for the memory it wants, and does not look at sizes.
-func checkValues(b []byte) error {
-	w := walker{values: mostValues}
+// mostOthers is how many frames may come that begin or end something. A connection has one session and one link, and the library puts
+// what comes in line without end while it can't write.
+const mostOthers = 64
+
+// checkValues looks at the performative that b begins with, before the library does: that goes into what is nested by calls, which may
+// use up a goroutine's stack, takes the count of an array for the memory it wants, does not look at sizes, and puts any key into a map,
+// also one that panics there.
+func (g *gate) checkValues(performative byte, b []byte) error {
+	most := fewValues
+	if performative != isFlow && performative != isTransfer && performative != isDisposition {
+		most = mostValues
+		if g.others++; g.others > mostOthers {
+			return errUnwanted("more frames that begin or end something than one link has")
+		}
+	}
+	w := walker{values: most}
 	_, err := w.walk(b, 0)
 	return err
 }

@@ -34,6 +34,8 @@ type gate struct {
 	err   error
 	idle  time.Duration
 	greet bool // the header of a protocol comes next
+	// How many frames came that are no flow, transfer or disposition.
+	others int
 
 	writing sync.Mutex    // held while a frame is written
 	freed   chan struct{} // has a token after something was freed
@@ -207,10 +209,10 @@ func (g *gate) next() ([]byte, error) {
 	if !expected(g.frame[5], body) {
 		return nil, errMalformed
 	}
-	if err := checkValues(body); err != nil {
+	performative := body[2]
+	if err := g.checkValues(performative, body); err != nil {
 		return nil, err
 	}
-	performative := body[2]
 	g.greet = performative == isOutcome // of a login, after which the protocol begins
 	at := header + 3
 	switch performative {

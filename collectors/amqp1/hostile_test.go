@@ -4,10 +4,12 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"io"
 	"runtime"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	amqp "github.com/Azure/go-amqp"
@@ -102,7 +104,7 @@ func TestMemoryOfMessages(t *testing.T) {
 		"sections of a byte":         {bytes.Repeat([]byte(data("x")), 100_000), true},
 		"empty sections":             {append(bytes.Repeat([]byte(emptyMessage), 100_000), data("x")...), true},
 		"application properties":     {append(application, data("x")...), true},
-		"annotations":                {append(described(0x72, slices.Concat([]byte{isMap8, 13, 2}, sym("a"), promises(1, true)[:9])), data("x")...), false},
+		"annotations":                {described(0x72, slices.Concat([]byte{isMap8, 13, 2}, sym("a"), promises(1, true)[:9])), false},
 		"deeper than that":           {hidden(900_000), false},
 		"maps in arrays in maps":     {mapsInArrays(2_000_000), false},
 		"arrays in arrays":           {described(0x77, bytes.Repeat([]byte{isArray8, 0xff, 1}, 300_000)), false},
@@ -147,9 +149,13 @@ func refusals() map[string]struct {
 		"hidden values":              {info(hidden(100)[3:]), "malformed"},
 		"values without end":         {info(append(bytes.Repeat([]byte{0}, 100), 0x40)), "deeper"},
 		"lists in lists":             {info(nested(100)), "deeper"},
-		"many values":                {info(list32(50_000, bytes.Repeat(null, 50_000))), "more than"},
-		"a large array":              {info(array32(5+50_000, 50_000, 0x53, make([]byte, 50_000))), "more than"},
-		"a list with less in it":     {open(str("a"), null, null, null, null, null, null, null, null, []byte{isMap8, 3, 1, 0x40, 0x40}), "malformed"},
+		"a key with values":          {info([]byte{isMap8, 8, 2, 0, 0x53, 1, isList8, 1, 0, 0x40}), "key"},
+		"a list for a key":           {info([]byte{isMap8, 3, 2, isList0, 0x40}), "key"},
+		"many values":                {info(list32(50_000, bytes.Repeat(null, 50_000))), "more values"},
+		"a large array":              {info(array32(5+50_000, 50_000, 0x53, make([]byte, 50_000))), "more values"},
+		"a list with less in it":     {open(str("a"), []byte{isMap8, 3, 1, 0x40, 0x40}), "malformed"},
+		"many values in a flow":      {framed(0, isFlow, "", null, u32(1), u32(1), u32(1), list32(300, bytes.Repeat(null, 300))), "more values"},
+		"the last number there is":   {framed(0, isDisposition, "", no, u32(1<<32-1), null, yes), "a disposition"},
 		"a mechanism in no login":    {framed(0, 0x40, "", sym("PLAIN")), "malformed"},
 		"a message in a login":       {framed(1, isTransfer, string(hidden(9)), u32(0), u32(1)), "malformed"},
 		"a message in neither":       {framed(7, isTransfer, string(hidden(9)), u32(0), u32(1)), "malformed"},
@@ -191,6 +197,20 @@ func TestGateRefuses(t *testing.T) {
 	}
 }
 
+// A peer that does not read, and sends what begins or ends something, fills no line of the library's.
+func TestGateTakesAsManyFramesAsALinkHas(t *testing.T) {
+	attach := framed(0, isAttach, "", str("l"), u32(0), no)
+	g, _ := gateOver(bytes.Repeat(attach, 2*mostOthers))
+	passed, err := io.ReadAll(g)
+	if len(passed) != mostOthers*len(attach) || err == nil || !strings.Contains(err.Error(), "than one link has") {
+		t.Errorf("%d bytes pass, %v", len(passed), err)
+	}
+	g, _ = gateOver(bytes.Repeat(framed(0, isDisposition, "", no, u32(0)), 2*mostOthers))
+	if _, err := io.ReadAll(g); err != nil {
+		t.Error(err)
+	}
+}
+
 // What stands between the header of a frame and its body is not for the library, which takes it for the body.
 func TestGateTakesOutWhatIsBetween(t *testing.T) {
 	want := framed(0, isOpen, "", str("peer"))
@@ -220,7 +240,7 @@ func TestMemoryOfFrames(t *testing.T) {
 		"long text":      str(strings.Repeat("x", 120_000)),
 	} {
 		message := described(0x77, v)
-		if err := checkValues(message); err != nil || len(message) > frameSize {
+		if err := new(gate).checkValues(isOpen, message); err != nil || len(message) > frameSize {
 			t.Errorf("%s: %v", name, err)
 			continue
 		}
@@ -236,28 +256,29 @@ func TestMemoryOfFrames(t *testing.T) {
 }
 
 // A peer that sends such a thing loses the connection and no more than that.
-func TestPeerThatWantsMemory(t *testing.T) {
+func TestPeerThatDoesHarm(t *testing.T) {
 	t.Parallel()
-	first := true
+	harm := []string{"numbers without bytes", "a key with values"}
+	var links atomic.Int32
 	peer := newPeer(t, func(l *peerLink) {
-		if first {
-			first = false
-			l.send(data(notified("before")))
-			l.await(func() bool { return len(l.outcomes) == 1 })
-			l.write(refusals()["numbers without bytes"].frame)
+		n := int(links.Add(1))
+		if n > len(harm) {
+			l.send(data(notified("after")))
 			return
 		}
-		l.send(data(notified("after")))
+		l.send(data(notified(fmt.Sprintf("before-%d", n))))
+		l.await(func() bool { return len(l.outcomes) == 1 })
+		l.write(refusals()[harm[n-1]].frame)
 	})
 	r := newRig(t, config(peer.addr(), "a"))
 	stop := r.run()
 	defer stop()
-	r.wantIDs([]string{"before", "after"})
+	r.wantIDs([]string{"before-1", "before-2", "after"})
 }
 
 // How long arrays and lists are is what their values take, in each of the ways to write them.
 func TestWalk(t *testing.T) {
-	thin, wide := walker{values: 1 << 20, thin: true}, walker{values: 1 << 20}
+	kept, passed := walker{values: 1 << 20, kept: true}, walker{values: 1 << 20}
 	for name, c := range map[string]struct {
 		value string
 		ok    bool
@@ -294,18 +315,18 @@ func TestWalk(t *testing.T) {
 		"empty array of null":          {"\xe0\x02\x00\x40", true},
 		"a long array":                 {"\xf0\x00\x00\x00\x07\x00\x00\x00\x01\x60\x01\x02", true},
 	} {
-		end, err := wide.walk([]byte(c.value), 0)
+		end, err := passed.walk([]byte(c.value), 0)
 		if (err == nil) != c.ok || c.ok && end != len(c.value) {
 			t.Errorf("%s: %d, %v", name, end, err)
 		}
-		if again, err := thin.walk([]byte(c.value+"\x40"), 0); c.ok && (err != nil || again != end) {
+		if again, err := kept.walk([]byte(c.value+"\x40"), 0); c.ok && (err != nil || again != end) {
 			t.Errorf("%s with something behind it: %d, %v", name, again, err)
 		}
 	}
-	if _, err := wide.walk(promises(1, true), 0); !errors.Is(err, errThin) {
+	if _, err := passed.walk(promises(1, true), 0); !errors.Is(err, errThin) {
 		t.Errorf("numbers without bytes: %v", err)
 	}
-	if _, err := thin.walk(promises(1, true), 0); err != nil {
+	if _, err := kept.walk(promises(1, true), 0); err != nil {
 		t.Errorf("numbers without bytes: %v", err)
 	}
 }

@@ -44,7 +44,7 @@ func readMessage(b []byte) (*message, error) {
 	var data, value []byte
 	several, sequence := false, false
 	from, to := 0, len(b)
-	w := walker{values: math.MaxInt, thin: true}
+	w := walker{values: math.MaxInt, kept: true}
 	for at := 0; at < len(b); {
 		section, start := sectionAt(b, at)
 		end, err := w.walk(b, start)

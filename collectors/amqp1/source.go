@@ -12,7 +12,8 @@
 // what has no body, and what is larger than Config.MaxMessage; it is counted, in the cursor, too.
 //
 // Memory is bounded by what was received and not settled, whatever the peer does (see gate), and the credit by the same and
-// by Config.Prefetch: while nothing can be stored the peer gets no more credit.
+// by Config.Prefetch: while nothing can be stored the peer gets no more credit. A message is looked at where it lies and makes nothing
+// that is larger than itself, whatever is in it or says that it is; what a peer sends besides takes a few megabytes at most.
 //
 // Whatever goes wrong with a link ends its connection, and to connect again is the only way back. With one address that ends Run;
 // of several, the others go on, and readiness says which one does not. Two things prove that a silent link is a quiet one:
