@@ -34,6 +34,7 @@ type gate struct {
 	err   error
 	idle  time.Duration
 	greet bool // the header of a protocol comes next
+	begun bool // the login is over
 	// How many frames came that are no flow, transfer or disposition.
 	others int
 
@@ -149,6 +150,7 @@ func (g *gate) Read(p []byte) (int, error) {
 			g.out, g.err = g.next()
 		}
 		if g.err != nil {
+			g.out = nil
 			g.mu.Lock()
 			g.failure = g.err
 			g.mu.Unlock()
@@ -206,7 +208,7 @@ func (g *gate) next() ([]byte, error) {
 		return g.frame, err
 	}
 	body := g.frame[header:]
-	if !expected(g.frame[5], body) {
+	if !g.expected(g.frame[5], body) {
 		return nil, errMalformed
 	}
 	performative := body[2]
@@ -243,17 +245,18 @@ func (g *gate) plain() error {
 	return nil
 }
 
-// expected tells whether a frame of a kind may have such a body. The library does not look at the kind.
-func expected(kind byte, body []byte) bool {
+// expected tells whether a frame of a kind may come now, with such a body. The library does not look at the kind.
+func (g *gate) expected(kind byte, body []byte) bool {
 	if len(body) < 3 || body[0] != isDescribed || body[1] != 0x53 {
 		return false
 	}
 	const amqp, sasl = 0, 1
 	switch kind {
 	case amqp:
+		g.begun = true
 		return body[2] >= isOpen && body[2] <= isClose
 	case sasl:
-		return body[2] >= isMechanisms && body[2] <= isOutcome
+		return !g.begun && body[2] >= isMechanisms && body[2] <= isOutcome
 	}
 	return false
 }

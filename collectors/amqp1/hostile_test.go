@@ -197,6 +197,21 @@ func TestGateRefuses(t *testing.T) {
 	}
 }
 
+// The header of a protocol begins the login and what follows it, and comes at no other time, whatever is said before.
+func TestGateTakesHeadersWhereTheyBelong(t *testing.T) {
+	outcome, open := framed(1, isOutcome, "", u8(0)), framed(0, isOpen, "", str("peer"))
+	login := slices.Concat([]byte(headerSASL), outcome, []byte(headerPlain), open)
+	for name, more := range map[string][]byte{
+		"another login":  slices.Concat(outcome, []byte(headerSASL)),
+		"a header alone": []byte(headerSASL),
+	} {
+		g, _ := gateOver(login, more)
+		if passed, err := io.ReadAll(g); !bytes.Equal(passed, login) || err == nil {
+			t.Errorf("%s: %q passes, %v", name, passed, err)
+		}
+	}
+}
+
 // A peer that does not read, and sends what begins or ends something, fills no line of the library's.
 func TestGateTakesAsManyFramesAsALinkHas(t *testing.T) {
 	attach := framed(0, isAttach, "", str("l"), u32(0), no)
