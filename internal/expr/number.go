@@ -2,7 +2,9 @@ package expr
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"math"
+	"slices"
 	"strconv"
 
 	"cel.dev/cel-go/common/types"
@@ -14,8 +16,36 @@ import (
 
 // reading is how the numbers of a record become values of CEL. Nil reads them, too.
 type reading struct {
-	rounded bool    // one was read that no double is
-	nudge   float64 // the doubles of those are the next ones in this direction, if it is not 0
+	rounded *numbers // those that were read and that no double is; nil without any
+	nudge   float64  // the doubles of those are the next ones in this direction, if it is not 0
+	marks   uint8    // of those that have one of these
+}
+
+// marks is how many numbers of a record have a mark of their own.
+const marks = 8
+
+// everyMark is that of each number.
+const everyMark = math.MaxUint8
+
+// numbers are known by their text, so that one that is read twice is one.
+type numbers struct {
+	known [marks][sha256.Size]byte
+	n     int
+}
+
+// mark is a bit for each of the first numbers. Those behind them have bits by chance, and mostly not those of another one.
+func (n *numbers) mark(text string) uint8 {
+	sum := sha256.Sum256([]byte(text))
+	i := slices.Index(n.known[:n.n], sum)
+	if i < 0 && n.n == marks {
+		return sum[0]
+	}
+	if i < 0 {
+		i = n.n
+		n.known[i] = sum
+		n.n++
+	}
+	return 1 << i
 }
 
 // fromJSON makes a value of CEL, as the package comment says.
@@ -65,8 +95,10 @@ func (r *reading) double(text string, f float64) ref.Val {
 	if r == nil || means(text, f) {
 		return types.Double(f)
 	}
-	r.rounded = true
-	if r.nudge != 0 {
+	if r.rounded == nil {
+		r.rounded = new(numbers)
+	}
+	if mark := r.rounded.mark(text); r.marks == everyMark || r.marks&mark != 0 {
 		f = math.Nextafter(f, r.nudge)
 	}
 	return types.Double(f)

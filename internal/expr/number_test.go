@@ -62,8 +62,8 @@ func TestRounded(t *testing.T) {
 		if err != nil || rec.Rounded() != want {
 			t.Errorf("%s: %v (%v)", text, rec.Rounded(), err)
 		}
-		for _, up := range []bool{true, false} {
-			nudged, err := p.Eval(Vars{"rec": rec.Nudged(up)})
+		for other := range rec.Nudged() {
+			nudged, err := p.Eval(Vars{"rec": other})
 			if err != nil || !want && appearance(nudged) != appearance(got) {
 				t.Errorf("%s becomes %s (%v)", text, appearance(nudged), err)
 			}

@@ -1,6 +1,7 @@
 package expr
 
 import (
+	"iter"
 	"math"
 	"strconv"
 
@@ -36,14 +37,40 @@ func (r *record) become() {
 
 // Rounded tells whether a number of the record became a value of CEL that is another one: a double has some 16 digits, and ends at
 // 1e308.
-func (r Record) Rounded() bool { return r.record != nil && r.reading.rounded }
+func (r Record) Rounded() bool { return r.record != nil && r.reading.rounded != nil }
 
-// Nudged is the record with the next larger double, or the next smaller one, in the place of each that is not the number that stands
-// there. What is made of both, and is the same, has nothing of such a number in it.
-func (r Record) Nudged(up bool) Record {
-	n := &record{object: object{json: r.json, doc: r.object.doc, at: r.at, take: r.take}, reading: reading{nudge: math.Inf(-1)}}
-	if up {
-		n.reading.nudge = math.Inf(1)
+// Nudged are records with the next larger double, or the next smaller one, in the place of numbers that are not what stands there: of
+// all of them, and of each alone, as those of two that go the same way cancel each other out in a difference. What is made of the
+// record and of each of these, and is the same, has nothing of such a number in it. Of more than eight, those that were read last go
+// several at a time. One is to be used before the next one is asked for: they take the memory of one together.
+func (r Record) Nudged() iter.Seq[Record] {
+	return func(yield func(Record) bool) {
+		var granted int64
+		both := func(marks uint8) bool {
+			return yield(r.nudged(math.Inf(1), marks, &granted)) && yield(r.nudged(math.Inf(-1), marks, &granted))
+		}
+		if !both(everyMark) || r.reading.rounded == nil || r.reading.rounded.n < 2 {
+			return
+		}
+		for i := 0; i < r.reading.rounded.n && both(1<<i); i++ {
+		}
+	}
+}
+
+func (r Record) nudged(nudge float64, marks uint8, granted *int64) Record {
+	n := &record{
+		object:  object{json: r.json, doc: r.object.doc, at: r.at},
+		reading: reading{rounded: r.reading.rounded, nudge: nudge, marks: marks},
+	}
+	if r.take != nil {
+		used := int64(0)
+		n.take = func(bytes int64) bool {
+			used += bytes
+			if used > *granted && r.take(used-*granted) {
+				*granted = used
+			}
+			return used <= *granted
+		}
 	}
 	if !r.json.IsObject() && !n.grants(r.json) {
 		return NewRecord(nil)

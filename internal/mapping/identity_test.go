@@ -1,6 +1,7 @@
 package mapping_test
 
 import (
+	"fmt"
 	"math/big"
 	"strings"
 	"testing"
@@ -87,5 +88,74 @@ func TestIdentitiesThatStay(t *testing.T) {
 		if hashed != (want == "") || want != "" && id != want {
 			t.Errorf("%s is %q, a hash: %v", text, id, hashed)
 		}
+	}
+}
+
+// Numbers that are rounded together hide nothing of each other: not in a difference, nor in one of differences.
+func TestIdentitiesOfSeveralNumbers(t *testing.T) {
+	list := func(first string) string {
+		all := []string{first, "1763790100.1234567891"}
+		for i := range 18 {
+			all = append(all, fmt.Sprintf("1763790100.123456789%02d", i+10))
+		}
+		return strings.Join(all, ",")
+	}
+	body := func(last string) string {
+		x := "1763790165.12345678" + last
+		return `{"x":` + x + `,"a":1763790100.123456789,"b":1763790200.123456789,"c":1763790300.123456789,"list":[` + list(x) + `],"json":"[` + x + `,5.5]"}`
+	}
+	for text, hashed := range map[string]bool{
+		`"a " + string(rec.x - rec.a)`: true, `"a " + string(rec.a - rec.x)`: true, `"a " + string(rec.x - rec.a - rec.b + rec.c)`: true,
+		`"a " + string(rec.x + rec.a - rec.b - rec.c)`: true, `"a " + string(rec.x - rec.a + rec.b - rec.c)`: true,
+		`string(rec.a > 5.0) + string(rec.b > 5.0) + string(rec.x - rec.c)`: true, `"a " + string(rec.list[0] - rec.list[1])`: true,
+		`"a " + string(parseJSON(rec.json)[0] - rec.list[0] + rec.a - rec.b)`: true, `"a " + string(rec.x - double("1763790100.123456789"))`: true,
+		`"a " + string(rec.x - rec.x)`: false, `rec.x > rec.a ? "later" : "sooner"`: false, `"a " + string(int(rec.x) - int(rec.a))`: false,
+		`string(rec.list.size()) + " in " + string(rec.a < rec.b)`: false, `rec.x - rec.a > rec.b - rec.a ? "a" : "b"`: false,
+		`string(parseJSON(rec.json)[1]) + string(rec.x > rec.a)`: false,
+	} {
+		m := mapped(t, text)
+		one, is := identity(t, m, body("9"))
+		other, also := identity(t, m, body("91"))
+		if is != hashed || also != hashed || (one == other) == hashed {
+			t.Errorf("%s is %q and %q, hashes: %v and %v", text, one, other, is, also)
+		}
+	}
+}
+
+// A clock that counts in 100 ns writes two of its times as one double: as the shortest number that becomes it, and with 17 digits. So
+// what has 17 digits is not the double that is written with less.
+func TestIdentitiesOfSeventeenDigits(t *testing.T) {
+	m := mapped(t, `"a " + string(rec.n)`)
+	for written, short := range map[string]string{"1763790165.1234519": "1763790165.1234520", "0.10000000000000001": "0.1"} {
+		one, hashed := identity(t, m, `{"n":`+written+`}`)
+		if other, also := identity(t, m, `{"n":`+short+`}`); !hashed || also || one == other {
+			t.Errorf("%s is %q, a hash: %v, and %s is %q, a hash: %v", written, one, hashed, short, other, also)
+		}
+	}
+	// Where it is taken as it stands nothing is rounded.
+	for text, want := range map[string]event.ID{`rec.of.n`: "0.10000000000000001", `"a " + json(rec.of)`: `a {"n":0.10000000000000001}`} {
+		if id, hashed := identity(t, mapped(t, text), `{"of":{"n":0.10000000000000001}}`); hashed || id != want {
+			t.Errorf("%s is %q, a hash: %v", text, id, hashed)
+		}
+	}
+}
+
+// Working an id out again takes the memory of one more time, however often it has to be.
+func TestMemoryOfNumbers(t *testing.T) {
+	m := mapped(t, `"a " + string(rec.list.size())`)
+	asked := func(digits string) (all int64) {
+		body := `{"list":[` + strings.Repeat("1763790165.123456000,", 100) + digits + `7,` + digits + `8]}`
+		var doc rawjson.Doc
+		if _, err := doc.Parse([]byte(body), rawjson.All); err != nil {
+			t.Fatal(err)
+		}
+		take := func(n int64) bool { all += n; return true }
+		if id, exact := m.ID(mapping.Vars(expr.NewMeteredRecord(doc, take), nil), rawjson.Value(body), take); id != "a 102" || !exact {
+			t.Fatalf("%s is %q, exact: %v", body, id, exact)
+		}
+		return all
+	}
+	if once, all := asked("0.00000000000000000"), asked("1.11111111111111111"); once == 0 || all != 2*once {
+		t.Errorf("%d bytes are asked for where nothing is rounded, and %d where numbers are", once, all)
 	}
 }

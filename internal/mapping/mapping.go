@@ -210,8 +210,8 @@ func (m *Mapping) ID(vars expr.Vars, came rawjson.Value, take func(bytes int64) 
 // rounds tells whether there is something in an id of a number that was rounded. A condition, or a part that is whole, mostly has not.
 func (m *Mapping) rounds(id event.ID, vars expr.Vars) bool {
 	other := maps.Clone(vars)
-	for _, up := range []bool{true, false} {
-		if other["rec"] = Record(vars).Nudged(up); event.ID(optional(m.id, other)) != id {
+	for nudged := range Record(vars).Nudged() {
+		if other["rec"] = nudged; event.ID(optional(m.id, other)) != id {
 			return true
 		}
 	}
