@@ -21,7 +21,7 @@ type attributes struct {
 	there                                   map[string]bool // in small letters
 }
 
-// add takes an attribute. One that is null is not there.
+// add takes an attribute. One that is null is not there; a name that is none is none even then, as for the SDK.
 func (of *attributes) add(name string, value rawjson.Value, where string) *refusal {
 	field := inside(where, shortName(name))
 	small := strings.ToLower(name)

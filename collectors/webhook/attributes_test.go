@@ -52,7 +52,7 @@ func TestAttributesAsTheSDKReadsThem(t *testing.T) {
 			}
 		}
 		if rapid.Bool().Draw(t, "extended") {
-			name := rapid.SampledFrom([]string{"ext", "Ext1", "a_b", "ID", "é"}).Draw(t, "extension")
+			name := rapid.SampledFrom([]string{"ext", "Ext1", "a_b", "ID", "Subject", "é"}).Draw(t, "extension")
 			given[name] = rapid.SampledFrom([]string{`"x"`, "true", "null", "7", "1.5", "3e9", "[]", "{}"}).Draw(t, name)
 			inBinary = false
 		}
@@ -165,6 +165,7 @@ func TestAttributesThatAreRefused(t *testing.T) {
 		with(`"Data":1`):                             "Data: is the name",
 		with(`"a-b":1`):                              "a-b: is a name that is not",
 		with(`"subject":" "`):                        "subject: is empty",
+		with(`"Subject":null`):                       "Subject: is written in small letters",
 		with(`"` + strings.Repeat("x", 99) + `":[]`): strings.Repeat("x", 64) + ": is neither",
 		with(`"` + strings.Repeat("x", 300) + `":1`): "whose name is too long",
 	} {
