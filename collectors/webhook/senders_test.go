@@ -151,6 +151,11 @@ func TestContentTypes(t *testing.T) {
 			"application/json": 200, "Application/JSON; charset=utf-8": 200, "application/problem+json": 200, "text/json": 200,
 			"text/plain; charset=UTF-8": 200, "application/octet-stream": 200, "": 200, "application/json; =": 200, "json": 200,
 			"application/json; charset=utf-8; =": 200, "application/json; charset=latin1; charset=latin1": 200,
+			"application/json; charset=": 200, "application/json; Charset = ; =": 200, `application/json; charset=""; =`: 200,
+			"application/json; charset=utf-8, application/json": 200, "application/json,Application/JSON;charset=UTF8": 200,
+			`application/json; x="a, text/xml"`: 200, "application/json; charset=latin1, application/json; charset=Latin1": 200,
+			"application/json; =, x": 200, `application/json; x="\", text/xml"`: 200,
+			"application/json, text/xml": 415, "text/xml; charset=utf-8, application/json": 415,
 			"text/xml": 415, "application/x-www-form-urlencoded": 415, "multipart/form-data; boundary=x": 415, ";": 415,
 		} {
 			got := r.post(t, body, "Content-Type", kind)
@@ -158,7 +163,15 @@ func TestContentTypes(t *testing.T) {
 				t.Errorf("%s, %q: %v, want %d", format, kind, got, want)
 			}
 		}
-		if n := r.reasons(reasonInvalid); n != 4 {
+		for _, kind := range []string{
+			"application/json; charset=utf-8, application/json; charset=latin1", "application/json, application/json; charset=latin1",
+			"application/json; charset=, application/json; charset=klingon", "application/json; charset=utf-8 latin1",
+		} {
+			if got := r.post(t, body, "Content-Type", kind); got.status != 400 || got.Field != "Content-Type" {
+				t.Errorf("%s, %q: %v", format, kind, got)
+			}
+		}
+		if n := r.reasons(reasonInvalid); n != 10 {
 			t.Errorf("%s: %d are counted", format, n)
 		}
 	}
@@ -167,9 +180,22 @@ func TestContentTypes(t *testing.T) {
 // Of what is said twice, one would be heeded and the other not: it is refused, and what is packed twice is not unpacked once.
 func TestHeadersThatAreThereTwice(t *testing.T) {
 	for _, format := range []string{formatCeilometer, formatJSON, formatCloudEvents} {
-		h := http.Header{"Content-Type": {"application/json", "application/json"}, "Content-Encoding": {"gzip", "gzip"}}
-		if refused := config(format, nil).checkContent(h); refused == nil || refused.Error() != "Content-Type: is there twice" {
-			t.Errorf("%s: two types are answered with %v", format, refused)
+		h := http.Header{"Content-Encoding": {"gzip", "gzip"}}
+		for _, other := range []string{"text/json", "application/json; charset=latin1", "", "application/json, text/xml"} {
+			h["Content-Type"] = []string{"application/json", "application/json", other}
+			refused := config(format, nil).checkContent(h)
+			if refused == nil || refused.status != http.StatusBadRequest || refused.Error() != "Content-Type: is there twice, and not the same" {
+				t.Errorf("%s: another type %q is answered with %v", format, other, refused)
+			}
+		}
+		h["Content-Type"] = []string{"application/json", "application/json"}
+		if refused := config(format, nil).checkContent(h); refused != nil {
+			t.Errorf("%s: one type twice is answered with %v", format, refused)
+		}
+		// Of an event in binary mode the parameters are kept.
+		h["Content-Type"] = []string{"application/json; charset=utf-8", "application/json"}
+		if refused := config(format, nil).checkContent(h); (refused != nil) != (format == formatCloudEvents) {
+			t.Errorf("%s: one type with a charset is answered with %v", format, refused)
 		}
 		if _, refused := unpacker(h); refused == nil || refused.status != http.StatusUnsupportedMediaType {
 			t.Errorf("%s: two ways to unpack are answered with %v", format, refused)

@@ -10,15 +10,14 @@ import (
 	"errors"
 	"fmt"
 	"hash"
-	"maps"
 	"net/http"
-	"slices"
 	"strconv"
 	"strings"
 	"sync"
 	"time"
 
 	"stackstream/event"
+	"stackstream/internal/records"
 )
 
 // schemeOf has what a known scheme decides.
@@ -177,19 +176,23 @@ func (v *verifier) check(h http.Header, body []byte, now time.Time) (name signed
 	if len(given) == 0 {
 		return forged(v.cfg.Header, "has no signature")
 	}
-	right := false
+	var right []byte
 	for _, key := range v.keys {
 		sum := v.sign(key, values, body)
 		for _, text := range given {
 			if signature, err := v.decode(text); err == nil && hmac.Equal(signature, sum) {
-				right = true
-				name = nameOf(sum, h)
+				right = sum
 			}
 		}
 	}
-	if !right {
+	if right == nil {
 		return forged(v.cfg.Header, "is not the signature of what was posted")
 	}
+	kind, charset := media(h.Get("Content-Type"))
+	if refused := checkCharset(charset, body); refused != nil {
+		return name, refused
+	}
+	name = nameOf(right, kind, charset, h)
 	if v.cfg.TimestampHeader == "" {
 		return name, nil
 	}
@@ -204,16 +207,17 @@ func (v *verifier) check(h http.Header, body []byte, now time.Time) (name signed
 	return name, nil
 }
 
-// nameOf names what is signed: a signature, and all that is read beside the body. No signature covers that, so one body that comes with
-// other headers is another request.
-func nameOf(sum []byte, h http.Header) (name signed) {
+// nameOf names what is signed: a signature, and in which of a few ways the body is read, so that one that is refused is no other one's
+// first time. No signature covers what says how, and nothing else of it is in the name: whoever has seen one body with its signature
+// could have it come for the first time as often as they like.
+func nameOf(sum []byte, kind, charset string, h http.Header) (name signed) {
+	if kind != typeEvent && kind != typeEvents {
+		kind = ""
+	}
+	unpack, _ := unpacker(h)
 	all := sha256.New()
 	all.Write(sum)
-	for _, header := range slices.Sorted(maps.Keys(h)) {
-		if header == "Content-Type" || header == "Content-Encoding" || strings.HasPrefix(header, attributePrefix) {
-			fmt.Fprintf(all, "%q %q\n", header, h[header])
-		}
-	}
+	fmt.Fprintf(all, "%s %v %T", kind, records.Charset(charset).IsUTF8(), unpack)
 	all.Sum(name[:0])
 	return name
 }

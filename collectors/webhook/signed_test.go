@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/klauspost/compress/zstd"
+
 	"stackstream/event"
 )
 
@@ -149,7 +151,41 @@ func TestCharsetsThatAreNotSigned(t *testing.T) {
 	}
 }
 
-// What is read beside the body is a part of the name by which a request is known again, and nothing else.
+// What is ASCII reads the same in most charsets, and is taken in those.
+func TestCharsetsOfASCII(t *testing.T) {
+	t.Parallel()
+	for format, body := range map[string]string{formatJSON: `{"type":"t","id":"e"}`, formatCeilometer: `{"event_type":"t","message_id":"e"}`} {
+		r, headers := signedRig(t, format, schemes()["github"])
+		post := func(body []byte, charset string, want int, more ...string) {
+			t.Helper()
+			all := append(headers("", time.Now(), body), "Content-Type", "application/json; charset="+charset)
+			if got := r.post(t, body, append(all, more...)...); got.status != want {
+				t.Errorf("%s, %s: %v, want %d", format, charset, got, want)
+			}
+		}
+		for charset, want := range map[string]int{
+			"us-ascii": 200, "ISO-8859-1": 200, "windows-1252": 200, "shift_jis": 200, "": 200,
+			"utf-16": 415, "utf-16be": 415, "iso-2022-jp": 415, "hz-gb-2312": 415, "klingon": 415,
+		} {
+			post([]byte(body), charset, want)
+		}
+		post([]byte(strings.Replace(body, `"e"`, `"é"`, 1)), "us-ascii", 415)
+		z, err := zstd.NewWriter(nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for how, packed := range map[string][]byte{"gzip": packed(t, body), "zstd": z.EncodeAll([]byte(body), nil)} {
+			post(packed, "us-ascii", 415, "Content-Encoding", how)
+			post(packed, "utf-8", 200, "Content-Encoding", how)
+		}
+		if got := r.log.IDs(cloud); len(got) != 1 {
+			t.Errorf("%s: stored is %q", format, got)
+		}
+	}
+}
+
+// In which way a body is read is a part of the name by which a request is known again, and nothing else: what is not signed makes no
+// more than a few of one.
 func TestNamesOfWhatIsSigned(t *testing.T) {
 	for name, scheme := range schemes() {
 		v, err := newVerifier(scheme)
@@ -170,16 +206,24 @@ func TestNamesOfWhatIsSigned(t *testing.T) {
 		}
 		seen := map[signed]string{of(): "nothing"}
 		for _, more := range [][]string{
-			{"Ce-Source", "a"}, {"Ce-Source", "b"}, {"Ce-Source", "a", "Ce-Source", "b"}, {"Ce-Source", "a", "Ce-Type", "b"}, {"Ce-Type", "a"},
-			{"Content-Type", "a"}, {"Content-Encoding", "a"}, {"Ce-Source", `a" "b`},
+			{"Content-Type", oneJSON}, {"Content-Type", batchJSON}, {"Content-Type", "application/json; charset=latin1"},
+			{"Content-Type", oneJSON + "; charset=latin1"}, {"Content-Encoding", "gzip"}, {"Content-Encoding", "zstd"},
+			{"Content-Type", oneJSON, "Content-Encoding", "zstd"},
 		} {
 			if other, is := seen[of(more...)]; is {
 				t.Errorf("%s: with %q it is known as with %s", name, more, other)
 			}
 			seen[of(more...)] = fmt.Sprintf("%q", more)
 		}
-		if of() != of("User-Agent", "x", "X-Request-Id", "y") {
-			t.Errorf("%s: with what nobody reads it is another one", name)
+		for _, same := range [][2][]string{
+			{nil, {"User-Agent", "x", "X-Request-Id", "y"}}, {nil, {"Content-Type", "application/json; a=1"}}, {nil, {"Content-Type", "text/plain"}},
+			{nil, {"Content-Type", "application/x1+json; charset=utf8"}}, {nil, {"Ce-Source", "a"}}, {nil, {"Ce-X", "a", "Ce-X", "b"}},
+			{nil, {"Content-Encoding", "Identity"}}, {{"Content-Type", oneJSON}, {"Content-Type", oneJSON + "; a=2; charset=UTF-8", "Ce-X", "1"}},
+			{{"Content-Encoding", "gzip"}, {"Content-Encoding", "X-GZIP"}},
+		} {
+			if of(same[0]...) != of(same[1]...) {
+				t.Errorf("%s: with %q it is another one than with %q", name, same[1], same[0])
+			}
 		}
 	}
 }
