@@ -1,9 +1,6 @@
 package amqp1
 
-import (
-	"encoding/binary"
-	"time"
-)
+import "time"
 
 // flow is the credit of the one link of a connection. The library could give credit, too, but it has no way to ask a peer whether it
 // has sent all there is: its drain takes the credit back at the same time, to which many peers do not answer, and it does not follow
@@ -34,6 +31,7 @@ const (
 	nothing question = iota
 	echo
 	drain
+	windows // nothing, and of the session alone: there may be no link yet
 )
 
 // begin takes note that a message begins.
@@ -92,6 +90,8 @@ func (g *gate) learn(performative byte, b []byte) error {
 		switch n, _ := number(value); {
 		case performative == isBegin && i == 1:
 			g.flow.incoming = n
+		case performative == isAttach && i == 4:
+			g.settling.twice = len(value) == 2 && value[1] == 1
 		case performative == isAttach && i == 9:
 			g.flow.count = n
 		}
@@ -99,8 +99,9 @@ func (g *gate) learn(performative byte, b []byte) error {
 	return err
 }
 
-// takeFlow takes what the peer says of the flow. What is about the link does not pass.
-func (g *gate) takeFlow(b []byte) ([]byte, error) {
+// takeFlow takes what the peer says of the flow, and answers it. Nothing of that passes: the library sends no messages, so that it needs
+// none of it, and its own answers would have what comes wait in line while a peer does not read.
+func (g *gate) takeFlow(b []byte) error {
 	var p told
 	link := false
 	_, err := readList(b, func(i int, value []byte) {
@@ -118,16 +119,17 @@ func (g *gate) takeFlow(b []byte) ([]byte, error) {
 			p.echo = isTrue(value)
 		}
 	})
-	if err != nil || !link {
-		return g.frame, err
+	how := windows
+	if err == nil && link {
+		how = nothing
+		g.mu.Lock()
+		g.flow.take(p)
+		g.mu.Unlock()
 	}
-	g.mu.Lock()
-	g.flow.take(p)
-	g.mu.Unlock()
-	if p.echo {
-		return nil, g.tell(nothing)
+	if err == nil && p.echo {
+		err = g.tell(how)
 	}
-	return nil, nil
+	return err
 }
 
 // give gives the peer more credit. While it is to use up what it has it gets none.
@@ -212,8 +214,8 @@ func (g *gate) answers() <-chan bool { return g.flow.reply }
 // tellWithin is how long it may take to write a frame.
 const tellWithin = 10 * time.Second
 
-// The windows of the session, as the library says them: the peer's is never in the way of the credit, ours is of no use to who
-// sends nothing. The link is the first of the session, and the session the first of the connection.
+// The windows of the session, as the library says them at its beginning: the peer's is told again before it is used up, and never in
+// the way of the credit; ours is of no use to who sends nothing. The link is the first of the session, and the session the first of the connection.
 const (
 	window  = 5000
 	handle  = 0
@@ -236,15 +238,19 @@ func (g *gate) tell(how question) error {
 
 // frame is a frame with a flow.
 func (f *flow) frame(how question) []byte {
-	const list8, uint32be, null, yes, no = 0xc0, 0x70, 0x40, 0x41, 0x42
-	fields := make([]byte, 0, 40)
-	for _, n := range []uint32{f.incoming, window, 0, window, handle, f.count, uint32(f.credit)} {
-		fields = binary.BigEndian.AppendUint32(append(fields, uint32be), n)
+	var fields []byte
+	for _, n := range []uint32{f.incoming, window, 0, window} {
+		fields = appendNumber(fields, n)
 	}
-	truth := map[bool]byte{true: yes, false: no}
-	fields = append(fields, null, truth[how == drain], truth[how == echo]) // what is available we can't know
-	b := []byte{0, 0, 0, 0, 2, 0, 0, channel, 0, 0x53, isFlow, list8, byte(len(fields) + 1), 10}
-	b = append(b, fields...)
-	binary.BigEndian.PutUint32(b, uint32(len(b)))
-	return b
+	count := byte(4)
+	if how != windows {
+		for _, n := range []uint32{handle, f.count, uint32(f.credit)} {
+			fields = appendNumber(fields, n)
+		}
+		fields = append(fields, isNull) // what is available we can't know
+		fields = appendTruth(appendTruth(fields, how == drain), how == echo)
+		count = 10
+	}
+	b := append(beginFrame(isFlow, channel), isList8, byte(len(fields)+1), count)
+	return endFrame(append(b, fields...))
 }

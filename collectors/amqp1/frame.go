@@ -1,55 +1,9 @@
 package amqp1
 
-import (
-	"encoding/binary"
-	"math"
-)
-
-// transfer is what matters here of the performative of that name.
-type transfer struct {
-	settled, more, aborted bool
-	length                 int
-}
+import "encoding/binary"
 
 // maxFields is how many fields the performatives have that are read here.
 const maxFields = 14
-
-// readTransfer reads the list that a transfer is.
-func readTransfer(b []byte) (t transfer, err error) {
-	t.length, err = readList(b, func(i int, value []byte) {
-		switch yes := isTrue(value); i {
-		case 4:
-			t.settled = yes
-		case 5:
-			t.more = yes
-		case 9:
-			t.aborted = yes
-		}
-	})
-	return t, err
-}
-
-// mostSettled is how many deliveries a peer may settle at once. The library goes through all of them, one by one, and never gets past the
-// last number there is.
-const mostSettled = 1 << 16
-
-// checkDisposition looks at how many deliveries it is about.
-func checkDisposition(b []byte) error {
-	var first, last uint32
-	_, err := readList(b, func(i int, value []byte) {
-		n, known := number(value)
-		switch {
-		case i == 1:
-			first, last = n, n
-		case i == 2 && known:
-			last = n
-		}
-	})
-	if err == nil && (last < first || last-first >= mostSettled || last == math.MaxUint32) {
-		err = errProtocol("a disposition came that is about more deliveries than there can be")
-	}
-	return err
-}
 
 // How many values may be in the performative of a frame. The library decodes all of them, also what nobody asks for; a map takes most,
 // some hundred bytes, so that a frame takes a few megabytes at most, whatever is in it. What keeps coming while a link stands takes less.
@@ -129,4 +83,25 @@ func number(value []byte) (n uint32, known bool) {
 		return binary.BigEndian.Uint32(value[1:]), true
 	}
 	return 0, false
+}
+
+// beginFrame is a frame up to its list, endFrame what it is with its size.
+func beginFrame(performative byte, channel uint16) []byte {
+	return append(binary.BigEndian.AppendUint16([]byte{0, 0, 0, 0, 2, 0}, channel), isDescribed, 0x53, performative)
+}
+
+func endFrame(b []byte) []byte {
+	binary.BigEndian.PutUint32(b, uint32(len(b)))
+	return b
+}
+
+func appendNumber(b []byte, n uint32) []byte {
+	return binary.BigEndian.AppendUint32(append(b, isUint), n)
+}
+
+func appendTruth(b []byte, yes bool) []byte {
+	if yes {
+		return append(b, 0x41)
+	}
+	return append(b, 0x42)
 }

@@ -12,8 +12,8 @@ import (
 )
 
 // gate stands between the network and the library, and keeps from the library what a peer could do harm with: messages, and
-// the flow of them. The library gets each delivery with an empty message in place of the one that came, and keeps account of
-// connection, link and settlement; what came waits here to be asked for, in the same order. There is one link to a
+// the flow of them. The library gets each delivery in one frame of ours, with an empty message in place of the one that came, and keeps
+// account of connection, link and settlement; what came waits here to be asked for, in the same order. There is one link to a
 // connection, so that the order is enough.
 //
 // So everything that a peer sends is bounded, whatever it does, which the library does not promise: a frame by its size, and what the
@@ -21,7 +21,9 @@ import (
 // too large is counted and thrown away as it comes, and can be rejected by itself, while the library would have to give up the link);
 // and all of them together, also where the peer does not care for its credit, by room: while what was not settled takes more, nothing
 // more is read from the network. The library sees no message that came: what is known of one is read where it lies (see readMessage),
-// and what can't be read is one bad message. A frame that can't, or is not what the library takes it for, ends the connection.
+// and what can't be read is one bad message. And it puts what it gets in line, without end while it can't write: of what keeps coming
+// while a link stands it gets only those deliveries, and the answers it waits for. A frame that can't be read, or is not what the library
+// takes it for, ends the connection.
 type gate struct {
 	net.Conn
 	maxMessage int
@@ -35,24 +37,26 @@ type gate struct {
 	idle  time.Duration
 	greet bool // the header of a protocol comes next
 	begun bool // the login is over
-	// How many frames came that are no flow, transfer or disposition.
-	others int
+	// How many frames came that are no flow, transfer or disposition, and how many transfers since the peer was told the window.
+	others, untold int
 
 	writing sync.Mutex    // held while a frame is written
 	freed   chan struct{} // has a token after something was freed
 	closed  chan struct{}
 	once    sync.Once
 
-	mu      sync.Mutex
-	flow    flow
-	held    int     // bytes of messages that were not freed
-	partial *parcel // a message whose frames are not all there; only who reads writes it
-	arrived []*parcel
-	failure error // why nothing is read any more
+	mu       sync.Mutex
+	flow     flow
+	settling settling
+	held     int     // bytes of messages that were not freed
+	partial  *parcel // a message whose frames are not all there; only who reads writes it
+	arrived  []*parcel
+	failure  error // why nothing is read any more
 }
 
 // parcel is a message as it came, encoded.
 type parcel struct {
+	origin   origin
 	payload  []byte
 	size     int // also of what was thrown away
 	settled  bool
@@ -136,8 +140,16 @@ func (g *gate) SetReadDeadline(t time.Time) error {
 	return g.Conn.SetReadDeadline(t)
 }
 
-// Write writes what the library does: whole frames.
+// Write writes what the library does: whole frames, but for flows. It knows of one frame to a message, and we tell the peer what came.
 func (g *gate) Write(p []byte) (int, error) {
+	if len(p) > 11 && p[8] == isDescribed {
+		switch p[10] {
+		case isFlow:
+			return len(p), nil
+		case isDisposition:
+			g.settle(p)
+		}
+	}
 	g.writing.Lock()
 	defer g.writing.Unlock()
 	return g.Conn.Write(p)
@@ -221,11 +233,11 @@ func (g *gate) next() ([]byte, error) {
 	case isBegin, isAttach:
 		return g.frame, g.learn(performative, g.frame[at:])
 	case isFlow:
-		return g.takeFlow(g.frame[at:])
+		return nil, g.takeFlow(g.frame[at:])
 	case isTransfer:
 		return g.transfer(at)
 	case isDisposition:
-		return g.frame, checkDisposition(g.frame[at:])
+		return g.takeDisposition(g.frame[at:])
 	}
 	return g.frame, nil
 }
@@ -284,47 +296,4 @@ func (g *gate) waitForRoom() error {
 		return g.Conn.SetReadDeadline(time.Now().Add(g.idle))
 	}
 	return nil
-}
-
-// emptyMessage is a message with an empty section of data.
-const emptyMessage = "\x00\x53\x75\xa0\x00"
-
-// transfer takes the part of a message out of a frame; the list of the transfer begins there.
-func (g *gate) transfer(at int) ([]byte, error) {
-	t, err := readTransfer(g.frame[at:])
-	if err != nil {
-		return nil, err
-	}
-	payload := g.frame[at+t.length:]
-	passes := g.frame[: at+t.length : at+t.length]
-	first := g.partial == nil
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.flow.incoming++
-	if first {
-		g.flow.begin()
-		g.partial = &parcel{}
-	}
-	p := g.partial
-	p.size += len(payload)
-	if p.settled = p.settled || t.settled; p.size > g.maxMessage {
-		p.tooLarge, p.payload = true, nil
-	} else {
-		p.payload = append(p.payload, payload...)
-	}
-	switch {
-	case t.aborted:
-		g.partial = nil
-		g.flow.abort()
-	case !t.more:
-		g.partial = nil
-		g.held += p.cost()
-		g.arrived = append(g.arrived, p)
-		g.flow.drained() // it may have used up the credit
-	}
-	if first {
-		passes = append(passes, emptyMessage...)
-	}
-	binary.BigEndian.PutUint32(passes, uint32(len(passes)))
-	return passes, nil
 }

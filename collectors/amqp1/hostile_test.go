@@ -155,7 +155,10 @@ func refusals() map[string]struct {
 		"a large array":              {info(array32(5+50_000, 50_000, 0x53, make([]byte, 50_000))), "more values"},
 		"a list with less in it":     {open(str("a"), []byte{isMap8, 3, 1, 0x40, 0x40}), "malformed"},
 		"many values in a flow":      {framed(0, isFlow, "", null, u32(1), u32(1), u32(1), list32(300, bytes.Repeat(null, 300))), "more values"},
-		"the last number there is":   {framed(0, isDisposition, "", no, u32(1<<32-1), null, yes), "a disposition"},
+		"a long tag":                 {framed(0, isTransfer, data("x"), u32(0), u32(1), bin(strings.Repeat("t", maxTag+1)), u32(0)), "a tag of 33"},
+		"no tag":                     {framed(0, isTransfer, data("x"), u32(0), u32(1), null, u32(0)), "without its number"},
+		"a tag that is none":         {framed(0, isTransfer, data("x"), u32(0), u32(1), str("t"), u32(0)), "malformed"},
+		"another delivery in one":    {append(part(1, "x", true, false), part(2, "y", false, false)...), "in the middle"},
 		"a mechanism in no login":    {framed(0, 0x40, "", sym("PLAIN")), "malformed"},
 		"a message in a login":       {framed(1, isTransfer, string(hidden(9)), u32(0), u32(1)), "malformed"},
 		"a message in neither":       {framed(7, isTransfer, string(hidden(9)), u32(0), u32(1)), "malformed"},
@@ -221,8 +224,8 @@ func TestGateTakesAsManyFramesAsALinkHas(t *testing.T) {
 		t.Errorf("%d bytes pass, %v", len(passed), err)
 	}
 	g, _ = gateOver(bytes.Repeat(framed(0, isDisposition, "", no, u32(0)), 2*mostOthers))
-	if _, err := io.ReadAll(g); err != nil {
-		t.Error(err)
+	if passed, err := io.ReadAll(g); err != nil || len(passed) > 0 {
+		t.Errorf("%q passes, %v", passed, err)
 	}
 }
 

@@ -34,7 +34,6 @@ func TestWaysToEnd(t *testing.T) {
 		"a transfer of nobody's link": func(l *peerLink) {
 			l.write(framed(0, isTransfer, data("x"), u32(7), u32(9), bin("t"), u32(0)))
 		},
-		"too much settled": func(l *peerLink) { l.write(framed(0, isDisposition, "", no, u32(0), u32(1<<32-1), yes)) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -65,6 +65,8 @@ type peer struct {
 	serve func(l *peerLink)
 	// attach, if set, is what is answered in place of an attach.
 	attach func(l *peerLink) bool
+	// twice says that each delivery is to be settled by the peer, too.
+	twice bool
 }
 
 // peerLink is a link, seen from the other side.
@@ -177,7 +179,11 @@ func (p *peer) talk(l *peerLink) error {
 			if p.attach != nil && p.attach(l) {
 				continue
 			}
-			l.write(framed(0, isAttach, "", fields[0], u32(0), no, u8(2), u8(0), fields[5], fields[6], null, null, u32(0)))
+			mode := u8(0)
+			if p.twice {
+				mode = u8(1)
+			}
+			l.write(framed(0, isAttach, "", fields[0], u32(0), no, u8(2), mode, fields[5], fields[6], null, null, u32(0)))
 			if p.serve != nil {
 				work.Go(func() { p.serve(l) })
 			}
