@@ -131,8 +131,8 @@ func TestSettledTwice(t *testing.T) {
 	}
 }
 
-// A peer gets to know that it may go on before it has used up the window of the session, also while a message does not end, and in one
-// that is rejected in the end.
+// A peer gets to know that it may go on before it has used up the window of the session, also while a message does not end, and when it
+// asks, which it may do before there is a link.
 func TestWindowIsTold(t *testing.T) {
 	const frames = 3 * window
 	g, c := gateOver(bytes.Repeat(part(0, "", true, false), frames))
@@ -141,6 +141,10 @@ func TestWindowIsTold(t *testing.T) {
 	}
 	if want := g.flow.frame(windows); c.flows() != 6 || !bytes.HasSuffix(c.out.Bytes(), want) || g.flow.incoming != frames {
 		t.Errorf("it was told %d times, at last %x, want %x", c.flows(), c.out.Bytes()[max(0, c.out.Len()-len(want)):], want)
+	}
+	g, c = gateOver(framed(0, isFlow, "", null, u32(1), u32(0), u32(1), null, null, null, null, no, yes))
+	if passed, err := io.ReadAll(g); err != nil || len(passed) > 0 || !bytes.Equal(c.out.Bytes(), g.flow.frame(windows)) {
+		t.Errorf("%q passes, %v; the answer is %x", passed, err, c.out.Bytes())
 	}
 	// The library does not say what it does not know.
 	before := c.out.Len()

@@ -214,8 +214,9 @@ func (g *gate) answers() <-chan bool { return g.flow.reply }
 // tellWithin is how long it may take to write a frame.
 const tellWithin = 10 * time.Second
 
-// The windows of the session, as the library says them at its beginning: the peer's is told again before it is used up, and never in
-// the way of the credit; ours is of no use to who sends nothing. The link is the first of the session, and the session the first of the connection.
+// The windows of the session, as the library says them at its beginning: the peer's is told again before it is used up, so that it is
+// never in the way of the credit; ours is of no use to who sends nothing. The link is the first of the session, and the session the
+// first of the connection.
 const (
 	window  = 5000
 	handle  = 0
