@@ -87,7 +87,7 @@ type Basic struct {
 }
 
 // HMAC is a signature over what is posted, with a secret that both sides know. It covers no headers but those of the time and the id:
-// CloudEvents in binary mode, and a charset other than UTF-8, are refused with it.
+// CloudEvents in binary mode, and a charset other than UTF-8 unless all of the body is ASCII, are refused with it.
 type HMAC struct {
 	// Scheme is one that is used by many: its settings need not be set. custom: all of them are set below.
 	Scheme string `yaml:"scheme" words:"custom,github,slack,stripe,standard-webhooks"`
