@@ -41,12 +41,13 @@ func (of *attributes) add(name string, value rawjson.Value, where string) *refus
 	}
 	of.there[small] = true
 	text, isText := value.Text()
-	problem, core := of.set(name, text)
+	problem, core := "", isCore(name)
 	switch {
 	case core && !isText:
 		problem = "is no text"
-	case core:
-	case !isText && !isExtension(value):
+	case core && text != "": // else it is as if it were not there
+		problem = of.set(name, text)
+	case !core && !isText && !isExtension(value):
 		problem = "is neither text nor a boolean nor a number of 32 bits"
 	}
 	if problem != "" {
@@ -56,10 +57,7 @@ func (of *attributes) add(name string, value rawjson.Value, where string) *refus
 }
 
 // set takes one of the attributes that CloudEvents itself describes. It returns what is wrong with it.
-func (of *attributes) set(name, text string) (problem string, core bool) {
-	if text == "" {
-		return "", isCore(name) // as if it were not there
-	}
+func (of *attributes) set(name, text string) (problem string) {
 	switch name {
 	case "specversion":
 		of.version = text
@@ -69,29 +67,27 @@ func (of *attributes) set(name, text string) (problem string, core bool) {
 		of.eventType = text
 	case "source":
 		if of.source = text; types.ParseURIRef(text).String() == "" {
-			return "is no reference to a URI", true
+			return "is no reference to a URI"
 		}
 	case "datacontenttype":
 		of.dataContentType = text
 		if _, _, err := mime.ParseMediaType(text); err != nil {
-			return "is no media type", true
+			return "is no media type"
 		}
 	case "dataschema":
 		if schema := types.ParseURI(text); schema == nil || !schema.Validate() {
-			return "is no absolute URI", true
+			return "is no absolute URI"
 		}
 	case "subject":
 		if strings.TrimSpace(text) == "" {
-			return "is empty", true
+			return "is empty"
 		}
 	case "time":
 		if _, err := types.ParseTime(text); err != nil {
-			return "is no time like 2006-01-02T15:04:05Z", true
+			return "is no time like 2006-01-02T15:04:05Z"
 		}
-	default:
-		return "", false
 	}
-	return "", true
+	return ""
 }
 
 func isCore(name string) bool {
