@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -52,16 +53,38 @@ func latency(t *testing.T, w *world, report *report) {
 			max(int(pace*seconds), 1), r.synced, event.StreamNormalized, event.NormalizedSubject(cloud), ceID)})
 	}
 	through(slowPace)
-	if w.capacity == 0 {
-		collector.stop(t)
-		w.fill(t, r.pipeline.vhost, w.bodies, w.opt.Events)
-		count := beyond(t, r.pipeline.normalized)
-		collector = r.pipeline.run(t, "collector")
-		w.capacity = watch(t, w.opt.Events, count, nil, collector, normalizer).rate()
-	}
-	through(w.opt.Share * w.capacity)
+	report.Capacity = r.pipeline.capacity(t, w.opt.Events)
+	through(w.opt.Share * report.Capacity)
 	collector.stop(t)
 	normalizer.stop(t)
+}
+
+// capacity is how many events a second come to a subscriber while there are always more to hand over: who does that and who
+// subscribes share the machine, as they do where latency is looked at.
+func (p *pipeline) capacity(t *testing.T, events int) float64 {
+	t.Helper()
+	var arrived atomic.Int64
+	stop := p.on.subscribe(t, event.StreamNormalized, natsjs.ConsumerConfig{FilterSubject: event.NormalizedSubject(cloud)},
+		func(natsjs.Msg) { arrived.Add(1) })
+	defer stop()
+	ctx, end := context.WithCancel(t.Context())
+	defer end()
+	handed, count := make(chan int, 1), beyond(t, p.normalized)
+	go func() { handed <- p.flood(ctx, t, count) }()
+	reach := func(n int64) time.Time {
+		eventually(t, "events to arrive", func(context.Context) error {
+			if got := arrived.Load(); got < n {
+				return fmt.Errorf("%d of %d", got, n)
+			}
+			return nil
+		})
+		return time.Now()
+	}
+	begun, before := reach(int64(events/4)), arrived.Load() // by then as much waits as will
+	took, after := reach(before+int64(events)).Sub(begun), arrived.Load()
+	end()
+	reach(int64(<-handed))
+	return float64(after-before) / took.Seconds()
 }
 
 // bareCommits is what the disk alone makes of lone events: each is written behind a cursor into one stream, and then into another, by

@@ -115,7 +115,7 @@ func fairness(t *testing.T, w *world, report *report) {
 	hot, end := context.WithCancel(t.Context())
 	var filling sync.WaitGroup
 	count := beyond(t, p.normalized)
-	filling.Go(func() { p.flood(hot, t, count) })
+	filling.Go(func() { _ = p.flood(hot, t, count) })
 	eventually(t, "the hot provider", func(ctx context.Context) error {
 		got, err := count(ctx)
 		if err == nil && got < batchOfOurs {
@@ -171,11 +171,11 @@ func (w *world) quietLatency(t testing.TB, p *pipeline, clouds *clouds) measure.
 	return measure.LatencyOf(took)
 }
 
-// flood hands over events so that there are always more, and no more than the broker keeps.
-func (p *pipeline) flood(ctx context.Context, t testing.TB, count func(context.Context) (int, error)) {
+// flood hands over events so that there are always more, and no more than the broker keeps, until ctx ends. It returns how many.
+func (p *pipeline) flood(ctx context.Context, t testing.TB, count func(context.Context) (int, error)) (handed int) {
 	pub, conn := p.w.publisher(t, p.vhost)
 	defer conn.Close()
-	for handed := 0; ctx.Err() == nil; {
+	for ctx.Err() == nil {
 		if got, err := count(ctx); err != nil || handed-got > chunk/4 {
 			select {
 			case <-time.After(20 * time.Millisecond):
@@ -188,9 +188,10 @@ func (p *pipeline) flood(ctx context.Context, t testing.TB, count func(context.C
 				if ctx.Err() == nil {
 					t.Errorf("hand over events: %v", err)
 				}
-				return
+				return handed
 			}
 			handed++
 		}
 	}
+	return handed
 }

@@ -22,18 +22,20 @@ import (
 
 // report is all that was measured, and on what.
 type report struct {
-	Begun      time.Time      `json:"begun"`
-	Machine    machine        `json:"machine"`
-	Options    options        `json:"options"`
-	Mean       int            `json:"mean_notification_bytes"`
-	Throughput []rateRow      `json:"throughput,omitempty"`
-	Latency    []latencyRow   `json:"latency,omitempty"`
-	Start      *startRow      `json:"start,omitempty"`
-	Growth     []growthRow    `json:"growth,omitempty"`
-	Restart    []restartRow   `json:"start_with_all_that,omitempty"`
-	Providers  []providersRow `json:"providers,omitempty"`
-	Fairness   *fairnessRow   `json:"fairness,omitempty"`
-	Stored     []storedRow    `json:"stored,omitempty"`
+	Begun      time.Time `json:"begun"`
+	Machine    machine   `json:"machine"`
+	Options    options   `json:"options"`
+	Mean       int       `json:"mean_notification_bytes"`
+	Throughput []rateRow `json:"throughput,omitempty"`
+	// Capacity is how many events a second go through both hops while others hand over and subscribe on the same machine.
+	Capacity  float64        `json:"capacity,omitempty"`
+	Latency   []latencyRow   `json:"latency,omitempty"`
+	Start     *startRow      `json:"start,omitempty"`
+	Growth    []growthRow    `json:"growth,omitempty"`
+	Restart   []restartRow   `json:"start_with_all_that,omitempty"`
+	Providers []providersRow `json:"providers,omitempty"`
+	Fairness  *fairnessRow   `json:"fairness,omitempty"`
+	Stored    []storedRow    `json:"stored,omitempty"`
 }
 
 // machine is what figures depend on.
@@ -170,7 +172,10 @@ func (r *report) writeLatency(out io.Writer) error {
 	for _, row := range r.Latency {
 		rows = append(rows, append([]string{row.Name, fmt.Sprintf("%.0f", row.Pace)}, quantiles(row.Latency)...))
 	}
-	return table(out, rows...)
+	if err := table(out, rows...); err != nil {
+		return err
+	}
+	return table(out, []string{"with who hands over and who reads beside them", "events/s"}, []string{partTwoHops, fmt.Sprintf("%.0f", r.Capacity)})
 }
 
 func quantiles(l measure.Latency) []string {

@@ -145,11 +145,6 @@ func throughput(t *testing.T, w *world, report *report) {
 	}
 	report.Throughput = summarize(rounds)
 	report.Stored = append(report.Stored, r.pipeline.stored(t, w.bodies.mean()))
-	for _, row := range report.Throughput {
-		if row.Name == partTwoHops {
-			w.capacity = row.Rate.Median
-		}
-	}
 }
 
 // rateRow is one part over all rounds.

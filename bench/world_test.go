@@ -30,8 +30,6 @@ type world struct {
 	rabbit string
 	bodies bodies
 	handed int // number of the last event
-	// capacity is how many events a second went through both hops, once that was measured.
-	capacity float64
 }
 
 func newWorld(t *testing.T, opt options) *world {
