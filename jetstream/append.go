@@ -84,8 +84,8 @@ func (c *Client) newLog(stream string) *Log {
 //
 // A small batch may be on its way with others when Append returns because ctx has ended: nothing of it may be changed then either.
 //
-// It waits at most for ctx, for ten seconds per answer of the server, and in a cluster for its turn, half a minute, and as long for
-// those that go before it; a right that the server refuses is told at once.
+// It waits at most for ctx, for ten seconds per answer of the server, a small batch half a minute for those of the process that go
+// before it, and in a cluster as long for its turn; a right that the server refuses is told at once.
 func (l *Log) Append(ctx context.Context, b event.Batch) (event.StreamSeq, error) {
 	op := "append to " + l.stream
 	if err := checkBatch(b); err != nil {
@@ -96,7 +96,8 @@ func (l *Log) Append(ctx context.Context, b event.Batch) (event.StreamSeq, error
 		return 0, err
 	}
 	messages := buildMessages(l.stream, b)
-	turns := len(messages) > 1 && clustered(handle)
+	several := len(messages) > 1
+	turns := several && clustered(handle)
 	if turns {
 		messages, err = takeTurn(messages, func() (event.Message, error) { return l.replaced(ctx, b) })
 		if err != nil {
@@ -110,8 +111,8 @@ func (l *Log) Append(ctx context.Context, b event.Batch) (event.StreamSeq, error
 		}
 		return 0, err
 	}
-	if turns && mayJoin(&b, messages) {
-		return l.join(ctx, l.enter(ctx, &b, messages))
+	if several && mayJoin(&b, messages) {
+		return l.join(ctx, l.enter(ctx, &b, messages, turns))
 	}
 	return l.appendOne(ctx, &b, messages, turns)
 }

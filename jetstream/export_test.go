@@ -28,17 +28,23 @@ type Together struct {
 	Err error
 }
 
-// AppendTogether lets batches wait for their turn, in this order, until all of them do; on a server that is alone, too. waiting, if
-// set, is called then.
+// AppendTogether lets batches wait for others, in this order, until all of them do. waiting, if set, is called then.
 func (l *Log) AppendTogether(waiting func(), batches ...*Together) error {
 	var all []*joining
 	l.joint <- struct{}{}
 	for _, b := range batches {
-		messages, err := takeTurn(buildMessages(l.stream, b.Batch), func() (event.Message, error) { return l.replaced(b.Ctx, b.Batch) })
+		handle, err := l.streamHandle(b.Ctx)
 		if err != nil {
 			return err
 		}
-		all = append(all, l.enter(b.Ctx, &b.Batch, messages))
+		messages, turns := buildMessages(l.stream, b.Batch), clustered(handle)
+		if turns {
+			messages, err = takeTurn(messages, func() (event.Message, error) { return l.replaced(b.Ctx, b.Batch) })
+		}
+		if err != nil {
+			return err
+		}
+		all = append(all, l.enter(b.Ctx, &b.Batch, messages, turns))
 	}
 	if waiting != nil {
 		waiting()

@@ -13,9 +13,9 @@ import (
 	"stackstream/event"
 )
 
-// In a cluster a batch waits until those before it are through, and small ones then take as long as large ones: each costs a round
-// of the servers and their disks. So the small batches of a process that wait for their turn go through it together, as one atomic
-// batch of the server's. To each of them nothing changes: its messages are contiguous with its cursor last, its cursor and its fence
+// In a cluster a batch waits until those before it are through, and a server that is alone stages and stores one batch at a time, too.
+// Small ones take as long as large ones: each costs a round of the servers and their disks. So the small batches of a process that wait
+// go together, as one atomic batch of the server's. To each of them nothing changes: its messages are contiguous with its cursor last, its cursor and its fence
 // are expected as before, and it is stored whole or not at all. Of those that go together all are stored or none; where that is
 // refused, since one of them has been overtaken for instance, each half of them goes by itself, and so on down to the one that is
 // the reason: each is told its own answer. An answer that does not say what became of the batch is told to all, and each finds its
@@ -39,6 +39,7 @@ type joining struct {
 	ctx      context.Context //nolint:containedctx // of the caller that waits for it
 	batch    *event.Batch
 	messages []*nats.Msg   // as it would go by itself
+	turns    bool          // in a cluster
 	done     chan struct{} // closed when what follows is known
 	at       event.StreamSeq
 	err      error
@@ -58,8 +59,8 @@ func bytesOf(messages []*nats.Msg) (n int) {
 }
 
 // enter has a batch wait behind those that wait already.
-func (l *Log) enter(ctx context.Context, b *event.Batch, messages []*nats.Msg) *joining {
-	j := &joining{ctx: ctx, batch: b, messages: messages, done: make(chan struct{})}
+func (l *Log) enter(ctx context.Context, b *event.Batch, messages []*nats.Msg, turns bool) *joining {
+	j := &joining{ctx: ctx, batch: b, messages: messages, turns: turns, done: make(chan struct{})}
 	l.mu.Lock()
 	l.waiting = append(l.waiting, j)
 	l.mu.Unlock()
@@ -177,7 +178,7 @@ func mark(set map[string]bool, subjects []string) {
 func (l *Log) sendTogether(together []*joining) {
 	if len(together) == 1 {
 		j := together[0]
-		j.at, j.err = l.appendOne(j.ctx, j.batch, j.messages, true)
+		j.at, j.err = l.appendOne(j.ctx, j.batch, j.messages, j.turns)
 		close(j.done)
 		return
 	}
@@ -211,9 +212,13 @@ func (l *Log) commitJoint(together []*joining) error {
 		messages = append(messages, buildMessages(l.stream, *j.batch)...)
 	}
 	last := together[len(together)-1]
-	messages, err := takeTurn(messages, func() (event.Message, error) { return l.replaced(ctx, *last.batch) })
-	if err != nil {
-		return err
+	turns := last.turns
+	if turns {
+		var err error
+		messages, err = takeTurn(messages, func() (event.Message, error) { return l.replaced(ctx, *last.batch) })
+		if err != nil {
+			return err
+		}
 	}
 	handle, err := l.streamHandle(ctx)
 	if err != nil {
@@ -222,7 +227,7 @@ func (l *Log) commitJoint(together []*joining) error {
 	if err := checkSizes(messages, l.c.nc.MaxPayload(), handle.CachedInfo().Config.MaxMsgSize); err != nil {
 		return err
 	}
-	ack, err := l.commit(ctx, messages, true, jointPatience)
+	ack, err := l.commit(ctx, messages, turns, jointPatience)
 	if err != nil {
 		return err
 	}

@@ -93,7 +93,7 @@ func TestWhoWaitsMayLeave(t *testing.T) {
 	ctx, cancel := context.WithCancelCause(t.Context())
 	gone := errors.New("gone")
 	cancel(gone)
-	_, err := l.join(ctx, l.enter(ctx, &event.Batch{}, nil))
+	_, err := l.join(ctx, l.enter(ctx, &event.Batch{}, nil, true))
 	if event.KindOf(err) != event.Unavailable || !errors.Is(err, gone) || len(l.waiting) > 0 {
 		t.Errorf("%v, %d wait", err, len(l.waiting))
 	}
@@ -105,7 +105,7 @@ func TestWhoWaitsTooLongIsTold(t *testing.T) {
 		l := &Log{stream: event.StreamRaw, joint: make(chan struct{}, 1)}
 		l.joint <- struct{}{}
 		began := time.Now()
-		_, err := l.join(t.Context(), l.enter(t.Context(), &event.Batch{}, nil))
+		_, err := l.join(t.Context(), l.enter(t.Context(), &event.Batch{}, nil, true))
 		if event.KindOf(err) != event.Unavailable || !errors.Is(err, errInProcess) || len(l.waiting) > 0 || time.Since(began) != turnPatience {
 			t.Errorf("after %v: %v, %d wait", time.Since(began), err, len(l.waiting))
 		}

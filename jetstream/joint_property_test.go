@@ -34,6 +34,22 @@ type jointWorld struct {
 	tried  int
 }
 
+func newJointWorld(ctx context.Context, t *testing.T, c *jetstream.Client) *jointWorld {
+	t.Helper()
+	w := &jointWorld{
+		c: c, log: c.Raw(), shared: map[event.Provider]event.StreamSeq{}, choice: map[event.Provider]event.StreamSeq{},
+		at: map[row]event.StreamSeq{}, want: map[row][]string{},
+	}
+	for _, p := range []event.Provider{"p", "q", "r"} {
+		choice, err := c.Choices().WriteChoice(ctx, p, event.Choice{Kind: "amqp"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.choice[p] = choice.Sequence
+	}
+	return w
+}
+
 type row struct {
 	p event.Provider
 	s event.Source
@@ -156,17 +172,7 @@ func TestEachThatGoesTogetherIsToldItsOwnAnswer(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			c, ctx := client(t), testContext(t)
-			w := &jointWorld{
-				c: c, log: c.Raw(), shared: map[event.Provider]event.StreamSeq{}, choice: map[event.Provider]event.StreamSeq{},
-				at: map[row]event.StreamSeq{}, want: map[row][]string{},
-			}
-			for _, p := range []event.Provider{"p", "q", "r"} {
-				choice, err := c.Choices().WriteChoice(ctx, p, event.Choice{Kind: "amqp"})
-				if err != nil {
-					t.Fatal(err)
-				}
-				w.choice[p] = choice.Sequence
-			}
+			w := newJointWorld(ctx, t, c)
 			end := time.Now().Add(jointRounds)
 			rapid.Check(t, func(t *rapid.T) {
 				if time.Now().Before(end) {
@@ -206,15 +212,29 @@ func (w *jointWorld) round(ctx context.Context, t *rapid.T) {
 				w.stored(try, m.Sequence)
 			}
 		case try.harm == ended && kind == event.Unavailable:
-		case w.lands(try):
-			if try.Err != nil {
-				t.Fatalf("%v with %q is told %v", try.row, try.harm, try.Err)
-			}
-			w.stored(try, try.At)
-		case try.Err == nil || kind != event.Fenced && kind != event.Invalid:
-			t.Fatalf("%v with %q is told %d, %v", try.row, try.harm, try.At, try.Err)
+		default:
+			w.told(t, try)
 		}
 	}
+	w.found(ctx, t, tries...)
+}
+
+// told takes what the batch was told.
+func (w *jointWorld) told(t *rapid.T, try *jointTry) {
+	kind := event.KindOf(try.Err)
+	switch {
+	case w.lands(try):
+		if try.Err != nil {
+			t.Fatalf("%v with %q is told %v", try.row, try.harm, try.Err)
+		}
+		w.stored(try, try.At)
+	case try.Err == nil || kind != event.Fenced && kind != event.Invalid:
+		t.Fatalf("%v with %q is told %d, %v", try.row, try.harm, try.At, try.Err)
+	}
+}
+
+// found compares the cursors with what was told.
+func (w *jointWorld) found(ctx context.Context, t *rapid.T, tries ...*jointTry) {
 	for _, try := range tries {
 		m, ok, err := w.log.ReadCursor(ctx, try.Batch.Cursor.Subject, w.at[try.row])
 		if err != nil || m.Sequence != w.at[try.row] || ok && string(m.Body) != w.want[try.row][len(w.want[try.row])-1] {

@@ -8,15 +8,20 @@ import (
 	natsjs "github.com/nats-io/nats.go/jetstream"
 
 	"stackstream/event"
+	"stackstream/jetstream"
 	"stackstream/jetstream/jetstreamtest"
 )
 
-// Small batches of a process go through a cluster together, and each is as whole as by itself: with the one of a source in it that
-// was overtaken, which alone is told so.
-func TestSmallBatchesOfAClusterGoTogether(t *testing.T) {
+// Small batches of a process go together, and each is as whole as by itself: with the one of a source in it that was overtaken, which
+// alone is told so.
+func TestSmallBatchesGoTogether(t *testing.T) {
+	t.Run("a cluster", func(t *testing.T) { smallBatchesGoTogether(t, jetstreamtest.Cluster(t).Client(t)) })
+	t.Run("one server", func(t *testing.T) { smallBatchesGoTogether(t, jetstreamtest.Server(t).Client(t)) })
+}
+
+func smallBatchesGoTogether(t *testing.T, c *jetstream.Client) {
+	t.Helper()
 	const sources, rounds = 12, 8
-	cluster := jetstreamtest.Cluster(t)
-	c := cluster.Client(t)
 	log := c.Raw()
 	cursors, fences := make([]event.StreamSeq, sources), make([]event.Fence, sources)
 	for i := range sources {
