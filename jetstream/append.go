@@ -57,7 +57,8 @@ type Log struct {
 	joint  chan struct{} // held by who sends the batches that go together
 
 	mu      sync.Mutex
-	waiting []*joining // for the next that go together, in the order in which they came
+	waiting []*joining        // for the next that go together, in the order in which they came
+	ahead   map[string]*ahead // by the subject of the cursor
 	// unanswered is how many batches were taken in a row and not answered.
 	unanswered int
 	handle     natsjs.Stream // nil until the stream was asked about, and after an answer that does not fit what it said
@@ -119,17 +120,27 @@ func (l *Log) Append(ctx context.Context, b event.Batch) (event.StreamSeq, error
 
 // appendOne sends a batch by itself.
 func (l *Log) appendOne(ctx context.Context, b *event.Batch, messages []*nats.Msg, turns bool) (event.StreamSeq, error) {
-	ack, err := l.commit(ctx, messages, turns, turnPatience)
+	var opened *ahead
+	var previous event.Stored
+	if !turns {
+		opened = l.takeAhead(ctx, b)
+		previous, _ = l.c.known.message(b.Cursor.Subject)
+	}
+	ack, err := l.commit(ctx, messages, turns, turnPatience, opened)
 	if err != nil {
 		return 0, err
 	}
-	return l.committed(b, ack.Batch, event.StreamSeq(ack.Sequence)), nil
+	at := l.committed(b, ack.Batch, event.StreamSeq(ack.Sequence))
+	if !turns && len(messages) > 1 && mayJoin(b, messages) {
+		l.openAhead(b.Cursor, at, previous.Time)
+	}
+	return at, nil
 }
 
 // committed notes where the cursor of a batch is.
 func (l *Log) committed(b *event.Batch, id string, at event.StreamSeq) event.StreamSeq {
 	l.c.seen.see(l.stream, b.Cursor.Subject, id, at, time.Now())
-	l.c.known.wrote(event.Stored{Message: b.Cursor, Sequence: at})
+	l.c.known.wrote(event.Stored{Message: b.Cursor, Sequence: at, Time: time.Now()})
 	before := at
 	if b.Shared.Subject != "" {
 		before--
@@ -142,8 +153,10 @@ func (l *Log) committed(b *event.Batch, id string, at event.StreamSeq) event.Str
 }
 
 // commit sends messages as one batch until that is stored or an error says that it is not, or may not be. It asks for its turn for as
-// long as patience says.
-func (l *Log) commit(ctx context.Context, messages []*nats.Msg, turns bool, patience time.Duration) (pubAck, error) {
+// long as patience says. opened, if not nil, is the batch that the first attempt goes into.
+func (l *Log) commit(
+	ctx context.Context, messages []*nats.Msg, turns bool, patience time.Duration, opened *ahead,
+) (pubAck, error) {
 	op := "append to " + l.stream
 	select {
 	case l.open <- struct{}{}:
@@ -162,7 +175,13 @@ func (l *Log) commit(ctx context.Context, messages []*nats.Msg, turns bool, pati
 	var err error
 	for refused := false; ; refused = true {
 		var ack pubAck
-		if ack, err = l.send(ctx, messages, turns, refused); err == nil {
+		if opened != nil {
+			ack, err = l.sendInto(ctx, opened, messages)
+			opened = nil
+		} else {
+			ack, err = l.send(ctx, messages, turns, refused)
+		}
+		if err == nil {
 			l.count(false)
 			return ack, nil
 		}
@@ -225,13 +244,35 @@ func (l *Log) send(ctx context.Context, messages []*nats.Msg, turns, refused boo
 		}
 		defer end()
 	}
-	ack, err := l.c.request(ctx, messages[last])
+	return l.sendLast(ctx, messages[last], id, len(messages))
+}
+
+// sendInto publishes one attempt that goes into a batch that is open.
+func (l *Log) sendInto(ctx context.Context, a *ahead, messages []*nats.Msg) (pubAck, error) {
+	messages = a.behind(messages)
+	last := len(messages) - 1
+	for i, m := range messages {
+		a.mark(m, i+2)
+		if i == last {
+			break
+		}
+		if err := l.c.nc.PublishMsg(m); err != nil {
+			return pubAck{}, sendError(err, phaseOpen)
+		}
+	}
+	messages[last].Header[headerBatchCommit] = []string{"1"}
+	return l.sendLast(ctx, messages[last], a.id, len(messages)+1)
+}
+
+// sendLast publishes the message that commits a batch of so many.
+func (l *Log) sendLast(ctx context.Context, m *nats.Msg, id string, count int) (pubAck, error) {
+	ack, err := l.c.request(ctx, m)
 	if err != nil {
 		return ack, sendError(err, phaseCommit)
 	}
-	if ack.Count != len(messages) || ack.Batch != id {
+	if ack.Count != count || ack.Batch != id {
 		return ack, &event.Error{Kind: event.Unknown, Err: fmt.Errorf("the server acknowledged %d messages of batch %q, "+
-			"%d of %q were sent", ack.Count, ack.Batch, len(messages), id)}
+			"%d of %q were sent", ack.Count, ack.Batch, count, id)}
 	}
 	return ack, nil
 }

@@ -57,3 +57,33 @@ func (l *Log) AppendTogether(waiting func(), batches ...*Together) error {
 	group.Wait()
 	return nil
 }
+
+// Ahead is how many batches are open, or about to be, that nothing is written into yet.
+func (l *Log) Ahead() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.ahead)
+}
+
+// OpenAhead tells whether the next batch with a cursor on the subject would go into one that is open at the server.
+func (l *Log) OpenAhead(subject string) bool {
+	l.mu.Lock()
+	a := l.ahead[subject]
+	l.mu.Unlock()
+	if a == nil {
+		return false
+	}
+	select {
+	case <-a.answered:
+		return a.err == nil
+	default:
+		return false
+	}
+}
+
+// Awaits tells whether a batch is open, or about to be, for a cursor's subject.
+func (l *Log) Awaits(subject string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.ahead[subject] != nil
+}

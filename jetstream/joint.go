@@ -227,7 +227,7 @@ func (l *Log) commitJoint(together []*joining) error {
 	if err := checkSizes(messages, l.c.nc.MaxPayload(), handle.CachedInfo().Config.MaxMsgSize); err != nil {
 		return err
 	}
-	ack, err := l.commit(ctx, messages, turns, jointPatience)
+	ack, err := l.commit(ctx, messages, turns, jointPatience, nil)
 	if err != nil {
 		return err
 	}

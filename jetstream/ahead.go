@@ -1,0 +1,152 @@
+package jetstream
+
+import (
+	"context"
+	"maps"
+	"strconv"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nuid"
+
+	"stackstream/event"
+)
+
+// A server that is alone stages every batch in a directory of its own, and waits for its disk four times before it answers the first
+// message; a lone event that waits for that, in both hops, takes half as long again. So the next batch of a source is opened before
+// there is anything to write, behind one that was small and came soon after another. What its first message has to be is known: the
+// cursor that the batch replaces is written once more, as it is in a cluster for the turn (takeTurn); the first expects that cursor, and
+// the new one expects nothing: no other writer comes between messages of one batch. What follows is the batch as it would be by itself,
+// and so are the answers.
+//
+// A batch that is open takes one of the server's places, of which it has 50 per stream for all processes. So a Log opens few, only while
+// there is something to write again and again, and gives each up after a second: with a message out of turn, at which the server
+// forgets the batch.
+const (
+	// maxAhead is how many batches a Log has open that nothing is written into yet.
+	maxAhead = 2
+	// aheadFor is how long such a batch is kept, and how soon a batch has to follow another for a third one to be expected.
+	aheadFor = time.Second
+	// aheadPause is how long behind a commit the next batch is opened: the server keeps the stream to itself meanwhile, and those who
+	// read what was committed come first.
+	aheadPause = 2 * time.Millisecond
+)
+
+// ahead is a batch that is open at the server, or is about to be, in which there is nothing but the cursor that it replaces.
+type ahead struct {
+	cursor event.Message
+	expect event.StreamSeq
+	id     string
+	opens  *time.Timer // in a while; nil of one that is under way
+	gaveUp *time.Timer // when it is given up
+	// reconnects is how often the client had been connected again: another connection may be to another server, or to one that was
+	// started anew and has forgotten the batch.
+	reconnects uint64
+	answered   chan struct{} // closed when err is known
+	err        error
+}
+
+// openAhead opens the batch that is to replace a cursor, in a while. previous is when the cursor before that one was written.
+func (l *Log) openAhead(cursor event.Message, at event.StreamSeq, previous time.Time) {
+	if time.Since(previous) > aheadFor {
+		return
+	}
+	a := &ahead{cursor: cursor, expect: at, id: nuid.Next(), answered: make(chan struct{})}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.ahead) >= maxAhead {
+		return
+	}
+	if l.ahead == nil {
+		l.ahead = make(map[string]*ahead, maxAhead)
+	}
+	l.ahead[cursor.Subject] = a
+	a.opens = time.AfterFunc(aheadPause, func() { l.openNow(a) })
+}
+
+// openNow opens a batch that nobody has taken in the meantime.
+func (l *Log) openNow(a *ahead) {
+	l.mu.Lock()
+	if l.ahead[a.cursor.Subject] != a {
+		l.mu.Unlock()
+		return
+	}
+	a.opens, a.reconnects = nil, l.c.nc.Stats().Reconnects
+	a.gaveUp = time.AfterFunc(aheadFor, func() { l.giveUp(a) })
+	l.mu.Unlock()
+	defer close(a.answered)
+	first := buildMessage(a.cursor)
+	replace(first, a.expect)
+	a.mark(first, 1)
+	ctx, cancel := context.WithTimeout(context.Background(), aheadFor)
+	defer cancel()
+	_, a.err = l.c.request(ctx, first)
+}
+
+func (a *ahead) mark(m *nats.Msg, sequence int) {
+	m.Header[headerBatchID] = []string{a.id}
+	m.Header[headerBatchSequence] = []string{strconv.Itoa(sequence)}
+}
+
+// giveUp has the server forget a batch that was not used.
+func (l *Log) giveUp(a *ahead) {
+	l.mu.Lock()
+	mine := l.ahead[a.cursor.Subject] == a
+	if mine {
+		delete(l.ahead, a.cursor.Subject)
+	}
+	l.mu.Unlock()
+	if mine {
+		l.abandon(a)
+	}
+}
+
+// abandon sends a message that is not the next of its batch. Should it be lost, the server forgets the batch after ten seconds.
+func (l *Log) abandon(a *ahead) {
+	m := &nats.Msg{Subject: ingestSubject(a.cursor.Subject), Header: nats.Header{}}
+	a.mark(m, maxBatch)
+	_ = l.c.nc.PublishMsg(m)
+}
+
+// takeAhead returns the batch that is open for this one, nil where there is none. It waits for one that is under way: it has been for
+// longer than one of its own would be.
+func (l *Log) takeAhead(ctx context.Context, b *event.Batch) *ahead {
+	l.mu.Lock()
+	a := l.ahead[b.Cursor.Subject]
+	if a == nil {
+		l.mu.Unlock()
+		return nil
+	}
+	delete(l.ahead, b.Cursor.Subject)
+	underWay := a.opens == nil
+	if !underWay {
+		a.opens.Stop()
+	} else {
+		a.gaveUp.Stop()
+	}
+	l.mu.Unlock()
+	if !underWay {
+		return nil
+	}
+	select {
+	case <-a.answered:
+	case <-ctx.Done():
+	}
+	usable := ctx.Err() == nil && a.err == nil && a.expect == b.Expect && len(b.Messages) > 0 && sizeOf(b) < maxBatch && !replaces(b) &&
+		l.c.nc.IsConnected() && a.reconnects == l.c.nc.Stats().Reconnects
+	if !usable {
+		l.abandon(a)
+		return nil
+	}
+	return a
+}
+
+// behind returns the messages as those that follow in the open batch, which expects the cursor already.
+func (a *ahead) behind(messages []*nats.Msg) []*nats.Msg {
+	last := len(messages) - 1
+	cursor := *messages[last]
+	cursor.Header = maps.Clone(cursor.Header)
+	delete(cursor.Header, headerExpectLast)
+	delete(cursor.Header, headerRollup)
+	return append(messages[:last:last], &cursor)
+}
