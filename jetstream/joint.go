@@ -15,11 +15,11 @@ import (
 
 // In a cluster a batch waits until those before it are through, and a server that is alone stages and stores one batch at a time, too.
 // Small ones take as long as large ones: each costs a round of the servers and their disks. So the small batches of a process that wait
-// go together, as one atomic batch of the server's. To each of them nothing changes: its messages are contiguous with its cursor last, its cursor and its fence
-// are expected as before, and it is stored whole or not at all. Of those that go together all are stored or none; where that is
-// refused, since one of them has been overtaken for instance, each half of them goes by itself, and so on down to the one that is
-// the reason: each is told its own answer. An answer that does not say what became of the batch is told to all, and each finds its
-// own cursor, or what it replaces.
+// go together, as one atomic batch of the server's. To each of them nothing changes: its messages are contiguous with its cursor last,
+// its cursor and its fence are expected as before, and it is stored whole or not at all. Of those that go together all are stored or
+// none; where that is refused, since one of them has been overtaken for instance, each half of them goes by itself, and so on down to
+// the one that is the reason: each is told its own answer. An answer that does not say what became of the batch is told to all, and
+// each finds its own cursor, or what it replaces.
 
 const (
 	// joinMessages and joinBytes bound a batch that goes with others. A larger one would keep those waiting while it is sent, and is at
