@@ -23,7 +23,7 @@ var errNotHeld = errors.New("oslo.message: neither an object nor a string that h
 // values of either were mended. An envelope of another major version than 2 is refused. The notification shares memory with body and
 // with the desk, until Clear.
 func (d *Desk) Open(body []byte, levels int) (notification *rawjson.Doc, mended int, err error) {
-	d.outer.Hold("oslo.message")
+	d.outer.Hold("oslo.message", &d.inner, levels)
 	if mended, err = d.outer.Parse(body, 2); err != nil {
 		return nil, 0, fmt.Errorf("body: %w", err)
 	}
@@ -50,16 +50,21 @@ func (d *Desk) Open(body []byte, levels int) (notification *rawjson.Doc, mended 
 	if message < 0 {
 		return nil, 0, errNotHeld
 	}
-	if text, ok := d.outer.Text(message); ok {
+	held := d.outer.Value(message)
+	switch {
+	case d.outer.Held(message):
+	case held.IsObject():
+		d.inner.Open(held, levels)
+	default:
+		text, ok := d.outer.Text(message)
+		if !ok {
+			return nil, 0, errNotHeld
+		}
 		more, err := d.inner.Parse(text, levels)
 		if err != nil {
 			return nil, 0, fmt.Errorf("oslo.message: %w", err)
 		}
 		mended += more
-	} else if held := d.outer.Value(message); held.IsObject() {
-		d.inner.Open(held, levels)
-	} else {
-		return nil, 0, errNotHeld
 	}
 	if !d.inner.Value(0).IsObject() {
 		return nil, 0, errNotHeld

@@ -42,10 +42,16 @@ type Reader struct{ desk envelope.Desk }
 // Read reads as much of a notification as the collector needs, and of its payload no more than whether it is JSON. It takes what
 // the converter takes, and keeps nothing of the body.
 func (r *Reader) Read(body []byte) Notice {
+	n, _ := r.read(body)
+	return n
+}
+
+// read is Read, and says whether the payload is a list.
+func (r *Reader) read(body []byte) (n Notice, list bool) {
 	defer r.desk.Clear()
 	doc, _, err := r.desk.Open(body, 2)
 	if err != nil {
-		return Notice{}
+		return Notice{}, false
 	}
 	member := func(name string) rawjson.Value {
 		if at := doc.Member(0, name); at >= 0 {
@@ -53,12 +59,12 @@ func (r *Reader) Read(body []byte) Notice {
 		}
 		return nil
 	}
-	n := newNotice(member("message_id"), member("event_type"), member("timestamp"))
+	n = newNotice(member("message_id"), member("event_type"), member("timestamp"))
 	if n.doubtful() {
 		l, _ := findNotification(body)
 		n.settle(l.cameAs())
 	}
-	return n
+	return n, member("payload").IsArray()
 }
 
 func newNotice(id, eventType, timestamp rawjson.Value) Notice {

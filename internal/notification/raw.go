@@ -30,18 +30,17 @@ const (
 func (r *Reader) Raws(
 	message event.Raw, plain []byte, keep func(eventType string) bool,
 ) (raws []event.Raw, filtered int, sent time.Time) {
-	events := r.Events(plain)
+	n, list := r.read(plain)
+	events := eventsOf(plain, n, list)
 	if events == nil {
-		n := r.Read(plain)
 		if n.Readable && !keep(n.Type) {
 			return nil, 1, n.Time
 		}
 		message.Format = Oslo
 		return []event.Raw{withNotice(message, n)}, 0, n.Time
 	}
-	around := r.Read(plain)
-	envelope, was := around.ID, event.ID("")
-	if !around.Vague { // under one that is vague any other may have been stored
+	envelope, was := n.ID, event.ID("")
+	if !n.Vague { // under one that is vague any other may have been stored
 		was = cmp.Or(event.BoundID(envelope), message.ID, event.HashID(message.Body))
 	}
 	for _, e := range events {

@@ -33,11 +33,13 @@ type Event struct {
 // Events takes a notification of Ceilometer's apart; nil if it is none. Of one that can't be taken apart there is one Event, the
 // notification itself. Bodies may share memory with the notification.
 func (r *Reader) Events(body []byte) []Event {
-	if !bytes.Contains(body, []byte("traits")) {
-		return nil
-	}
-	whole := r.Read(body)
-	if !whole.Readable {
+	whole, list := r.read(body)
+	return eventsOf(body, whole, list)
+}
+
+// eventsOf is Events of a notification that was read.
+func eventsOf(body []byte, whole Notice, list bool) []Event {
+	if !list || !whole.Readable || !bytes.Contains(body, []byte("traits")) {
 		return nil
 	}
 	l, ok := findList(body)

@@ -26,8 +26,12 @@ type Doc struct {
 	escaped bool   // a name has escapes
 
 	hold    string // see Hold
-	held    int    // the part that is decoded, 0 if none is
+	into    *Doc
+	deep    int
+	held    int  // the part that is taken apart or decoded, 0 if none is
+	apart   bool // it is taken apart
 	decoded []byte
+	own     []byte // what the text is in, where it was decoded by who took it apart
 }
 
 // PartSize is how many bytes a Doc takes for a part.
@@ -95,9 +99,10 @@ func (d *Doc) Take(body []byte, levels int) bool {
 func (d *Doc) Open(v Value, levels int) { d.scan(v, levels) }
 
 func (d *Doc) scan(text []byte, levels int) (ok bool, deepest int) {
-	s := scanner{text: text, levels: levels, parts: d.parts[:0], hold: d.hold, decoded: d.decoded}
+	s := scanner{text: text, levels: levels, parts: d.parts[:0], hold: d.hold, into: d.into, deep: d.deep, decoded: d.decoded}
 	ok = s.scan()
-	*d = Doc{text: text, parts: s.parts, escaped: s.escaped, hold: d.hold, held: s.held, decoded: s.decoded}
+	*d = Doc{text: text, parts: s.parts, escaped: s.escaped, hold: d.hold, into: d.into, deep: d.deep,
+		held: s.held, apart: s.apart, decoded: s.decoded, own: d.own}
 	if ok && levels > 0 {
 		d.from = d.parts[0].start
 		d.text = text[d.from:d.parts[0].end]
@@ -107,12 +112,15 @@ func (d *Doc) scan(text []byte, levels int) (ok bool, deepest int) {
 
 // Forget lets go of the text, and keeps the memory for another one, unless it is much.
 func (d *Doc) Forget() {
-	*d = Doc{parts: d.parts[:0], hold: d.hold, decoded: d.decoded[:0]}
+	*d = Doc{parts: d.parts[:0], hold: d.hold, into: d.into, deep: d.deep, decoded: d.decoded[:0], own: d.own[:0]}
 	if cap(d.parts) > maxKept {
 		d.parts = nil
 	}
 	if cap(d.decoded) > maxDecoded {
 		d.decoded = nil
+	}
+	if cap(d.own) > maxDecoded {
+		d.own = nil
 	}
 }
 
@@ -122,20 +130,26 @@ const (
 	maxDecoded = 256 << 10
 )
 
-// Hold has a string that is the value of a member with that name of the document itself decoded in the pass that finds the document
-// valid, from now on: where it is most of the document, it is not gone through again.
-func (d *Doc) Hold(name string) { d.hold = name }
+// Hold has a string that is the value of a member with that name of the document itself taken apart in the pass that finds the
+// document valid, from now on, into another Doc and so many levels: where it is most of the document, it is not gone through again.
+func (d *Doc) Hold(name string, into *Doc, levels int) { d.hold, d.into, d.deep = name, into, levels }
+
+// Held tells whether a part is a string that was taken apart, as Hold says. It is an object or a list, without space between its values.
+// A string that is something else, or was not written as most are, is not: it is for Text and Parse.
+func (d *Doc) Held(at int) bool { return d.apart && at == d.held }
 
 // Text is what is in a part that is a string; ok is false if it is none. It stays as it is until the next Text or Parse.
 func (d *Doc) Text(at int) (text []byte, ok bool) {
-	if at == d.held && at > 0 {
+	if at == d.held && at > 0 && !d.apart {
 		return d.decoded, true
 	}
 	v := d.Value(at)
 	if len(v) < 2 || v[0] != '"' {
 		return nil, false
 	}
-	d.held = 0
+	if !d.apart {
+		d.held = 0
+	}
 	d.decoded, _ = appendString(d.decoded[:0], v, 0)
 	return d.decoded, true
 }

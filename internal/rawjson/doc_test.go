@@ -37,8 +37,8 @@ func TestDoc(t *testing.T) {
 
 // A string that is decoded in the same pass is what it is to who asks later, whichever of several with that name it is.
 func TestHold(t *testing.T) {
-	var d Doc
-	d.Hold("held")
+	var d, inner Doc
+	d.Hold("held", &inner, All)
 	for _, c := range []struct{ text, want string }{
 		{`{"held": "a\u00e9\"b", "b": "c"}`, `aé"b`}, {`{"held": 1, "held": "x\n"}`, "x\n"}, {`{"held": "x", "held": ""}`, ""},
 		{`{"he\u006cd": "\\"}`, `\`}, {`{"b": {"held": "no"}, "held": "plain, and longer than eight"}`, "plain, and longer than eight"},
@@ -93,7 +93,8 @@ func checkDoc(t *testing.T, body []byte, v Value) {
 		checkPart(t, &d, 0, levels)
 		if at := d.Len() - 1; levels > 1 {
 			want, isText := d.Value(at).Text()
-			held := Doc{hold: "a"}
+			var held Doc
+			held.Hold("a", new(Doc), levels)
 			if _, err := held.Parse(body, levels); err != nil || !slices.Equal(held.parts, d.parts) {
 				t.Fatalf("%s has other parts, %v", v, err)
 			}

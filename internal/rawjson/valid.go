@@ -19,8 +19,11 @@ type scanner struct {
 	deepest int    // how deep it is nested
 	escaped bool   // a name among the parts has escapes
 
-	hold    string // the member whose string is decoded
-	held    int    // the part it is, if it was
+	hold    string // the member whose string is taken apart into another Doc, or decoded
+	into    *Doc
+	deep    int
+	held    int  // the part it is, if it was
+	apart   bool // it was taken apart
 	decoded []byte
 
 	compact bool   // the text is copied to out, without the space between its values
@@ -70,8 +73,7 @@ func (s *scanner) scan() bool {
 			continue
 		case '"':
 			if s.hold != "" && len(open) == 1 && open[0].end == '}' && s.holds() {
-				s.held = len(s.parts)
-				s.decoded, i = appendString(s.decoded[:0], text, i)
+				i = s.take(i)
 			} else {
 				i = stringIn(text, i)
 			}
@@ -131,14 +133,30 @@ func (s *scanner) holds() bool {
 	return string(s.text[name.start+1:name.end-1]) == s.hold
 }
 
-// add adds a part that has nothing in it yet.
-func (s *scanner) add(start, end int) {
-	if len(s.parts) == cap(s.parts) {
-		// As many as there will be if the text goes on as it began; it may not.
-		n := len(s.parts)
-		s.parts = slices.Grow(s.parts, min(max(n, int(float64(n)/float64(start+1)*float64(len(s.text)-start)*1.1)), 8*n)+16)
+// take goes over a string that is to be held; -1 if it is none.
+func (s *scanner) take(i int) (end int) {
+	s.held = len(s.parts)
+	end = s.into.takeString(s.text, i, s.deep)
+	if s.apart = end >= 0; !s.apart {
+		s.decoded, end = appendString(s.decoded[:0], s.text, i)
 	}
-	s.parts = append(s.parts, part{uint32(start), uint32(end), uint32(len(s.parts) + 1)})
+	return end
+}
+
+func (s *scanner) add(start, end int) { s.parts = addPart(s.parts, start, end, len(s.text)) }
+
+// addPart adds a part that has nothing in it yet, of a text of that size.
+func addPart(parts []part, start, end, size int) []part {
+	if len(parts) == cap(parts) {
+		parts = growParts(parts, start, size)
+	}
+	return append(parts, part{uint32(start), uint32(end), uint32(len(parts) + 1)})
+}
+
+// growParts makes room for as many parts as there will be if the text goes on as it began; it may not.
+func growParts(parts []part, start, size int) []part {
+	n := len(parts)
+	return slices.Grow(parts, min(max(n, int(float64(n)/float64(start+1)*float64(size-start)*1.1)), 8*n)+16)
 }
 
 // name goes over the name of a member and its colon to its value; -1 if there is none.
