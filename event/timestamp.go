@@ -29,6 +29,63 @@ func NewTimestamp(t time.Time) Timestamp {
 // comma. It refuses years outside 1 to 9999, and the 60th second, which none of these services can write.
 func ParseTimestamp(s string) (Timestamp, error) {
 	text := strings.TrimSpace(s)
+	if ts, ok := parsePlain(text); ok {
+		return ts, nil
+	}
+	if ts, ok := parseLayouts(text); ok {
+		return ts, nil
+	}
+	return Timestamp{}, fmt.Errorf("%q is not a time in a known form", s)
+}
+
+// seconds is how long a time is up to its fraction.
+const seconds = len("2006-01-02T15:04:05")
+
+// parsePlain reads what nearly all times are, without a zone or with Z; false of any other: time.Parse takes five times as long.
+func parsePlain(text string) (ts Timestamp, ok bool) {
+	text = strings.TrimSuffix(text, "Z")
+	if len(text) < seconds || text[4] != '-' || text[7] != '-' || text[10] != ' ' && text[10] != 'T' || text[13] != ':' || text[16] != ':' {
+		return Timestamp{}, false
+	}
+	year, month, day := number(text[:4]), number(text[5:7]), number(text[8:10])
+	hour, minute, second := number(text[11:13]), number(text[14:16]), number(text[17:19])
+	if year < 1 || month < 1 || month > 12 || day < 1 || day > 28 && day > daysIn(year, time.Month(month)) ||
+		hour < 0 || hour > 23 || minute < 0 || minute > 59 || second < 0 || second > 59 {
+		return Timestamp{}, false
+	}
+	nanos, digits := 0, 0
+	if len(text) > seconds {
+		fraction := text[seconds+1:]
+		digits, nanos = len(fraction), number(fraction)
+		if text[seconds] != '.' || digits == 0 || digits > 9 || nanos < 0 {
+			return Timestamp{}, false
+		}
+		for range 9 - digits {
+			nanos *= 10
+		}
+	}
+	return Timestamp{t: time.Date(year, time.Month(month), day, hour, minute, second, nanos, time.UTC), form: digits + 1}, true
+}
+
+// number is what digits stand for, -1 where there is something else.
+func number(s string) int {
+	n := 0
+	for i := range len(s) {
+		c := s[i] - '0'
+		if c > 9 {
+			return -1
+		}
+		n = 10*n + int(c)
+	}
+	return n
+}
+
+func daysIn(year int, month time.Month) int {
+	return time.Date(year, month+1, 0, 0, 0, 0, 0, time.UTC).Day()
+}
+
+// parseLayouts reads all that ParseTimestamp takes.
+func parseLayouts(text string) (ts Timestamp, ok bool) {
 	if len(text) > len("2006-01-02") && text[len("2006-01-02")] == ' ' {
 		text = text[:len("2006-01-02")] + "T" + text[len("2006-01-02")+1:]
 	}
@@ -50,9 +107,9 @@ func ParseTimestamp(s string) (Timestamp, error) {
 		if y := t.Year(); y < 1 || y > 9999 {
 			break
 		}
-		return Timestamp{t: t, form: fractionDigits(text) + 1}, nil
+		return Timestamp{t: t, form: fractionDigits(text) + 1}, true
 	}
-	return Timestamp{}, fmt.Errorf("%q is not a time in a known form", s)
+	return Timestamp{}, false
 }
 
 // hasZone tells whether a time looks as RFC 3339 ends it: with Z, or with an offset that has a colon.
@@ -94,12 +151,37 @@ func (ts Timestamp) append(dst []byte) []byte {
 	if ts.IsZero() {
 		return dst
 	}
-	layout := len("2006-01-02T15:04:05")
-	if digits := ts.form - 1; digits > 0 {
-		layout += len(".") + digits
+	digits := ts.form - 1
+	year, month, day := ts.t.Date()
+	if year < 0 || year > 9999 {
+		layout := inFull[:seconds]
+		if digits > 0 {
+			layout = inFull[:seconds+1+digits]
+		}
+		return append(ts.t.AppendFormat(dst, layout), 'Z')
 	}
-	return append(ts.t.AppendFormat(dst, inFull[:layout]), 'Z')
+	hour, minute, second := ts.t.Clock()
+	dst = appendTwo(appendTwo(dst, year/100), year%100)
+	dst = appendTwo(append(dst, '-'), int(month))
+	dst = appendTwo(append(dst, '-'), day)
+	dst = appendTwo(append(dst, 'T'), hour)
+	dst = appendTwo(append(dst, ':'), minute)
+	dst = appendTwo(append(dst, ':'), second)
+	if digits > 0 {
+		dst = append(dst, ".000000000"[:1+digits]...)
+		nanos := ts.t.Nanosecond()
+		for range 9 - digits {
+			nanos /= 10
+		}
+		for at := len(dst) - 1; nanos > 0; at-- {
+			dst[at] = byte('0' + nanos%10)
+			nanos /= 10
+		}
+	}
+	return append(dst, 'Z')
 }
+
+func appendTwo(dst []byte, n int) []byte { return append(dst, byte('0'+n/10), byte('0'+n%10)) }
 
 // MarshalText writes String.
 func (ts Timestamp) MarshalText() ([]byte, error) { return ts.append(nil), nil }
