@@ -159,11 +159,12 @@ func (v Value) ID() string {
 }
 
 // Members returns the members of an object; ok is false if the value is none.
-func (v Value) Members() (members Object, ok bool) {
+func (v Value) Members() (object Object, ok bool) {
 	if !v.IsObject() {
 		return nil, false
 	}
-	members = make(Object, 0, min(2+len(v)/64, 24))
+	var few [16]Member // where they are collected, so that no more memory is taken than they need
+	members := few[:0]
 	for i := skipSpace(v, 1); i < len(v) && v[i] == '"'; {
 		nameEnd := stringEnd(v, i)
 		name := unquoteBytes(v[i:nameEnd])
@@ -175,7 +176,9 @@ func (v Value) Members() (members Object, ok bool) {
 			i = skipSpace(v, i+1)
 		}
 	}
-	return members, true
+	object = make(Object, len(members))
+	copy(object, members)
+	return object, true
 }
 
 // Elements returns the elements of an array; ok is false if the value is none.
