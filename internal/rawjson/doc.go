@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"slices"
+	"sort"
 	"unicode/utf8"
 )
 
@@ -32,7 +34,11 @@ type Doc struct {
 	apart   bool // it is taken apart
 	decoded []byte
 	own     []byte // what the text is in, where it was decoded by who took it apart
+	gone    []lost // see Without
 }
+
+// lost is how much is left out up to some place.
+type lost struct{ bytes, parts uint32 }
 
 // PartSize is how many bytes a Doc takes for a part.
 const PartSize = 12
@@ -112,7 +118,8 @@ func (d *Doc) scan(text []byte, levels int) (ok bool, deepest int) {
 
 // Forget lets go of the text, and keeps the memory for another one, unless it is much.
 func (d *Doc) Forget() {
-	*d = Doc{parts: d.parts[:0], hold: d.hold, into: d.into, deep: d.deep, decoded: d.decoded[:0], own: d.own[:0]}
+	*d = Doc{parts: d.parts[:0], hold: d.hold, into: d.into, deep: d.deep, decoded: d.decoded[:0], own: d.own[:0],
+		gone: d.gone[:0]}
 	if cap(d.parts) > maxKept {
 		d.parts = nil
 	}
@@ -121,6 +128,9 @@ func (d *Doc) Forget() {
 	}
 	if cap(d.own) > maxDecoded {
 		d.own = nil
+	}
+	if cap(d.gone) > maxKept {
+		d.gone = nil
 	}
 }
 
@@ -162,6 +172,43 @@ func (d *Doc) Inner(at int, text []byte) Doc {
 	}
 	next := d.Next(at)
 	return Doc{text: text, parts: d.parts[at:next:next], from: p.start, first: d.first + uint32(at), escaped: d.escaped}
+}
+
+// Cut leaves out the bytes of a value from one place to another. So many parts begin there.
+type Cut struct{ From, To, Parts int }
+
+// Without makes d what is left of another Doc, from which cuts are left out: what is left is JSON. Cuts are in order, and apart from
+// one another. A part of which something was left out ends where what is left of it does. The text is in new memory.
+func (d *Doc) Without(of *Doc, cuts []Cut) {
+	text := of.Value(0)
+	left := make([]byte, 0, len(text))
+	gone := slices.Grow(d.gone[:0], len(cuts)+1) // up to each of the cuts
+	var sum lost
+	from := 0
+	for _, c := range cuts {
+		left = append(left, text[from:c.From]...)
+		from = c.To
+		gone = append(gone, sum)
+		sum = lost{sum.bytes + uint32(c.To-c.From), sum.parts + uint32(c.Parts)}
+	}
+	gone = append(gone, sum)
+	*d = Doc{text: append(left, text[from:]...), parts: slices.Grow(d.parts[:0], len(of.parts)-int(sum.parts)), escaped: of.escaped,
+		decoded: d.decoded, own: d.own, gone: gone}
+	before := 0 // cuts before what begins
+	for at, p := range of.parts {
+		start, end := p.start-of.from, p.end-of.from
+		for before < len(cuts) && cuts[before].To <= int(start) {
+			before++
+		}
+		if before < len(cuts) && cuts[before].From <= int(start) {
+			continue
+		}
+		through := before // cuts before what comes behind it
+		if next := int(p.next - of.first); next > at+1 {
+			through += sort.Search(len(cuts)-before, func(i int) bool { return cuts[before+i].From >= int(end) })
+		}
+		d.parts = append(d.parts, part{start - gone[before].bytes, end - gone[through].bytes, p.next - of.first - gone[through].parts})
+	}
 }
 
 // Value is a part. A name has its quotes.

@@ -9,7 +9,7 @@ import (
 type desk struct {
 	envelope envelope.Desk
 	sent     rawjson.Doc // the payload, a part of what is in the envelope
-	payload  rawjson.Doc // flattened, or without its secrets, where that is not what was sent
+	payload  rawjson.Doc // without its secrets, where it had some
 	flat     flattening
 
 	members, details rawjson.Object // of the notification, and of its payload
@@ -28,10 +28,11 @@ func (d *desk) clear() {
 
 // forget lets go of the value, and of the names in it that were read last.
 func (f *flattening) forget() {
-	f.v = nil
+	f.doc = nil
+	f.flat.Forget()
 	clear(f.within[:cap(f.within)])
-	if cap(f.cuts) > maxMembers {
-		f.cuts = nil
+	if cap(f.without) > maxMembers {
+		f.without = nil
 	}
 }
 

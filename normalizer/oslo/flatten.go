@@ -12,17 +12,36 @@ import (
 //
 // It leaves an object alone that is not quite a versioned one: with other members beside those five names, with one of
 // them twice, with data that is no object or has members of such names itself.
-func Flatten(v rawjson.Value) rawjson.Value { return new(flattening).flatten(v) }
-
-func (f *flattening) flatten(v rawjson.Value) rawjson.Value {
-	if !bytes.Contains(v, []byte(suffix+`.data"`)) {
+func Flatten(v rawjson.Value) rawjson.Value {
+	if !mayFlatten(v) {
 		return v
 	}
-	f.v, f.within, f.cuts = v, f.within[:0], f.cuts[:0]
-	for t := range v.Tokens() {
-		f.next(t)
+	var doc rawjson.Doc
+	doc.Open(v, rawjson.All)
+	return new(flattening).flatten(&doc).Value(0)
+}
+
+// mayFlatten tells whether there could be a versioned object in a value.
+func mayFlatten(v rawjson.Value) bool { return bytes.Contains(v, []byte(suffix+`.data"`)) }
+
+// flatten is Flatten of what was taken apart wholly. What it returns may be that, or stays as it is until the next.
+func (f *flattening) flatten(doc *rawjson.Doc) *rawjson.Doc {
+	f.doc, f.within, f.without = doc, f.within[:0], f.without[:0]
+	for at := 0; at < doc.Len(); at++ {
+		for len(f.within) > 0 && f.within[len(f.within)-1].next == at {
+			f.close()
+		}
+		f.read(at)
 	}
-	return f.result()
+	for len(f.within) > 0 {
+		f.close()
+	}
+	if len(f.without) == 0 {
+		return doc
+	}
+	slices.SortFunc(f.without, func(a, b rawjson.Cut) int { return a.From - b.From })
+	f.flat.Without(doc, f.without)
+	return &f.flat
 }
 
 // suffix ends the prefix of the names.
@@ -30,61 +49,60 @@ const suffix = "_object"
 
 // flattening goes through a value once and collects what to leave out, in the memory of the one before.
 type flattening struct {
-	v      rawjson.Value
-	within []object // the objects and lists that are open, the innermost last
-	cuts   []cut
+	doc     *rawjson.Doc
+	flat    rawjson.Doc
+	within  []object // the objects and lists that are open, the innermost last
+	without []rawjson.Cut
 }
-
-type cut struct{ from, to int }
 
 // object is an object that is being read, or a list.
 type object struct {
-	begin   int    // behind the brace
-	members int    // so far
-	prefix  []byte // of the names of a versioned object, once there was one
-	tagged  bool   // has a name of a versioned object
-	other   bool   // has something that a versioned object has not
-	parts   [5]bool
+	at, next int // its number, and that of what is behind it
+	list     bool
+	value    bool   // the value of a member is next
+	members  int    // so far
+	prefix   []byte // of the names of a versioned object, once there was one
+	tagged   bool   // has a name of a versioned object
+	other    bool   // has something that a versioned object has not
+	parts    [5]bool
 
-	dataName int  // where the name of the data begins, while its value is next
-	pending  bool // the value of the data is next
-	data     part
+	pending bool // the value of the data is next
+	data    int  // the number of the data, an object, 0 if there is none
 }
 
-// part is the data of a versioned object: an object in it.
-type part struct {
-	there      bool
-	name       int // where its name begins
-	begin, end int // behind the brace that opens it, and before the one that closes it
-	empty      bool
-}
-
-func (f *flattening) next(t rawjson.Token) {
-	switch t.Kind {
-	case rawjson.OpenObject, rawjson.OpenArray:
-		f.within = append(f.within, object{begin: t.End})
+// read reads a part, or where it begins.
+func (f *flattening) read(at int) {
+	v := f.doc.Value(at)
+	if n := len(f.within); n > 0 {
+		if in := &f.within[n-1]; !in.list && !in.value {
+			in.value = true
+			in.named(f.doc.Name(at))
+			return
+		}
+	}
+	if v.IsObject() || v.IsArray() {
+		f.within = append(f.within, object{at: at, next: f.doc.Next(at), list: v.IsArray()})
 		return
-	case rawjson.CloseObject, rawjson.CloseArray:
-		last := len(f.within) - 1
-		closed := f.within[last]
-		f.within = f.within[:last]
-		if last > 0 {
-			f.within[last-1].closes(&closed, t)
-		}
-		if closed.isVersioned() {
-			f.lift(closed.data)
-		}
-	case rawjson.Name:
-		f.within[len(f.within)-1].named(f.v.NameOf(t), t.Start)
-	case rawjson.Scalar:
-		if n := len(f.within); n > 0 {
-			f.within[n-1].pending = false
-		}
+	}
+	if n := len(f.within); n > 0 {
+		f.within[n-1].value, f.within[n-1].pending = false, false
+	}
+}
+
+func (f *flattening) close() {
+	last := len(f.within) - 1
+	closed := f.within[last]
+	f.within = f.within[:last]
+	if last > 0 {
+		f.within[last-1].closes(&closed)
+	}
+	if closed.isVersioned() {
+		f.lift(closed.data)
 	}
 }
 
 // named takes note of a member's name.
-func (o *object) named(name []byte, at int) {
+func (o *object) named(name []byte) {
 	o.members++
 	o.pending = false
 	prefix, n := splitName(name)
@@ -101,51 +119,38 @@ func (o *object) named(name []byte, at int) {
 		return
 	}
 	o.parts[n] = true
-	if n == partData {
-		o.pending, o.dataName = true, at
-	}
+	o.pending = n == partData
 }
 
 // closes takes note of a value that ended and was no scalar.
-func (o *object) closes(inner *object, end rawjson.Token) {
-	if o.pending && end.Kind == rawjson.CloseObject && !inner.tagged {
-		o.data = part{there: true, name: o.dataName, begin: inner.begin, end: end.Start, empty: inner.members == 0}
+func (o *object) closes(inner *object) {
+	if o.pending && !inner.list && !inner.tagged {
+		o.data = inner.at
 	}
-	o.pending = false
+	o.value, o.pending = false, false
 }
 
 func (o *object) isVersioned() bool {
-	return !o.other && o.parts[partName] && o.data.there
+	return !o.other && o.parts[partName] && o.data > 0
 }
 
 // lift leaves out what is around the members of the data.
-func (f *flattening) lift(d part) {
-	if !d.empty {
-		f.cuts = append(f.cuts, cut{d.name, d.begin}, cut{d.end, d.end + 1})
+func (f *flattening) lift(data int) {
+	v := f.doc.Value(0)
+	name, _ := f.doc.Span(data - 1)
+	begin, end := f.doc.Span(data)
+	if f.doc.Known(data) {
+		f.without = append(f.without, rawjson.Cut{From: name, To: begin + 1, Parts: 2}, rawjson.Cut{From: end - 1, To: end})
 		return
 	}
 	// A comma goes, too: the name of the object stands before it or behind it.
-	whole := cut{d.name, d.end + 1}
-	if before := bytes.TrimRight(f.v[:d.name], " \t\r\n"); before[len(before)-1] == ',' {
-		whole.from = len(before) - 1
+	whole := rawjson.Cut{From: name, To: end, Parts: 2}
+	if before := bytes.TrimRight(v[:name], " \t\r\n"); before[len(before)-1] == ',' {
+		whole.From = len(before) - 1
 	} else {
-		whole.to += bytes.IndexByte(f.v[whole.to:], ',') + 1
+		whole.To += bytes.IndexByte(v[end:], ',') + 1
 	}
-	f.cuts = append(f.cuts, whole)
-}
-
-func (f *flattening) result() rawjson.Value {
-	if len(f.cuts) == 0 {
-		return f.v
-	}
-	slices.SortFunc(f.cuts, func(a, b cut) int { return a.from - b.from })
-	out := make([]byte, 0, len(f.v))
-	at := 0
-	for _, c := range f.cuts {
-		out = append(out, f.v[at:c.from]...)
-		at = c.to
-	}
-	return append(out, f.v[at:]...)
+	f.without = append(f.without, whole)
 }
 
 const (

@@ -105,21 +105,17 @@ func (c *Converter) payload(d *desk, notification *rawjson.Doc) (payload rawjson
 	if at < 0 {
 		return rawjson.Value("{}"), 0
 	}
-	sent := notification.Value(at)
 	d.sent = notification.Inner(at, nil)
 	doc := &d.sent
-	flat := d.flat.flatten(sent)
-	own := len(flat) < len(sent)
-	if own {
-		doc = &d.payload
-		doc.Open(flat, rawjson.All)
+	if mayFlatten(doc.Value(0)) {
+		doc = d.flat.flatten(doc)
 	}
 	payload, redacted = c.rules.RedactDoc(doc)
 	switch {
 	case redacted > 0:
 		doc = &d.payload
 		doc.Open(payload, 2)
-	case !own:
+	case doc == &d.sent:
 		payload = bytes.Clone(payload)
 	}
 	d.details = doc.AppendMembers(d.details, 0)
