@@ -104,8 +104,15 @@ func (r *Raw) Message(p Provider, s Source, seq Seq, ref BodyRef) Message {
 
 // BodyRefOf returns the reference that a message carries in place of its body, or the zero BodyRef.
 func BodyRefOf(h Header) BodyRef {
-	size, _ := strconv.ParseInt(h.Get(HeaderBodySize), 10, 64)
-	return BodyRef{Object: h.Get(HeaderBodyObject), Size: size}
+	return bodyRef(h.Get(HeaderBodyObject), h.Get(HeaderBodySize))
+}
+
+func bodyRef(object, size string) BodyRef {
+	ref := BodyRef{Object: object}
+	if size != "" {
+		ref.Size, _ = strconv.ParseInt(size, 10, 64)
+	}
+	return ref
 }
 
 // SetBodyRef makes a message refer to an object in place of its body.
@@ -134,51 +141,106 @@ type StoredRaw struct {
 // stackstream, and names the header, or, if it is a *NewerError, that a newer version has written it.
 func ParseRaw(m Stored) (StoredRaw, error) {
 	r := StoredRaw{Sequence: m.Sequence, StoredAt: m.Time}
-	if err := CheckFormat(m.Header); err != nil {
-		return r, &Error{Kind: Invalid, Op: fmt.Sprintf("read raw message %d", m.Sequence), Err: err}
+	var of rawHeaders
+	of.read(m.Header)
+	if of.format != "" {
+		if err := CheckFormat(m.Header); err != nil {
+			return r, &Error{Kind: Invalid, Op: fmt.Sprintf("read raw message %d", m.Sequence), Err: err}
+		}
 	}
 	var ok bool
 	if r.Provider, r.Source, ok = SubjectProvider(m.Subject); !ok || !strings.HasPrefix(m.Subject, prefixRaw) {
 		return r, invalidMessage(m, "subject", m.Subject)
 	}
-	seq, err := strconv.ParseUint(m.Header.Get(HeaderSeq), 10, 64)
+	seq, err := strconv.ParseUint(of.seq, 10, 64)
 	if err != nil || seq == 0 {
-		return r, invalidMessage(m, HeaderSeq, m.Header.Get(HeaderSeq))
+		return r, invalidMessage(m, HeaderSeq, of.seq)
 	}
 	r.Seq = Seq(seq)
-	r.ID = ID(DecodeHeader(m.Header.Get(HeaderID)))
+	r.ID = ID(DecodeHeader(of.id))
 	if r.ID == "" {
 		return r, invalidMessage(m, HeaderID, "")
 	}
-	r.Hashed = m.Header.Get(HeaderIDKind) == "hash"
-	for name, at := range map[string]*time.Time{
-		HeaderReceived: &r.Received, HeaderTime: &r.Time, HeaderWatermark: &r.Watermark,
+	r.Hashed = of.idKind == "hash"
+	for _, t := range [...]struct {
+		name, text string
+		at         *time.Time
+	}{
+		{HeaderReceived, of.received, &r.Received}, {HeaderTime, of.time, &r.Time}, {HeaderWatermark, of.watermark, &r.Watermark},
 	} {
-		text := m.Header.Get(name)
-		if text == "" {
+		if t.text == "" {
 			continue
 		}
-		if *at, err = time.Parse(time.RFC3339Nano, text); err != nil {
-			return r, invalidMessage(m, name, text)
+		if *t.at, err = time.Parse(time.RFC3339Nano, t.text); err != nil {
+			return r, invalidMessage(m, t.name, t.text)
 		}
 	}
-	if r.Repair, err = repairOf(m.Header); err != nil {
-		return r, &Error{Kind: Invalid, Op: fmt.Sprintf("read raw message %d", m.Sequence), Err: err}
+	if of.repair {
+		if r.Repair, err = repairOf(m.Header); err != nil {
+			return r, &Error{Kind: Invalid, Op: fmt.Sprintf("read raw message %d", m.Sequence), Err: err}
+		}
 	}
-	r.Backfill = DecodeHeader(m.Header.Get(HeaderBackfill))
-	r.Format = DecodeHeader(m.Header.Get(HeaderFormat))
-	r.ContentType = DecodeHeader(m.Header.Get(HeaderContentType))
-	r.BodyRef = BodyRefOf(m.Header)
+	r.Backfill = DecodeHeader(of.backfill)
+	r.Format = DecodeHeader(of.body)
+	r.ContentType = DecodeHeader(of.contentType)
+	r.BodyRef = bodyRef(of.object, of.size)
 	r.Body = m.Body
-	for name := range m.Header {
-		if sourceHeader(name) {
-			if r.Header == nil {
-				r.Header = map[string]string{}
+	r.Header = of.source
+	return r, nil
+}
+
+// rawHeaders are the headers of a raw message, gone through once.
+type rawHeaders struct {
+	format                                                            string // of the message
+	seq, id, idKind, received, time, watermark, backfill, contentType string
+	body                                                              string // the format of the body
+	object, size                                                      string
+	repair                                                            bool
+	source                                                            map[string]string // nil if there are none
+}
+
+func (of *rawHeaders) read(h Header) {
+	for name, values := range h {
+		value := ""
+		if len(values) > 0 {
+			value = values[0]
+		}
+		switch name {
+		case HeaderMessageFormat:
+			of.format = value
+		case HeaderSeq:
+			of.seq = value
+		case HeaderID:
+			of.id = value
+		case HeaderIDKind:
+			of.idKind = value
+		case HeaderReceived:
+			of.received = value
+		case HeaderTime:
+			of.time = value
+		case HeaderWatermark:
+			of.watermark = value
+		case HeaderBackfill:
+			of.backfill = value
+		case HeaderFormat:
+			of.body = value
+		case HeaderContentType:
+			of.contentType = value
+		case HeaderBodyObject:
+			of.object = value
+		case HeaderBodySize:
+			of.size = value
+		case HeaderRedriven, HeaderDropped:
+			of.repair = true
+		default:
+			if sourceHeader(name) {
+				if of.source == nil {
+					of.source = map[string]string{}
+				}
+				of.source[name] = DecodeHeader(value)
 			}
-			r.Header[name] = DecodeHeader(m.Header.Get(name))
 		}
 	}
-	return r, nil
 }
 
 func invalidMessage(m Stored, field, value string) error {
