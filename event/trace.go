@@ -25,6 +25,9 @@ func NewTrace(parent, state string) Trace {
 
 // isTraceparent tells whether s is one of version 00 whose ids are not all zeros.
 func isTraceparent(s string) bool {
+	if len(s) != len("00-")+32+len("-")+16+len("-00") {
+		return false
+	}
 	parts := strings.Split(s, "-")
 	if len(parts) != 4 || parts[0] != "00" {
 		return false

@@ -13,28 +13,8 @@ func Exact(id, name string, came []byte) bool {
 	if !strings.ContainsRune(id, utf8.RuneError) {
 		return true
 	}
-	v := Value(bytes.TrimSpace(bytes.TrimPrefix(came, []byte("\xef\xbb\xbf")))).last(name)
+	v := Value(bytes.TrimSpace(bytes.TrimPrefix(came, []byte("\xef\xbb\xbf")))).Member(name)
 	return v != nil && v.Exact()
-}
-
-// last is Get of the members, of which it makes no list.
-func (v Value) last(name string) (found Value) {
-	if !v.IsObject() {
-		return nil
-	}
-	for i := skipSpace(v, 1); i < len(v) && v[i] == '"'; {
-		nameEnd := stringEnd(v, i)
-		start := skipSpace(v, skipSpace(v, nameEnd)+1) // behind the colon
-		end := valueEnd(v, start)
-		if string(unquoteBytes(v[i:nameEnd])) == name {
-			found = v[start:end]
-		}
-		i = skipSpace(v, end)
-		if i < len(v) && v[i] == ',' {
-			i = skipSpace(v, i+1)
-		}
-	}
-	return found
 }
 
 // Exact tells whether the texts in a value are all that stands in it: it is UTF-8, and has no half of a surrogate pair. It may be asked

@@ -163,7 +163,7 @@ func (v Value) Members() (object Object, ok bool) {
 	if !v.IsObject() {
 		return nil, false
 	}
-	var few [16]Member // where they are collected, so that no more memory is taken than they need
+	var few [32]Member // where they are collected, so that no more memory is taken than they need
 	members := few[:0]
 	for i := skipSpace(v, 1); i < len(v) && v[i] == '"'; {
 		nameEnd := stringEnd(v, i)
@@ -179,6 +179,26 @@ func (v Value) Members() (object Object, ok bool) {
 	object = make(Object, len(members))
 	copy(object, members)
 	return object, true
+}
+
+// Member is Get of the members, of which it makes no list.
+func (v Value) Member(name string) (found Value) {
+	if !v.IsObject() {
+		return nil
+	}
+	for i := skipSpace(v, 1); i < len(v) && v[i] == '"'; {
+		nameEnd := stringEnd(v, i)
+		start := skipSpace(v, skipSpace(v, nameEnd)+1) // behind the colon
+		end := valueEnd(v, start)
+		if string(unquoteBytes(v[i:nameEnd])) == name {
+			found = v[start:end]
+		}
+		i = skipSpace(v, end)
+		if i < len(v) && v[i] == ',' {
+			i = skipSpace(v, i+1)
+		}
+	}
+	return found
 }
 
 // Elements returns the elements of an array; ok is false if the value is none.

@@ -127,7 +127,7 @@ func describe(e *event.Event, payload, notification rawjson.Value) ([]rawjson.Ob
 	ctxt, _ := whole.Get("ctxt").Members()
 	sent := oslo.Flatten(whole.Get("payload"))
 	details, _ := sent.Members()
-	documents := oslo.Describe(e, whole, ctxt.Get, sent, details)
+	documents := oslo.Describe(e, whole.Get, ctxt.Get, sent, details)
 
 	e.PublisherID = cmp.Or(e.PublisherID, rules.Text(traits.Get("service")))
 	e.Priority = cmp.Or(e.Priority, strings.ToLower(rules.Text(traits.Get("priority"))))

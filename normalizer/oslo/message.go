@@ -12,7 +12,7 @@ const maxText = 4 << 10
 
 // message is what the service says for people: its own words, those of the error, CADF's outcome, or a payload that is
 // nothing but text (glance, when an upload failed).
-func message(payload rawjson.Value, members rawjson.Object) string {
+func message(payload rawjson.Value, members *rules.Index) string {
 	fault, _ := members.Get("fault").Members() // nova, versioned
 	exception, _ := members.Get("exception").Members()
 	reason, _ := members.Get("reason").Members() // nova's exception or CADF's reason

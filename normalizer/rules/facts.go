@@ -10,8 +10,28 @@ import (
 // facts looks things up in what is known of one event.
 type facts struct {
 	event *event.Event
-	docs  []rawjson.Object
-	names []names // of each of docs
+	docs  []Index
+}
+
+// Index is the members of an object to look up many names in, most of which are not there.
+type Index struct {
+	members rawjson.Object
+	names   names
+}
+
+// NewIndex shares the members.
+func NewIndex(members rawjson.Object) Index {
+	x := Index{members: members}
+	x.names.add(members)
+	return x
+}
+
+// Get is Get of the members.
+func (x *Index) Get(name string) rawjson.Value {
+	if !x.names.mayHave(place(name)) {
+		return nil
+	}
+	return x.members.Get(name)
 }
 
 // names says of most names that are not in an object that they are not: rules ask for many more than an event has.
@@ -24,10 +44,7 @@ func (n *names) add(members rawjson.Object) {
 	}
 }
 
-func (n *names) mayHave(name string) bool {
-	at := place(name)
-	return n[at/64]>>(at%64)&1 != 0
-}
+func (n *names) mayHave(at uint8) bool { return n[at/64]>>(at%64)&1 != 0 }
 
 // place is one of 256, by what names that services use differ in.
 func place[S string | []byte](name S) uint8 {
@@ -38,16 +55,28 @@ func place[S string | []byte](name S) uint8 {
 }
 
 // look adds an object to those that things are looked up in.
-func (f *facts) look(members rawjson.Object) {
-	f.docs, f.names = append(f.docs, members), append(f.names, names{})
-	f.names[len(f.names)-1].add(members)
+func (f *facts) look(members rawjson.Object) { f.docs = append(f.docs, NewIndex(members)) }
+
+// path is where identifiers are, like "port.id".
+type path struct {
+	name, rest string
+	nested     bool
+	place      uint8 // of the name
+}
+
+func newPath(s string) path {
+	p := path{}
+	p.name, p.rest, p.nested = strings.Cut(s, ".")
+	p.place = place(p.name)
+	return p
 }
 
 // first returns the first identifier at any of the paths. Paths are tried in order, each in all documents.
 func (f *facts) first(paths ...string) string {
 	found := ""
 	for _, path := range paths {
-		if f.each(path, func(id string) bool { found = id; return false }) {
+		p := newPath(path)
+		if f.each(&p, func(id string) bool { found = id; return false }) {
 			continue
 		}
 		return found
@@ -55,12 +84,11 @@ func (f *facts) first(paths ...string) string {
 	return ""
 }
 
-// each calls yield with the identifiers at a path like "port.id", in document order, until yield returns false; it
-// returns whether it got to the end. Lists on the way are looked into, so that "ports.id" finds the ids of all ports.
-func (f *facts) each(path string, yield func(id string) bool) bool {
-	name, rest, nested := strings.Cut(path, ".")
+// each calls yield with the identifiers at a path, in document order, until yield returns false; it returns whether it got to the
+// end. Lists on the way are looked into, so that "ports.id" finds the ids of all ports.
+func (f *facts) each(p *path, yield func(id string) bool) bool {
 	for i := range f.docs {
-		if f.names[i].mayHave(name) && !eachIn(f.docs[i].Get(name), rest, nested, yield) {
+		if doc := &f.docs[i]; doc.names.mayHave(p.place) && !eachIn(doc.members.Get(p.name), p.rest, p.nested, yield) {
 			return false
 		}
 	}
@@ -80,10 +108,6 @@ func eachIn(v rawjson.Value, rest string, nested bool, yield func(id string) boo
 		id := strings.TrimSpace(Text(v))
 		return id == "" || yield(id)
 	}
-	members, ok := v.Members()
-	if !ok {
-		return true
-	}
 	name, rest, nested := strings.Cut(rest, ".")
-	return eachIn(members.Get(name), rest, nested, yield)
+	return eachIn(v.Member(name), rest, nested, yield)
 }

@@ -18,7 +18,7 @@ func TestNamesThatAreThere(t *testing.T) {
 		var n names
 		n.add(members)
 		for _, m := range members {
-			if !n.mayHave(string(m.Name)) {
+			if !n.mayHave(place(string(m.Name))) {
 				t.Fatalf("%q is there", m.Name)
 			}
 		}

@@ -137,6 +137,9 @@ func (r *Redactor) endsWith(plain string) {
 
 // lastTwo are the last two letters of a name as fold writes it.
 func lastTwo(name []byte) uint16 {
+	if n := len(name) - 1; n > 0 && name[n-1]-'a' < 26 && name[n]-'a' < 26 {
+		return uint16(name[n-1])<<8 | uint16(name[n])
+	}
 	var letters [2]byte
 	for i, n := len(name)-1, 1; i >= 0 && n >= 0; i-- {
 		c := name[i]

@@ -11,7 +11,15 @@ import (
 // lookup says that identifiers at any of the paths name things of a kind. All paths count.
 type lookup struct {
 	kind  string
-	paths []string
+	paths []path
+}
+
+func newLookup(kind string, paths ...string) lookup {
+	l := lookup{kind, make([]path, len(paths))}
+	for i, p := range paths {
+		l.paths[i] = newPath(p)
+	}
+	return l
 }
 
 // subject says what events of a type are about: the first of the paths that holds something names it.
@@ -77,7 +85,7 @@ func newSubjects() []subject {
 }
 
 func about(prefix, kind string, paths ...string) subject {
-	return subject{prefix: prefix, lookup: lookup{kind, paths}}
+	return subject{prefix: prefix, lookup: newLookup(kind, paths...)}
 }
 
 func (s subject) in(objects ...string) subject {
@@ -86,7 +94,7 @@ func (s subject) in(objects ...string) subject {
 }
 
 func (s subject) and(kind string, paths ...string) subject {
-	s.also = append(s.also, lookup{kind, paths})
+	s.also = append(s.also, newLookup(kind, paths...))
 	return s
 }
 
@@ -125,8 +133,8 @@ func (f *facts) subject(subjects []subject) *subject {
 		return nil
 	default:
 		s = about("", first, first+"_id", first+".id", first+"s.id").in(first, first+"s")
-		if slices.ContainsFunc(f.docs, func(doc rawjson.Object) bool { return doc.Get(first).IsObject() }) {
-			s.paths = append(s.paths, "id") // neutron, before an update
+		if slices.ContainsFunc(f.docs, func(doc Index) bool { return doc.Get(first).IsObject() }) {
+			s.paths = append(s.paths, newPath("id")) // neutron, before an update
 		}
 	}
 	return &s
@@ -144,25 +152,23 @@ func isKind(s string) bool {
 // newParts are looked for in every event, in this order.
 func newParts() []lookup {
 	return []lookup{
-		{"instance", []string{
-			"instance_id", "instance_uuid", "volume_attachment.instance_uuid",
-			"args.instance.uuid", // nova, when a call failed
-		}},
-		{"volume", []string{"volume_id"}},
-		{"snapshot", []string{"snapshot_id"}},
-		{"image", []string{"image_id"}},
-		{"stack", []string{"stack_id"}},
-		{"floating_ip", []string{"floatingip_id", "floating_ip_id"}},
-		{"port", []string{"port_id"}},
-		{"router", []string{"router_id"}},
-		{"network", []string{"network_id"}},
-		{"subnet", []string{"subnet_id", "subnet_ids"}},
-		{"security_group", []string{"security_group_id"}},
-		{"baremetal_node", []string{"node_uuid"}},
-		{"aggregate", []string{"aggregate_id"}},
-		{"host", []string{"host", "node", "binding:host_id"}},
-		{"availability_zone", []string{"availability_zone"}},
-		{"project", []string{"project_id", "tenant_id", "initiator.project_id", "initiator_project_id"}},
+		newLookup("instance", "instance_id", "instance_uuid", "volume_attachment.instance_uuid",
+			"args.instance.uuid"), // nova, when a call failed
+		newLookup("volume", "volume_id"),
+		newLookup("snapshot", "snapshot_id"),
+		newLookup("image", "image_id"),
+		newLookup("stack", "stack_id"),
+		newLookup("floating_ip", "floatingip_id", "floating_ip_id"),
+		newLookup("port", "port_id"),
+		newLookup("router", "router_id"),
+		newLookup("network", "network_id"),
+		newLookup("subnet", "subnet_id", "subnet_ids"),
+		newLookup("security_group", "security_group_id"),
+		newLookup("baremetal_node", "node_uuid"),
+		newLookup("aggregate", "aggregate_id"),
+		newLookup("host", "host", "node", "binding:host_id"),
+		newLookup("availability_zone", "availability_zone"),
+		newLookup("project", "project_id", "tenant_id", "initiator.project_id", "initiator_project_id"),
 	}
 }
 
@@ -192,9 +198,9 @@ func (f *facts) targets(subjects []subject, parts []lookup) []event.Target {
 		}
 	}
 	collect := func(l lookup, all bool) {
-		for _, path := range l.paths {
+		for i := range l.paths {
 			before := len(out)
-			f.each(path, func(id string) bool { add(l.kind, id); return true })
+			f.each(&l.paths[i], func(id string) bool { add(l.kind, id); return true })
 			if !all && len(out) > before {
 				return
 			}
@@ -241,7 +247,8 @@ func targetID(kind, id string) string {
 
 // devices names what a port belongs to: its device_id means what its device_owner says.
 func (f *facts) devices(add func(kind, id string)) {
-	for _, doc := range f.docs {
+	for i := range f.docs {
+		doc := &f.docs[i]
 		id := Text(doc.Get("device_id"))
 		switch owner := Text(doc.Get("device_owner")); {
 		case strings.HasPrefix(owner, "compute:"):
@@ -273,7 +280,7 @@ func (f *facts) tagged(add func(kind, id string)) {
 func (f *facts) lookInside(paths []string) {
 	for _, doc := range f.docs {
 		for _, path := range paths {
-			value := at(doc, path)
+			value := at(doc.members, path)
 			elements, ok := value.Elements()
 			if !ok {
 				elements = []rawjson.Value{value}
