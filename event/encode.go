@@ -20,9 +20,12 @@ func (e *Event) Encode() ([]byte, error) {
 	dst = append(dst, `,"timestamp":"`...)
 	dst = e.Timestamp.append(dst)
 	dst = append(dst, `","payload":`...)
-	if e.Payload == nil {
+	switch {
+	case e.Payload == nil:
 		dst = append(dst, "{}"...)
-	} else {
+	case e.isCompact():
+		dst = append(dst, e.Payload...)
+	default:
 		var ok bool
 		if dst, ok = rawjson.AppendCompact(dst, e.Payload); !ok {
 			_, err := json.Marshal(e.Payload)

@@ -66,3 +66,32 @@ func TestEncodeIsWhatEncodingJSONWrites(t *testing.T) {
 		}
 	})
 }
+
+// A payload that is known to be compact is written as it is, and another that takes its place is looked at.
+func TestSetCompact(t *testing.T) {
+	e := event.Event{MessageID: "m", EventType: "a.b", Timestamp: event.NewTimestamp(noon)}
+	for _, c := range []struct {
+		set  func()
+		want string
+	}{
+		{func() { e.SetCompact(json.RawMessage(`{"a":[1,"x y"]}`)) }, `{"a":[1,"x y"]}`},
+		{func() { e.Payload = json.RawMessage(`{ "a" : 1.0 }`) }, `{"a":1.0}`},
+		{func() { e.SetCompact(json.RawMessage(`{}`)) }, `{}`},
+		{func() { e.Payload = json.RawMessage(`x`) }, ""},
+		{func() { e.SetCompact(nil) }, `{}`},
+		{func() { e.SetCompact(json.RawMessage(`[1]`)); e.Payload = e.Payload[:1] }, ""},
+		{func() { e.SetCompact(json.RawMessage{}) }, ""},
+	} {
+		c.set()
+		body, err := e.Encode()
+		if c.want == "" {
+			if err == nil {
+				t.Errorf("%s is written as %s", e.Payload, body)
+			}
+			continue
+		}
+		if err != nil || !bytes.Contains(body, []byte(`"payload":`+c.want+`,`)) {
+			t.Errorf("want %s, got %s, %v", c.want, body, err)
+		}
+	}
+}

@@ -28,6 +28,16 @@ type Event struct {
 	// BodyObject is set in a message whose event was too large for it: the object that holds the whole canonical
 	// event. Payload is null then.
 	BodyObject *BodyObject `json:"body_object,omitempty"`
+
+	compact json.RawMessage // see SetCompact
+}
+
+// SetCompact sets the Payload to JSON without space between its values, which the caller knows it to be: Encode takes it as it is.
+func (e *Event) SetCompact(payload json.RawMessage) { e.Payload, e.compact = payload, payload }
+
+// isCompact tells whether the Payload is still the one of SetCompact.
+func (e *Event) isCompact() bool {
+	return len(e.Payload) > 0 && len(e.Payload) == len(e.compact) && &e.Payload[0] == &e.compact[0]
 }
 
 // Context says on whose behalf the operation ran.

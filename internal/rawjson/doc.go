@@ -26,6 +26,7 @@ type Doc struct {
 	from    uint32 // where in the text that the parts go by this one begins
 	first   uint32 // and the number there of its part 0
 	escaped bool   // a name has escapes
+	compact bool   // there is no space in the text but in strings
 
 	hold    string // see Hold
 	into    *Doc
@@ -171,7 +172,7 @@ func (d *Doc) Inner(at int, text []byte) Doc {
 		text = d.Value(at)
 	}
 	next := d.Next(at)
-	return Doc{text: text, parts: d.parts[at:next:next], from: p.start, first: d.first + uint32(at), escaped: d.escaped}
+	return Doc{text: text, parts: d.parts[at:next:next], from: p.start, first: d.first + uint32(at), escaped: d.escaped, compact: d.compact}
 }
 
 // Cut leaves out the bytes of a value from one place to another. So many parts begin there.
@@ -193,7 +194,7 @@ func (d *Doc) Without(of *Doc, cuts []Cut) {
 	}
 	gone = append(gone, sum)
 	*d = Doc{text: append(left, text[from:]...), parts: slices.Grow(d.parts[:0], len(of.parts)-int(sum.parts)), escaped: of.escaped,
-		decoded: d.decoded, own: d.own, gone: gone}
+		compact: of.compact, decoded: d.decoded, own: d.own, gone: gone}
 	before := 0 // cuts before what begins
 	for at, p := range of.parts {
 		start, end := p.start-of.from, p.end-of.from
@@ -210,6 +211,9 @@ func (d *Doc) Without(of *Doc, cuts []Cut) {
 		d.parts = append(d.parts, part{start - gone[before].bytes, end - gone[through].bytes, p.next - of.first - gone[through].parts})
 	}
 }
+
+// Compact tells whether the Doc is known to have no space between its values.
+func (d *Doc) Compact() bool { return d.compact }
 
 // Value is a part. A name has its quotes.
 func (d *Doc) Value(at int) Value {

@@ -22,7 +22,7 @@ func (d *Doc) takeString(text []byte, i, levels int) (end int) {
 		d.parts = d.parts[:0]
 		return -1
 	}
-	d.text, d.escaped = q.out[:n:n], q.escaped
+	d.text, d.escaped, d.compact = q.out[:n:n], q.escaped, true
 	return end
 }
 

@@ -58,6 +58,12 @@ func FuzzConvert(f *testing.F) {
 			t.Fatalf("%s\n%s", once[0], again[0])
 		}
 
+		unknown := first.Events[0]
+		unknown.Payload = bytes.Clone(unknown.Payload)
+		if again := schema.Encode(t, "amqp", []event.Event{unknown}); !bytes.Equal(once[0], again[0]) {
+			t.Fatalf("looked at, it is\n%s\nand not\n%s", again[0], once[0])
+		}
+
 		payload := rawjson.Value(first.Events[0].Payload)
 		if shown, n := redactor.Redact(payload); n != first.Redacted || !bytes.Equal(shown, payload) {
 			t.Fatalf("%d redacted, but %d to redact in %s", first.Redacted, n, payload)

@@ -92,7 +92,9 @@ func (c *Converter) convert(raw event.Raw, body []byte, d *desk) (normalizer.Con
 	}
 	trace := event.NewTrace(rules.Text(d.members.Get("_context_traceparent")), rules.Text(d.members.Get("_context_tracestate")))
 	payload, redacted := c.payload(d, notification)
-	e.Payload = []byte(payload)
+	if e.Payload = []byte(payload); notification.Compact() {
+		e.SetCompact(e.Payload)
+	}
 	shown := rules.NewIndex(c.rules.Shown(d.members))
 	documents := Describe(e, shown.Get, func(name string) rawjson.Value { return shown.Get("_context_" + name) }, payload, d.details)
 	c.rules.Apply(e, documents...)
