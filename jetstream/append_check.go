@@ -67,16 +67,26 @@ func checkMessage(m event.Message) error {
 		if len(name) >= 5 && strings.EqualFold(name[:5], "Nats-") {
 			return fmt.Errorf("header %s is the server's own", name)
 		}
-		if name == "" || strings.ContainsAny(name, ": \r\n") {
+		if !isHeaderName(name) {
 			return fmt.Errorf("header name %q has a colon, a space or a line break, or nothing in it", name)
 		}
 		for _, value := range values {
-			if strings.ContainsAny(value, "\r\n") {
+			if strings.IndexByte(value, '\n') >= 0 || strings.IndexByte(value, '\r') >= 0 {
 				return fmt.Errorf("header %s has a line break in it", name)
 			}
 		}
 	}
 	return nil
+}
+
+func isHeaderName(name string) bool {
+	for i := range len(name) {
+		switch name[i] {
+		case ':', ' ', '\r', '\n':
+			return false
+		}
+	}
+	return name != ""
 }
 
 // checkSubject accepts subjects as they are stored, without wildcards.
