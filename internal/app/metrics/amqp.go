@@ -14,7 +14,7 @@ import (
 // broker holds the metrics of the sources that consume from RabbitMQ. The gauges are there while a source is connected.
 type broker struct {
 	connected, ready, consumers, prefetch, missing, blocked, skew *gaugeVec
-	redelivered, dropped, gaps, unknown                           *prometheus.CounterVec
+	redelivered, dropped, gaps, unknown                           *counterVec
 	probe                                                         *prometheus.HistogramVec
 }
 

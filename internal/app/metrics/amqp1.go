@@ -13,7 +13,7 @@ import (
 // links holds the metrics of the sources that receive over AMQP 1.0.
 type links struct {
 	up, configured, held, heldBytes             *gaugeVec
-	redelivered, presettled, rejected, linkLost *prometheus.CounterVec
+	redelivered, presettled, rejected, linkLost *counterVec
 	probe                                       *prometheus.HistogramVec
 }
 
@@ -43,7 +43,7 @@ func (m *Metrics) AMQP1(p event.Provider, s event.Source) amqp1.Hooks {
 	}
 	l, labels := m.links, []string{string(p), sourceName(s)}
 	// See Expect.
-	for _, counter := range []*prometheus.CounterVec{l.redelivered, l.presettled, l.linkLost} {
+	for _, counter := range []*counterVec{l.redelivered, l.presettled, l.linkLost} {
 		counter.WithLabelValues(labels...)
 	}
 	for _, reason := range rejectReasons {

@@ -21,20 +21,20 @@ type Metrics struct {
 	board    *admin.Board
 	list     []Description
 
-	collected, duplicates, filtered, hashed, sourceErrors *prometheus.CounterVec
+	collected, duplicates, filtered, hashed, sourceErrors *counterVec
 	collectedTime, newestTime, commitTime                 *gaugeVec
 
-	normalized, dead, redacted, skipped, gaps, fenced *prometheus.CounterVec
+	normalized, dead, redacted, skipped, gaps, fenced *counterVec
 	normalizeLag                                      *gaugeVec
 	delay                                             *prometheus.HistogramVec
 	collectedPosition, normalizedPosition, lagEvents  *gaugeVec
 	lagSeconds, watermark, cursorTime                 *gaugeVec
 
-	batches, rereads              *prometheus.CounterVec
+	batches, rereads              *counterVec
 	batchEvents, batchBytes, took *prometheus.HistogramVec
 	waiting                       *gaugeVec
 
-	pages, pageRetries, odd *prometheus.CounterVec
+	pages, pageRetries, odd *counterVec
 	pageTook                *prometheus.HistogramVec
 
 	broker  broker
@@ -45,14 +45,14 @@ type Metrics struct {
 	state                  *stateVec
 	since                  *gaugeVec
 	leaseHeld              *gaugeVec
-	leaseMoves             *prometheus.CounterVec
+	leaseMoves             *counterVec
 	connected              gauge
-	reconnects, permission prometheus.Counter
-	storeFree, storeSize   *gaugeVec              // shown where there is an embedded server
-	serverRestarts         *prometheus.CounterVec // the same
+	reconnects, permission counter
+	storeFree, storeSize   *gaugeVec   // shown where there is an embedded server
+	serverRestarts         *counterVec // the same
 
-	configReads                  *prometheus.CounterVec // shown where a change of the configuration is taken
-	configApplied, configRestart *gaugeVec              // the same
+	configReads                  *counterVec // shown where a change of the configuration is taken
+	configApplied, configRestart *gaugeVec   // the same
 
 	vectors []vector // everything with labels
 
@@ -204,7 +204,7 @@ func (m *Metrics) Expect(p event.Provider) {
 	for _, reason := range reasons {
 		m.dead.WithLabelValues(string(p), reason)
 	}
-	for _, counter := range []*prometheus.CounterVec{m.normalized, m.redacted, m.skipped} {
+	for _, counter := range []*counterVec{m.normalized, m.redacted, m.skipped} {
 		counter.WithLabelValues(string(p))
 	}
 }

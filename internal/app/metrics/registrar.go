@@ -57,8 +57,8 @@ func (r *registrar) add(c prometheus.Collector, kind, name, help string, labels 
 	r.list = append(r.list, Description{Part: r.part, Name: prefix + name, Type: kind, Help: help, Labels: labels})
 }
 
-func (r *registrar) counter(name, help string, labels ...string) *prometheus.CounterVec {
-	v := prometheus.NewCounterVec(prometheus.CounterOpts{Name: prefix + name, Help: help}, labels)
+func (r *registrar) counter(name, help string, labels ...string) *counterVec {
+	v := newCounterVec(prefix+name, help, labels)
 	r.add(v, "counter", name, help, labels...)
 	return v
 }

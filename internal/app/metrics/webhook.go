@@ -11,7 +11,7 @@ import (
 
 // posts holds the metrics of what is posted to us.
 type posts struct {
-	refused, repeated                       *prometheus.CounterVec
+	refused, repeated                       *counterVec
 	pending, bytes, connections, remembered *gaugeVec
 	took                                    *prometheus.HistogramVec
 }

@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"github.com/prometheus/client_golang/prometheus"
+	dto "github.com/prometheus/client_model/go"
 )
 
 // A series is shown from when it is first named until it is taken away: who still has it then changes nothing.
@@ -40,4 +41,30 @@ func TestGaugeVec(t *testing.T) {
 	}
 	v.DeleteLabelValues("c", "b")
 	show("")
+}
+
+// A counter counts from when it is first named, says since when, and counts nothing once it was taken away.
+func TestCounterVec(t *testing.T) {
+	v := newCounterVec("c", "", []string{"role", "provider", "result"})
+	old := v.WithLabelValues("c", "a", "ok")
+	old.Inc()
+	since := v.of[old.key].since
+	v.WithLabelValues("c", "a", "ok").Add(2)
+	if got := v.of[old.key]; got.value != 3 || got.since != since || since == 0 {
+		t.Errorf("it counted %+v, begun at %d", got, since)
+	}
+	out := make(chan prometheus.Metric, 1)
+	v.Collect(out)
+	var shown dto.Metric
+	if err := (<-out).Write(&shown); err != nil {
+		t.Fatal(err)
+	}
+	if c := shown.GetCounter(); c.GetValue() != 3 || c.GetCreatedTimestamp().AsTime().UnixNano() != since {
+		t.Errorf("shown is %v", c)
+	}
+	v.DeleteLabelValues("c", "a", "ok")
+	old.Inc()
+	if len(v.of) != 0 {
+		t.Errorf("%v are shown after they were taken away", v.of)
+	}
 }
