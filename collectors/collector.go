@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/cenkalti/backoff/v4"
 	"github.com/rs/zerolog"
 
 	"stackstream/event"
@@ -90,51 +91,78 @@ func LeaseKey(p event.Provider, s event.Source) string {
 // Run collects until ctx ends, and then returns nil. Whatever fails meanwhile is reported through Hooks and the log and
 // tried again for ever. It returns an error only if at the end a source did not return in time: it still runs then,
 // though it can't hand over anything any more.
+//
+// It waits with little on its stack, here and in collect: each goroutine keeps its stack, half of which at most goes at a time and only
+// while less than a quarter is used. That counts where there are a thousand providers.
 func (c *Collector) Run(ctx context.Context) error {
-	say := &reporter{provider: c.Provider, hooks: c.Deps.Hooks, log: c.Deps.Log, last: map[event.Source]event.Status{}}
-	chooser := &chooser{Collector: c}
-	wait := newBackOff(maxPause)
-	say.state("", event.StateStarting, "")
+	d := c.starting()
 	defer c.beside(ctx)()
 	for ctx.Err() == nil {
-		candidate, choice, err := chooser.choose(ctx)
-		var shards []Shard
-		if err == nil {
-			shards, err = c.shards(ctx, candidate)
-		}
-		switch {
-		case ctx.Err() != nil:
-			return nil
-		case err != nil:
-			say.state("", event.StateBackoff, err.Error())
-			c.Deps.Hooks.failed(c.Provider, "", err)
-			_ = pause(ctx, pauseFor(wait, err))
+		if !d.decide(ctx) {
 			continue
 		}
-		wait.Reset()
-		switch paused := choice.Paused.Err(); {
-		case paused != nil:
-			say.state("", event.StatePaused, event.PauseReason(paused))
-			_ = pause(ctx, lookPaused)
-		case !chooser.allows(candidate.Kind):
-			say.state("", event.StateStandby, fmt.Sprintf("configured is %s, but %s was chosen since: %s", c.Want,
-				choice.Kind, choice.Why))
-			_ = pause(ctx, lookAgain)
-		case c.Only != "" && candidate.Kind != c.Only:
-			say.state("", event.StateStandby, fmt.Sprintf("chosen is %s, this process is for %s", candidate.Kind, c.Only))
-			_ = pause(ctx, lookAgain)
-		case len(candidate.Shards) == 0:
-			say.state("", event.StateIdle, choice.Why)
-			_ = pause(ctx, lookAgain)
-		default:
-			say.state("", event.StateLive, choice.Why)
-			if err := c.collect(ctx, shards, choice, say); err != nil || ctx.Err() != nil {
-				return err
-			}
-			say.forget()
+		if err := c.collect(ctx, d); err != nil || ctx.Err() != nil {
+			return err
 		}
+		d.say.forget()
 	}
 	return nil
+}
+
+// decision is what a provider's events are collected with.
+type decision struct {
+	*Collector
+	chooser *chooser
+	wait    backoff.BackOff
+	say     *reporter
+
+	choice event.Choice
+	shards []Shard
+}
+
+func (c *Collector) starting() *decision {
+	say := &reporter{provider: c.Provider, hooks: c.Deps.Hooks, log: c.Deps.Log, last: map[event.Source]event.Status{}}
+	say.state("", event.StateStarting, "")
+	return &decision{Collector: c, chooser: &chooser{Collector: c}, wait: newBackOff(maxPause), say: say}
+}
+
+// decide finds out what to collect with. If that is nothing, it says so, has waited, and returns false.
+func (d *decision) decide(ctx context.Context) bool {
+	candidate, choice, err := d.chooser.choose(ctx)
+	var shards []Shard
+	if err == nil {
+		shards, err = d.Collector.shards(ctx, candidate)
+	}
+	switch {
+	case ctx.Err() != nil:
+		return false
+	case err != nil:
+		d.say.state("", event.StateBackoff, err.Error())
+		d.Deps.Hooks.failed(d.Provider, "", err)
+		_ = pause(ctx, pauseFor(d.wait, err))
+		return false
+	}
+	d.wait.Reset()
+	switch paused := choice.Paused.Err(); {
+	case paused != nil:
+		d.say.state("", event.StatePaused, event.PauseReason(paused))
+		_ = pause(ctx, lookPaused)
+	case !d.chooser.allows(candidate.Kind):
+		d.say.state("", event.StateStandby, fmt.Sprintf("configured is %s, but %s was chosen since: %s", d.Want,
+			choice.Kind, choice.Why))
+		_ = pause(ctx, lookAgain)
+	case d.Only != "" && candidate.Kind != d.Only:
+		d.say.state("", event.StateStandby, fmt.Sprintf("chosen is %s, this process is for %s", candidate.Kind, d.Only))
+		_ = pause(ctx, lookAgain)
+	case len(candidate.Shards) == 0:
+		d.say.state("", event.StateIdle, choice.Why)
+		_ = pause(ctx, lookAgain)
+	default:
+		d.say.state("", event.StateLive, choice.Why)
+		d.choice, d.shards = choice, shards
+		return true
+	}
+	return false
 }
 
 // beside starts what runs beside sources, and returns what ends it and waits for it.
@@ -163,22 +191,15 @@ func (c *Collector) shards(ctx context.Context, kind Candidate) ([]Shard, error)
 }
 
 // collect runs the sources of the chosen kind until ctx ends or another choice is made. The error is Run's. It looks after the
-// choice by itself: each goroutine keeps a stack, which counts where there are a thousand providers.
-func (c *Collector) collect(ctx context.Context, shards []Shard, choice event.Choice, say *reporter) error {
+// choice by itself: that takes no goroutine more.
+func (c *Collector) collect(ctx context.Context, d *decision) error {
 	running, stop := context.WithCancel(ctx)
 	defer stop()
-	ends := make(chan error, len(shards))
-	for i := range shards {
-		s := &shard{
-			Collector: c, Shard: shards[i], choice: choice, say: say,
-			kept: newKept(c.Deps.Memory, c.Provider, shards[i].Name, shards[i].Spec),
-		}
-		go func() { ends <- s.run(running) }()
-	}
+	ends := d.begin(running)
 	look := time.NewTimer(lookAgain)
 	defer look.Stop()
 	done, late := ctx.Done(), (<-chan time.Time)(nil)
-	for left := len(shards); left > 0; {
+	for left := len(d.shards); left > 0; {
 		select {
 		case err := <-ends:
 			left--
@@ -186,26 +207,42 @@ func (c *Collector) collect(ctx context.Context, shards []Shard, choice event.Ch
 				stop()
 			}
 		case <-look.C:
-			if c.chosenAnew(running, choice) {
+			if c.chosenAnew(running, &d.choice) {
 				stop()
 				continue
 			}
 			look.Reset(lookAgain)
 		case <-done:
-			opt := c.Options.withDefaults()
-			limit := time.NewTimer(opt.Drain + 2*opt.Grace)
-			defer limit.Stop()
-			done, late = nil, limit.C
+			done, late = nil, c.patience()
 		case <-late:
-			return fmt.Errorf("stop collecting for %s: a source of kind %s does not return", c.Provider, choice.Kind)
+			return fmt.Errorf("stop collecting for %s: a source of kind %s does not return", c.Provider, d.choice.Kind)
 		}
 	}
 	return nil
 }
 
+// begin starts the sources, and returns where the end of each is told.
+func (d *decision) begin(ctx context.Context) <-chan error {
+	ends := make(chan error, len(d.shards))
+	for i := range d.shards {
+		s := &shard{
+			Collector: d.Collector, Shard: d.shards[i], choice: d.choice, say: d.say,
+			kept: newKept(d.Deps.Memory, d.Provider, d.shards[i].Name, d.shards[i].Spec),
+		}
+		go func() { ends <- s.run(ctx) }()
+	}
+	return ends
+}
+
+// patience ends when a source that was told to end has had its time.
+func (c *Collector) patience() <-chan time.Time {
+	opt := c.Options.withDefaults()
+	return time.After(opt.Drain + 2*opt.Grace)
+}
+
 // chosenAnew reads the choice. One that can't be read has not changed as far as we know, unless a newer version made it;
 // the fence holds in any case.
-func (c *Collector) chosenAnew(ctx context.Context, choice event.Choice) bool {
+func (c *Collector) chosenAnew(ctx context.Context, choice *event.Choice) bool {
 	now, err := c.Deps.Choices.ReadChoice(ctx, c.Provider)
 	if newer := (*event.NewerError)(nil); errors.As(err, &newer) {
 		return true
@@ -242,7 +279,7 @@ func (s *shard) run(ctx context.Context) error {
 			return nil
 		case err == nil:
 			err = errors.New("the lease was lost")
-		case errors.Is(err, event.Fenced) && s.chosenAnew(ctx, s.choice):
+		case errors.Is(err, event.Fenced) && s.chosenAnew(ctx, &s.choice):
 			return errChosenAnew
 		case event.KindOf(err) == event.Paused:
 			wait.Reset()
