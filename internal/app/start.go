@@ -28,8 +28,10 @@ const lookAtCursors = 10 * time.Second
 func (p *Pipeline) start(
 	ctx context.Context, c *jetstream.Client, m *metrics.Metrics, run func(name string, loop func(context.Context) error),
 ) error {
-	shown := newStatuses(m.Status)
+	beginning := newStarts(startsAtOnce, startsWithin)
+	shown := newStatuses(func(status event.Status) { m.Status(status); beginning.status(status) })
 	providers := newSupervisor(supervisorHooks{
+		Turn: beginning.begin,
 		Begins: func(of part) {
 			m.ForgetPart(of.role, of.provider)
 			shown.forget(of.role, of.provider)

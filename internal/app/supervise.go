@@ -45,6 +45,8 @@ type supervisor struct {
 
 // supervisorHooks are told what becomes of the parts.
 type supervisorHooks struct {
+	// Turn, if set, is called before each loop, and waits until it may begin or its context ends.
+	Turn func(context.Context, part)
 	// Begins is called before each loop begins, when the one before has ended.
 	Begins func(part)
 	// Gone is called when all loops of a provider have ended that is no longer wanted.
@@ -185,6 +187,9 @@ func (s *supervisor) follow(p part, t, before *task, loop func(context.Context) 
 	if before != nil {
 		<-before.done
 		t.err = before.err
+	}
+	if t.err == nil && s.Turn != nil {
+		s.Turn(t.ctx, p)
 	}
 	if t.err == nil && t.ctx.Err() == nil { // else it is not wanted any more, or nothing is
 		s.Begins(p)
