@@ -67,7 +67,7 @@ var _ collectors.Source = (*Source)(nil)
 
 // New makes a source of a valid configuration. It reads the files that cfg.HTTP.TLS names, and talks to nobody.
 func New(cfg Config, opts Options) (*Source, error) {
-	client, err := cfg.HTTP.NewClient()
+	client, err := opts.Clients.New(cfg.HTTP)
 	if err != nil {
 		return nil, err
 	}

@@ -64,7 +64,7 @@ func (s *Source) now() time.Time { return s.opts.Clock.Now().UTC() }
 
 // Anew makes another source of the same configuration, as New does for a process that was started again.
 func (s *Source) Anew(opts Options) (*Source, error) {
-	client, err := s.cfg.Request.HTTP.NewClient()
+	client, err := opts.Clients.New(s.cfg.Request.HTTP)
 	if err != nil {
 		return nil, err
 	}

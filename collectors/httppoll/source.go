@@ -28,6 +28,7 @@ import (
 	"stackstream/event"
 	"stackstream/internal/expr"
 	"stackstream/internal/mapping"
+	"stackstream/internal/openstack"
 	"stackstream/internal/rawjson"
 	"stackstream/internal/records"
 )
@@ -57,6 +58,8 @@ type Options struct {
 	Format  string // of the raw events
 	Hooks   Hooks
 	Report  collectors.Report
+	// Clients, if set, shares connections with other sources.
+	Clients *openstack.Clients
 	// Transport, if set, is given what leads to the network and returns what is asked in its place.
 	Transport func(next http.RoundTripper) http.RoundTripper
 	Clock     Clock
@@ -94,7 +97,7 @@ var _ collectors.Source = (*Source)(nil)
 
 // New makes a source of a valid configuration. It reads the files that the configuration names for TLS, and talks to nobody.
 func New(cfg Config, opts Options) (*Source, error) {
-	client, err := cfg.Request.HTTP.NewClient()
+	client, err := opts.Clients.New(cfg.Request.HTTP)
 	if err != nil {
 		return nil, err
 	}

@@ -35,6 +35,8 @@ type Options struct {
 	// "disorder" one that is older than one before it, "too-early" one from before the time that was asked for, which is left out.
 	Hooks  httppoll.Hooks
 	Report collectors.Report
+	// Clients, if set, shares connections with other sources.
+	Clients *openstack.Clients
 	// Past is that of httppoll.Options.
 	Past *httppoll.Past
 }

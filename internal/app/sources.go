@@ -20,6 +20,7 @@ import (
 	"stackstream/event"
 	"stackstream/internal/app/config"
 	"stackstream/internal/app/metrics"
+	"stackstream/internal/openstack"
 	"stackstream/normalizer/httpevent"
 )
 
@@ -41,6 +42,7 @@ type SourceEnv struct {
 	Host    string    // the name of this machine
 	Began   time.Time // when this process did
 	Metrics *metrics.Metrics
+	Clients *openstack.Clients // that sources share; nil: they share none
 	// Cursors returns the cursor of every source that ever collected for a provider. It is nil where no pipeline runs:
 	// a source is then only asked whether it is available.
 	Cursors func(context.Context, event.Provider) (map[event.Source]event.RawCursor, error)
@@ -159,7 +161,9 @@ func single[S collectors.Source](
 func pankoCandidate(p event.Provider, settings any, env SourceEnv) collectors.Candidate {
 	cfg := settings.(*panko.Config)
 	return single(panko.Kind, cfg.Spec(), telemetry.Manual(panko.Kind), func(report collectors.Report) (*panko.Source, error) {
-		return panko.New(*cfg, panko.Options{Version: env.Version, Hooks: env.Metrics.HTTP(p, panko.Kind), Report: report})
+		return panko.New(*cfg, panko.Options{
+			Version: env.Version, Hooks: env.Metrics.HTTP(p, panko.Kind), Report: report, Clients: env.Clients,
+		})
 	})
 }
 
@@ -167,7 +171,9 @@ func ceilometerCandidate(p event.Provider, settings any, env SourceEnv) collecto
 	cfg := settings.(*ceilometer.Config)
 	manual := telemetry.Manual(ceilometer.Kind)
 	return single(ceilometer.Kind, cfg.Spec(), manual, func(report collectors.Report) (*ceilometer.Source, error) {
-		return ceilometer.New(*cfg, ceilometer.Options{Version: env.Version, Hooks: env.Metrics.HTTP(p, ceilometer.Kind), Report: report})
+		return ceilometer.New(*cfg, ceilometer.Options{
+			Version: env.Version, Hooks: env.Metrics.HTTP(p, ceilometer.Kind), Report: report, Clients: env.Clients,
+		})
 	})
 }
 
@@ -176,6 +182,7 @@ func httpCandidate(p event.Provider, settings any, env SourceEnv) collectors.Can
 	return single(httppoll.Kind, cfg.Spec(), cfg.Manual(), func(report collectors.Report) (*httppoll.Source, error) {
 		return httppoll.New(*cfg, httppoll.Options{
 			Version: env.Version, Format: httpevent.Format(p), Hooks: env.Metrics.HTTP(p, httppoll.Kind), Report: report,
+			Clients: env.Clients,
 		})
 	})
 }

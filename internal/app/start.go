@@ -11,6 +11,7 @@ import (
 	"stackstream/event"
 	"stackstream/internal/app/config"
 	"stackstream/internal/app/metrics"
+	"stackstream/internal/openstack"
 	"stackstream/jetstream"
 	"stackstream/normalizer"
 	"stackstream/normalizer/rules"
@@ -95,7 +96,10 @@ func (p *Pipeline) works(
 			Memory: memory, Choices: c.Choices(), Lease: lease,
 			Hooks: hooks, Log: p.Log, Owner: owner,
 		}
-		env := SourceEnv{Log: p.Log, Version: p.Version, Host: hostName(), Began: time.Now(), Metrics: m, Cursors: memory.Cursors}
+		env := SourceEnv{
+			Log: p.Log, Version: p.Version, Host: hostName(), Began: time.Now(), Metrics: m,
+			Clients: openstack.NewClients(), Cursors: memory.Cursors,
+		}
 		collect = func(cfg *config.Config, name event.Provider) *collectors.Collector {
 			settings := cfg.Providers[name]
 			return &collectors.Collector{

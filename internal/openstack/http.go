@@ -1,15 +1,20 @@
 package openstack
 
 import (
+	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"net/http"
 	"net/url"
 	"os"
+	"slices"
+	"sync"
 	"time"
+	"weak"
 
 	"stackstream/event"
 )
@@ -84,9 +89,34 @@ const idleConn = 5 * time.Second
 // maxRedirects is more than any of the services needs (a slash that is missing, http to https on one host).
 const maxRedirects = 5
 
+// idlePerHost is how many connections may do so. A pool that many clients share may have many with one host.
+const idlePerHost = 16
+
 // NewClient makes the HTTP client for one cloud. It reads the files of c.TLS.
-func (c HTTP) NewClient() (*http.Client, error) {
+func (c HTTP) NewClient() (*http.Client, error) { return (*Clients)(nil).New(c) }
+
+// Clients makes HTTP clients, of which those with the same settings share their connections: what a pool of connections takes counts
+// where there are a thousand clouds. A nil Clients shares nothing. It is safe for concurrent use.
+type Clients struct {
+	mu    sync.Mutex
+	pools map[pool]weak.Pointer[http.Transport]
+}
+
+// pool is all that a pool of connections is made of.
+type pool struct {
+	connect, header   time.Duration
+	proxy, serverName string
+	trusted           [sha256.Size]byte // of the certificates that are trusted
+	own               [sha256.Size]byte // of our certificate and its key
+}
+
+// NewClients returns a Clients that has made none.
+func NewClients() *Clients { return &Clients{pools: map[pool]weak.Pointer[http.Transport]{}} }
+
+// New makes the HTTP client for one cloud. It reads the files of c.TLS: a pool is not shared by who has read another certificate.
+func (s *Clients) New(c HTTP) (*http.Client, error) {
 	conf := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: c.TLS.ServerName}
+	like := pool{connect: c.ConnectTimeout, header: c.HeaderTimeout, proxy: c.Proxy, serverName: c.TLS.ServerName}
 	if c.TLS.CAFile != "" {
 		pem, err := os.ReadFile(c.TLS.CAFile)
 		if err != nil {
@@ -96,14 +126,52 @@ func (c HTTP) NewClient() (*http.Client, error) {
 		if !conf.RootCAs.AppendCertsFromPEM(pem) {
 			return nil, invalid("read http.tls.ca_file", fmt.Errorf("%s has no certificate in PEM form", c.TLS.CAFile))
 		}
+		like.trusted = sha256.Sum256(pem)
 	}
 	if c.TLS.CertFile != "" {
-		cert, err := tls.LoadX509KeyPair(c.TLS.CertFile, c.TLS.KeyFile)
+		const op = "read http.tls.cert_file and http.tls.key_file"
+		own, err := os.ReadFile(c.TLS.CertFile)
 		if err != nil {
-			return nil, invalid("read http.tls.cert_file and http.tls.key_file", err)
+			return nil, invalid(op, err)
+		}
+		key, err := os.ReadFile(c.TLS.KeyFile)
+		if err != nil {
+			return nil, invalid(op, err)
+		}
+		cert, err := tls.X509KeyPair(own, key)
+		if err != nil {
+			return nil, invalid(op, err)
 		}
 		conf.Certificates = []tls.Certificate{cert}
+		like.own = sha256.Sum256(slices.Concat(own, []byte{0}, key))
 	}
+	transport, err := s.pool(like, func() (*http.Transport, error) { return c.transport(conf) })
+	if err != nil {
+		return nil, err
+	}
+	return &http.Client{Transport: transport, Timeout: c.Timeout, CheckRedirect: checkRedirect}, nil
+}
+
+// pool is the one that there is, as long as a client has it, or a new one.
+func (s *Clients) pool(like pool, build func() (*http.Transport, error)) (*http.Transport, error) {
+	if s == nil {
+		return build()
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if shared := s.pools[like].Value(); shared != nil {
+		return shared, nil
+	}
+	made, err := build()
+	if err != nil {
+		return nil, err
+	}
+	maps.DeleteFunc(s.pools, func(_ pool, of weak.Pointer[http.Transport]) bool { return of.Value() == nil })
+	s.pools[like] = weak.Make(made)
+	return made, nil
+}
+
+func (c HTTP) transport(conf *tls.Config) (*http.Transport, error) {
 	// A connection has two buffers and two goroutines while it waits for the next question, and there may be a thousand that wait: it
 	// waits for the next page, not for the next run. Many servers (Apache, unless told otherwise) have ended it by then, too, and a
 	// question that meets the end has to be asked again. A question is shorter than the buffers, and a long answer is read past them.
@@ -113,7 +181,7 @@ func (c HTTP) NewClient() (*http.Client, error) {
 		TLSHandshakeTimeout:    c.ConnectTimeout,
 		ResponseHeaderTimeout:  c.HeaderTimeout,
 		IdleConnTimeout:        idleConn,
-		MaxIdleConnsPerHost:    2,
+		MaxIdleConnsPerHost:    idlePerHost,
 		WriteBufferSize:        2 << 10,
 		ReadBufferSize:         2 << 10,
 		MaxResponseHeaderBytes: 1 << 20,
@@ -130,7 +198,7 @@ func (c HTTP) NewClient() (*http.Client, error) {
 		}
 		transport.Proxy = http.ProxyURL(proxy)
 	}
-	return &http.Client{Transport: transport, Timeout: c.Timeout, CheckRedirect: checkRedirect}, nil
+	return transport, nil
 }
 
 func checkRedirect(next *http.Request, via []*http.Request) error {

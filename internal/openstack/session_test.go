@@ -10,6 +10,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -257,5 +258,44 @@ func TestProxy(t *testing.T) {
 	ask(proxy.URL)
 	if through.Load() != 1 {
 		t.Error("the proxy was not used")
+	}
+}
+
+// Clients with the same settings share connections, as long as one of them is there.
+func TestClientsShare(t *testing.T) {
+	var clients *Clients
+	make2 := func(a, b HTTP) bool {
+		t.Helper()
+		x, err := clients.New(a)
+		if err != nil {
+			t.Fatal(err)
+		}
+		y, err := clients.New(b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if y.Timeout != b.Timeout {
+			t.Errorf("the limit is %s, want %s", y.Timeout, b.Timeout)
+		}
+		return x.Transport == y.Transport
+	}
+	usual, slow, proxied, named := DefaultHTTP(), DefaultHTTP(), DefaultHTTP(), DefaultHTTP()
+	if make2(usual, usual) {
+		t.Error("without a pool they share one")
+	}
+	clients = NewClients()
+	slow.Timeout *= 2
+	proxied.Proxy = "http://proxy.invalid:3128"
+	named.TLS.ServerName = "cloud.invalid"
+	if !make2(usual, usual) || !make2(usual, slow) {
+		t.Error("clients with the same settings do not share")
+	}
+	if make2(usual, proxied) || make2(usual, named) || make2(proxied, named) {
+		t.Error("clients with different settings share")
+	}
+	runtime.GC()
+	runtime.GC()
+	if _, err := clients.New(proxied); err != nil || len(clients.pools) != 1 {
+		t.Errorf("%d pools are kept (%v)", len(clients.pools), err)
 	}
 }
