@@ -83,9 +83,13 @@ func (s *statuses) show(p part) {
 // writer makes the hooks of a new writer of the part. It puts one line into the log for each kind of reason to wait.
 // hooks are called as well.
 func (s *statuses) writer(p part, hooks publisher.Hooks, log zerolog.Logger) publisher.Hooks {
-	log = log.With().Str("role", string(p.role)).Str("provider", string(p.provider)).Logger()
-	if p.source != "" {
-		log = log.With().Str("source", string(p.source)).Logger()
+	// A logger with these would take more than all else that a writer which never waits has.
+	about := func(line *zerolog.Event) *zerolog.Event {
+		line.Str("role", string(p.role)).Str("provider", string(p.provider))
+		if p.source != "" {
+			line.Str("source", string(p.source))
+		}
+		return line
 	}
 	s.wait(p, "") // the one before is gone
 	type why struct {
@@ -107,7 +111,7 @@ func (s *statuses) writer(p part, hooks publisher.Hooks, log zerolog.Logger) pub
 			return // what is suspected holds until something else is known
 		}
 		said = now
-		log.Warn().Err(err).Msg("writing waits")
+		about(log.Warn()).Err(err).Msg("writing waits")
 		s.wait(p, "writing waits: "+err.Error())
 	}
 	hooks.Resumed = func() {
@@ -115,7 +119,7 @@ func (s *statuses) writer(p part, hooks publisher.Hooks, log zerolog.Logger) pub
 			resumed()
 		}
 		said = why{}
-		log.Info().Msg("writing waits no more")
+		about(log.Info()).Msg("writing waits no more")
 		s.wait(p, "")
 	}
 	return hooks
