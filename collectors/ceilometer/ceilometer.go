@@ -88,16 +88,23 @@ func newSource(cfg Config, opts Options, client *http.Client) (*Source, error) {
 	s, err := telemetry.New(cfg.Config, telemetry.API{
 		Kind: Kind, Query: query, Order: "unordered", Until: true,
 		Paging: httppoll.PageTime, MaxSize: cfg.MaxLimit, MaxSizeSetting: "max_limit",
-		Hints: map[int]string{
-			http.StatusTemporaryRedirect: ": this cloud has Panko, which answers for the events (configure panko in place of ceilometer)",
-			http.StatusUnauthorized: ": a token that Keystone has just given is not accepted (may the account read events, see auth? " +
-				"does auth.url belong to the same cloud? see endpoint)",
-		},
+		Hint: hint,
 	}, opts, client)
 	if err != nil {
 		return nil, err
 	}
 	return &Source{s}, nil
+}
+
+func hint(status int) string {
+	switch status {
+	case http.StatusTemporaryRedirect:
+		return ": this cloud has Panko, which answers for the events (configure panko in place of ceilometer)"
+	case http.StatusUnauthorized:
+		return ": a token that Keystone has just given is not accepted (may the account read events, see auth? does auth.url belong to " +
+			"the same cloud? see endpoint)"
+	}
+	return ""
 }
 
 // query writes the question, in the order in which people write it.

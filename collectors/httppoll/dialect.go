@@ -30,8 +30,8 @@ type Dialect struct {
 	Until bool
 	// MaxSize is the setting that bounds Ask.Size.
 	MaxSize string
-	// Hints end what an error says, by its status: where an operator may look. That of 200 is for an answer that can't be read.
-	Hints map[int]string
+	// Hint ends what an error says, by its status: where an operator may look. That of 200 is for an answer that can't be read.
+	Hint func(status int) string
 	// Forgotten tells whether an error means that the service no longer knows the marker.
 	Forgotten func(status int, text string) bool
 }
@@ -120,10 +120,10 @@ func (s *Source) dialectRecord(body []byte, received time.Time) item {
 
 // hint ends an error of a status.
 func (s *Source) hint(status int) string {
-	if s.dialect == nil {
+	if s.dialect == nil || s.dialect.Hint == nil {
 		return ""
 	}
-	return s.dialect.Hints[status]
+	return s.dialect.Hint(status)
 }
 
 // forgotten tells whether an error means that the service no longer knows the marker.

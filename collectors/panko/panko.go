@@ -58,7 +58,7 @@ type Options = telemetry.Options
 // Source is one Panko. Available may be called while Run runs.
 type Source struct {
 	*telemetry.Source
-	cfg Config
+	allTenants bool
 }
 
 var _ collectors.Source = (*Source)(nil)
@@ -73,12 +73,11 @@ func New(cfg Config, opts Options) (*Source, error) {
 }
 
 func newSource(cfg Config, opts Options, client *http.Client) (*Source, error) {
-	s := &Source{cfg: cfg}
+	s := &Source{allTenants: cfg.AllTenants}
 	var err error
 	s.Source, err = telemetry.New(cfg.Config, telemetry.API{
-		Kind: Kind, Query: s.cfg.query, Order: "ascending", Paging: httppoll.PageMarker, Forgotten: forgotten, Until: true,
-		Hints: map[int]string{http.StatusForbidden: ": the account may not read events (give it a role that may, see auth; all_tenants " +
-			"needs an administrator)"},
+		Kind: Kind, Query: s.query, Order: "ascending", Paging: httppoll.PageMarker, Forgotten: forgotten, Until: true,
+		Hint: hint,
 	}, opts, client)
 	if err != nil {
 		return nil, err
@@ -87,7 +86,7 @@ func newSource(cfg Config, opts Options, client *http.Client) (*Source, error) {
 }
 
 // query writes the question, in the order in which people write it.
-func (c *Config) query(ask httppoll.Ask) string {
+func (s *Source) query(ask httppoll.Ask) string {
 	parts := []string{"sort=generated:asc", "limit=" + strconv.Itoa(ask.Size)}
 	if ask.From != "" {
 		parts = append(parts, telemetry.Filter("start_timestamp", "ge", ask.From))
@@ -95,13 +94,20 @@ func (c *Config) query(ask httppoll.Ask) string {
 	if ask.Until != "" {
 		parts = append(parts, telemetry.Filter("end_timestamp", "le", ask.Until))
 	}
-	if c.AllTenants {
+	if s.allTenants {
 		parts = append(parts, telemetry.Filter("all_tenants", "eq", "True"))
 	}
 	if ask.Marker != "" {
 		parts = append(parts, "marker="+url.QueryEscape(ask.Marker))
 	}
 	return strings.Join(parts, "&")
+}
+
+func hint(status int) string {
+	if status == http.StatusForbidden {
+		return ": the account may not read events (give it a role that may, see auth; all_tenants needs an administrator)"
+	}
+	return ""
 }
 
 // forgotten knows Panko's answer to a marker that it does not know.
@@ -119,7 +125,7 @@ func (s *Source) Available(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if shown == 0 && s.cfg.AllTenants && len(token.Roles) > 0 && !slices.Contains(token.Roles, "admin") {
+	if shown == 0 && s.allTenants && len(token.Roles) > 0 && !slices.Contains(token.Roles, "admin") {
 		return &event.Error{Kind: event.Invalid, Op: "ask Panko for events", Err: fmt.Errorf("it shows none, and with "+
 			"all_tenants it shows them to the role admin only; the account has %s (give it the role, or set all_tenants: false)",
 			strings.Join(token.Roles, ", "))}

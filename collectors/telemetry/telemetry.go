@@ -55,8 +55,8 @@ type API struct {
 	MaxSizeSetting string
 	// Until tells that a query may have an end.
 	Until bool
-	// Hints are more of Dialect.Hints, and Forgotten is that of Dialect.
-	Hints     map[int]string
+	// Hint says more than is said for both, "" where it does not, and Forgotten is that of Dialect.
+	Hint      func(status int) string
 	Forgotten func(status int, text string) bool
 }
 
@@ -65,22 +65,19 @@ type Source struct {
 	*httppoll.Source
 	Session *openstack.Session
 
-	cfg Config
-	api API
+	endpoint string // in place of the catalogue's
+	at       openstack.Location
+	query    func(httppoll.Ask) string
 }
 
 // New makes a source of a valid configuration, which asks by client. It talks to nobody.
 func New(cfg Config, api API, opts Options, client *http.Client) (*Source, error) {
-	s := &Source{cfg: cfg, api: api, Session: openstack.NewSession(cfg.Auth, client, httppoll.UserAgent(opts.Version))}
-	hints := map[int]string{
-		http.StatusOK:       " (is this the events service? see endpoint)",
-		http.StatusNotFound: " (is this the events service? see endpoint)",
-		http.StatusUnauthorized: ": a token that Keystone has just given is not accepted (does auth.url belong to the same cloud? " +
-			"see endpoint)",
-		http.StatusForbidden: ": the account may not read events (give it a role that may, see auth)",
+	s := &Source{
+		Session: openstack.NewSession(cfg.Auth, client, httppoll.UserAgent(opts.Version)), endpoint: cfg.Endpoint, query: api.Query,
 	}
-	for status, hint := range api.Hints {
-		hints[status] = hint
+	if cfg.Endpoint == "" {
+		s.at = openstack.Location{Service: cfg.ServiceType, Region: cfg.Region, Interface: cfg.Interface}
+		s.Session.Finds(cfg.ServiceType)
 	}
 	engine, err := cfg.engine(api)
 	if err != nil {
@@ -88,9 +85,27 @@ func New(cfg Config, api API, opts Options, client *http.Client) (*Source, error
 	}
 	s.Source, err = httppoll.NewDialect(engine, httppoll.Dialect{
 		Kind: api.Kind, Session: s.Session, Client: client, URL: s.url, Read: Read, Until: api.Until, MaxSize: api.MaxSizeSetting,
-		Hints: hints, Forgotten: api.Forgotten,
+		Hint: api.hint, Forgotten: api.Forgotten,
 	}, httppoll.Options{Version: opts.Version, Format: Format, Hooks: opts.Hooks, Report: opts.Report, Past: opts.Past})
 	return s, err
+}
+
+// hint is where an operator may look.
+func (a API) hint(status int) string {
+	if a.Hint != nil {
+		if more := a.Hint(status); more != "" {
+			return more
+		}
+	}
+	switch status {
+	case http.StatusOK, http.StatusNotFound:
+		return " (is this the events service? see endpoint)"
+	case http.StatusUnauthorized:
+		return ": a token that Keystone has just given is not accepted (does auth.url belong to the same cloud? see endpoint)"
+	case http.StatusForbidden:
+		return ": the account may not read events (give it a role that may, see auth)"
+	}
+	return ""
 }
 
 // form is how a time is sent: without a zone, which means UTC. These services keep microseconds.
@@ -120,18 +135,18 @@ func (s *Source) url(ctx context.Context, ask httppoll.Ask) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	base := s.cfg.Endpoint
+	base := s.endpoint
 	if base == "" {
-		base, err = token.Endpoint(openstack.Location{Service: s.cfg.ServiceType, Region: s.cfg.Region, Interface: s.cfg.Interface})
+		base, err = token.Endpoint(s.at)
 		if err != nil {
 			return "", err
 		}
 		if msg := openstack.CheckURL(base); msg != "" {
-			return "", &event.Error{Kind: event.Invalid, Op: "find the " + s.cfg.ServiceType + " service",
+			return "", &event.Error{Kind: event.Invalid, Op: "find the " + s.at.Service + " service",
 				Err: errors.New("its address in the catalogue " + msg + " (set endpoint)")}
 		}
 	}
-	return strings.TrimSuffix(strings.TrimRight(base, "/"), "/v2") + "/v2/events?" + s.api.Query(ask), nil
+	return strings.TrimSuffix(strings.TrimRight(base, "/"), "/v2") + "/v2/events?" + s.query(ask), nil
 }
 
 // Filter is one condition of a query. None has a q.type: these services want it with all of them or with none. The operator must

@@ -32,6 +32,7 @@ type Session struct {
 	auth      Auth
 	client    *http.Client
 	userAgent string
+	service   string // that is looked up in catalogues
 
 	turn chan struct{} // holds the right to read and write what follows
 	tok  *Token
@@ -42,9 +43,10 @@ type Token struct {
 	// ID goes into X-Auth-Token.
 	ID string
 	// Roles are the names of the roles it has in its project.
-	Roles   []string
-	catalog []tokens.CatalogEntry
-	renewAt time.Time // zero: not before it is refused
+	Roles    []string
+	services []string              // that the catalogue has, by type
+	catalog  []tokens.CatalogEntry // of the one that is looked up: a whole one may have a hundred endpoints
+	renewAt  time.Time             // zero: not before it is refused
 }
 
 // Location says which of a catalogue's endpoints is meant. An empty Region takes any; an empty Interface is public.
@@ -60,6 +62,12 @@ func NewSession(auth Auth, client *http.Client, userAgent string) *Session {
 	limited.Transport = limitBodies{next: client.Transport, max: maxKeystone}
 	s := &Session{auth: auth, client: &limited, userAgent: userAgent, turn: make(chan struct{}, 1)}
 	s.turn <- struct{}{}
+	return s
+}
+
+// Finds has the tokens know where a service is, and returns the session. It must be called before they are asked for.
+func (s *Session) Finds(service string) *Session {
+	s.service = service
 	return s
 }
 
@@ -129,7 +137,15 @@ func (s *Session) authenticate(ctx context.Context) (*Token, error) {
 	if err != nil || id == "" {
 		return nil, invalid(op, fmt.Errorf("%s answered without a token: is auth.url the address of Keystone?", s.auth.URL))
 	}
-	t := &Token{ID: id, catalog: body.Catalog}
+	t := &Token{ID: id}
+	for _, entry := range body.Catalog {
+		if s.service != "" {
+			t.services = append(t.services, entry.Type)
+		}
+		if s.service == entry.Type {
+			t.catalog = append(t.catalog, entry)
+		}
+	}
 	for _, r := range body.Roles {
 		t.Roles = append(t.Roles, r.Name)
 	}
@@ -177,15 +193,15 @@ func (s *Session) refusal(ctx context.Context, op string, err error, secret stri
 	}
 }
 
-// Endpoint finds a service in the token's catalogue. The error has the kind event.Invalid and says what there is.
+// Endpoint finds a service in the token's catalogue, the one that the session finds. The error has the kind event.Invalid and says
+// what there is.
 func (t *Token) Endpoint(at Location) (string, error) {
 	if at.Interface == "" {
 		at.Interface = string(gophercloud.AvailabilityPublic)
 	}
-	var services, regions, interfaces []string
+	var regions, interfaces []string
 	known := false
 	for _, entry := range t.catalog {
-		services = append(services, entry.Type)
 		if entry.Type != at.Service {
 			continue
 		}
@@ -204,11 +220,11 @@ func (t *Token) Endpoint(at Location) (string, error) {
 	}
 	op := "find the " + at.Service + " service"
 	switch {
-	case len(t.catalog) == 0:
+	case len(t.services) == 0:
 		return "", invalid(op, errors.New("the token has no catalogue: it is for no project (see auth.project), or set endpoint"))
 	case !known:
 		return "", invalid(op, fmt.Errorf("the catalogue has no service of the type %q, only %s (set endpoint where it is not registered)",
-			at.Service, list(services)))
+			at.Service, list(t.services)))
 	case len(interfaces) > 0:
 		return "", invalid(op, fmt.Errorf("it has no %s interface, only %s (see interface)", at.Interface, list(interfaces)))
 	case len(regions) > 0:

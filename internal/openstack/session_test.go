@@ -261,6 +261,25 @@ func TestProxy(t *testing.T) {
 	}
 }
 
+// A whole catalogue is not kept, only what is looked for.
+func TestFinds(t *testing.T) {
+	url, client := serve(t, standin.New(standin.Options{}))
+	nothing, err := NewSession(adminAt(url), client, "test/1").Token(t.Context())
+	if err != nil || len(nothing.services)+len(nothing.catalog) > 0 {
+		t.Errorf("who looks for nothing keeps %+v (%v)", nothing, err)
+	}
+	token, err := NewSession(adminAt(url), client, "test/1").Finds("event").Token(t.Context())
+	if err != nil || len(token.catalog) != 1 || len(token.services) < 2 {
+		t.Fatalf("kept is %+v (%v)", token, err)
+	}
+	if at, err := token.Endpoint(Location{Service: "event"}); err != nil || at == "" {
+		t.Errorf("the events service is at %q (%v)", at, err)
+	}
+	if _, err := token.Endpoint(Location{Service: "metering"}); !errors.Is(err, event.Invalid) || !strings.Contains(err.Error(), "event") {
+		t.Errorf("what is not there: %v", err)
+	}
+}
+
 // Clients with the same settings share connections, as long as one of them is there.
 func TestClientsShare(t *testing.T) {
 	var clients *Clients
