@@ -121,7 +121,7 @@ type decision struct {
 }
 
 func (c *Collector) starting() *decision {
-	say := &reporter{provider: c.Provider, hooks: c.Deps.Hooks, log: c.Deps.Log, last: map[event.Source]event.Status{}}
+	say := &reporter{provider: c.Provider, hooks: c.Deps.Hooks, log: c.Deps.Log}
 	say.state("", event.StateStarting, "")
 	return &decision{Collector: c, chooser: &chooser{Collector: c}, wait: newBackOff(maxPause), say: say}
 }
@@ -412,7 +412,7 @@ type reporter struct {
 	log      zerolog.Logger
 
 	mu   sync.Mutex
-	last map[event.Source]event.Status
+	last []event.Status // of each source one: there are few
 }
 
 func (r *reporter) state(s event.Source, state event.State, reason string) {
@@ -425,7 +425,11 @@ func (r *reporter) state(s event.Source, state event.State, reason string) {
 func (r *reporter) working(s event.Source) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if last := r.last[s].State; last != event.StateBackoff && last != event.StatePaused {
+	last := event.State("")
+	if i := r.index(s); i >= 0 {
+		last = r.last[i].State
+	}
+	if last != event.StateBackoff && last != event.StatePaused {
 		r.set(event.Status{Provider: r.provider, Source: s, Role: event.RoleCollector, State: event.StateStarting})
 	}
 }
@@ -434,22 +438,31 @@ func (r *reporter) working(s event.Source) {
 func (r *reporter) forget() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for s := range r.last {
-		if s != "" {
+	for _, was := range slices.Clone(r.last) {
+		if was.Source != "" {
 			r.set(event.Status{
-				Provider: r.provider, Source: s, Role: event.RoleCollector, State: event.StateIdle,
+				Provider: r.provider, Source: was.Source, Role: event.RoleCollector, State: event.StateIdle,
 				Reason: "another choice of source was made",
 			})
-			delete(r.last, s)
 		}
 	}
+	r.last = slices.DeleteFunc(r.last, func(s event.Status) bool { return s.Source != "" })
+}
+
+// index is where the last status of a source is, -1 if there is none.
+func (r *reporter) index(s event.Source) int {
+	return slices.IndexFunc(r.last, func(last event.Status) bool { return last.Source == s })
 }
 
 func (r *reporter) set(status event.Status) {
-	if last, ok := r.last[status.Source]; ok && last == status {
+	switch i := r.index(status.Source); {
+	case i < 0:
+		r.last = append(r.last, status)
+	case r.last[i] == status:
 		return
+	default:
+		r.last[i] = status
 	}
-	r.last[status.Source] = status
 	level := zerolog.InfoLevel
 	if status.State == event.StateBackoff || status.State == event.StateDegraded {
 		level = zerolog.WarnLevel
