@@ -18,8 +18,13 @@ import (
 	"stackstream/publisher"
 )
 
-// watermarkEvery is how often the watermarks are read for the metrics.
-const watermarkEvery = 15 * time.Second
+const (
+	// watermarkEvery is how often the watermarks are read for the metrics.
+	watermarkEvery = 15 * time.Second
+	// watermarkPause is at most between those of two providers. What is read of a thousand is garbage soon, and that is not to come all
+	// at once.
+	watermarkPause = 10 * time.Millisecond
+)
 
 // lookAtCursors is how often a normalizer with nothing to write looks whether an operator has changed its cursor.
 const lookAtCursors = 10 * time.Second
@@ -210,7 +215,8 @@ func (p *Pipeline) watchWatermarks(ctx context.Context, c *jetstream.Client, m *
 	tick := time.NewTicker(watermarkEvery)
 	defer tick.Stop()
 	for {
-		for _, name := range providers.Providers() {
+		names := providers.Providers()
+		for _, name := range names {
 			marks, err := c.Watermarks(ctx, name)
 			if err != nil {
 				p.Log.Debug().Err(err).Str("provider", string(name)).Msg("watermarks not read")
@@ -221,6 +227,11 @@ func (p *Pipeline) watchWatermarks(ctx context.Context, c *jetstream.Client, m *
 				p.Log.Debug().Err(err).Str("provider", string(name)).Msg("choice not read")
 			}
 			providers.While(name, func() { m.Watermarks(marks, choice.Kind) })
+			select {
+			case <-time.After(min(watermarkPause, watermarkEvery/2/time.Duration(len(names)))):
+			case <-ctx.Done():
+				return nil
+			}
 		}
 		select {
 		case <-tick.C:
