@@ -20,7 +20,7 @@ type reading struct {
 	skipped int
 }
 
-func newReading(w *worker, from event.NormalizedCursor, batches chan<- batch) *reading {
+func newReading(w *worker, from *event.NormalizedCursor, batches chan<- batch) *reading {
 	r := &reading{worker: w, batches: batches, seen: from.RawSeq, positions: map[event.Source]event.Seq{}}
 	for source, at := range from.Sources {
 		r.positions[source] = at.Position

@@ -83,11 +83,7 @@ func (s *Service) Run(ctx context.Context, providers ...event.Provider) error {
 // within DrainTimeout; the lease is released last. It must not run twice at once for a provider in one process.
 func (s *Service) RunProvider(ctx context.Context, p event.Provider) error {
 	w := newWorker(&s.cfg, p)
-	var beating sync.WaitGroup
-	beat, stop := context.WithCancel(context.WithoutCancel(ctx))
-	beating.Go(func() { w.beat(beat) })
+	defer w.beat()()
 	w.run(ctx)
-	stop()
-	beating.Wait()
 	return nil
 }

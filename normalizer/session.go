@@ -27,29 +27,21 @@ type batch struct {
 	storedAt time.Time       // of the last raw event
 }
 
+// Both goroutines wait with little on their stacks, which stay as large as they were: that counts where there are a thousand providers.
 func (s *session) run(ctx context.Context) error {
-	var err error
-	if s.cursor, err = s.committer.Open(ctx); err != nil {
-		return fmt.Errorf("open cursor: %w", err)
-	}
-	s.began = true
-	reader, err := s.cfg.Feed.Open(ctx, s.provider, s.cursor)
+	reader, err := s.open(ctx)
 	if err != nil {
-		return fmt.Errorf("open feed: %w", err)
+		return err
 	}
 	defer reader.Close()
-	s.opened = true
-	if s.stuck == nil || *s.stuck != s.cursor.Sequence {
-		s.show(event.StateLive, "")
-	}
-
 	reading, stop := context.WithCancel(ctx)
 	batches := make(chan batch)
 	var readErr error
 	var done sync.WaitGroup
+	r := newReading(s.worker, &s.cursor, batches)
 	done.Go(func() {
 		defer close(batches)
-		readErr = newReading(s.worker, s.cursor, batches).run(reading, reader)
+		readErr = r.run(reading, reader)
 	})
 	err = s.commit(ctx, reader, batches)
 	stop()
@@ -58,6 +50,23 @@ func (s *session) run(ctx context.Context) error {
 		return err
 	}
 	return readErr
+}
+
+func (s *session) open(ctx context.Context) (Reader, error) {
+	var err error
+	if s.cursor, err = s.committer.Open(ctx); err != nil {
+		return nil, fmt.Errorf("open cursor: %w", err)
+	}
+	s.began = true
+	reader, err := s.cfg.Feed.Open(ctx, s.provider, s.cursor)
+	if err != nil {
+		return nil, fmt.Errorf("open feed: %w", err)
+	}
+	s.opened = true
+	if s.stuck == nil || *s.stuck != s.cursor.Sequence {
+		s.show(event.StateLive, "")
+	}
+	return reader, nil
 }
 
 // commit commits and acknowledges batch after batch. When ctx ends it finishes the one it has, within DrainTimeout.
@@ -81,24 +90,32 @@ func (s *session) commit(ctx context.Context, reader Reader, batches <-chan batc
 			return nil
 		}
 		restart()
-		if len(b.outcomes) > 0 {
-			start := time.Now()
-			cursor, err := s.committer.Commit(draining, b.outcomes, reader.Stream())
-			if err != nil {
-				return fmt.Errorf("commit: %w", err)
-			}
-			s.cursor, s.progress = cursor, true
-			s.cfg.Hooks.committed(s.provider, b, time.Since(start), time.Since(b.storedAt))
-			if s.stuck != nil {
-				s.stuck = nil
-				s.show(event.StateLive, "")
-			}
-		}
-		if err := reader.Ack(draining, b.last); err != nil {
-			// The next one covers it.
-			s.log.Debug().Err(err).Uint64("raw_seq", uint64(b.last)).Msg("acknowledgement lost")
+		if err := s.settle(draining, reader, &b); err != nil {
+			return err
 		}
 	}
+}
+
+// settle commits and acknowledges one batch.
+func (s *session) settle(ctx context.Context, reader Reader, b *batch) error {
+	if len(b.outcomes) > 0 {
+		start := time.Now()
+		cursor, err := s.committer.Commit(ctx, b.outcomes, reader.Stream())
+		if err != nil {
+			return fmt.Errorf("commit: %w", err)
+		}
+		s.cursor, s.progress = cursor, true
+		s.cfg.Hooks.committed(s.provider, *b, time.Since(start), time.Since(b.storedAt))
+		if s.stuck != nil {
+			s.stuck = nil
+			s.show(event.StateLive, "")
+		}
+	}
+	if err := reader.Ack(ctx, b.last); err != nil {
+		// The next one covers it.
+		s.log.Debug().Err(err).Uint64("raw_seq", uint64(b.last)).Msg("acknowledgement lost")
+	}
+	return nil
 }
 
 // idle ticks when it is time to look at the cursor, which restart puts off.

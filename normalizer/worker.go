@@ -207,27 +207,53 @@ func (w *worker) show(state event.State, reason string) {
 	w.cfg.Hooks.status(status)
 }
 
-// beat reports that the provider's loop is alive until ctx ends. Everything in the loop but a conversion waits on a
-// context, so a conversion that does not end is what can hold it up.
-func (w *worker) beat(ctx context.Context) {
+// beat reports that the provider's loop is alive until it is ended. Everything in the loop but a conversion waits on a context, so a
+// conversion that does not end is what can hold it up. A goroutine for that would be one more stack per provider.
+func (w *worker) beat() (end func()) {
 	if w.cfg.Hooks.Beat == nil {
-		return
+		return func() {}
 	}
-	tick := time.NewTicker(BeatEvery)
-	defer tick.Stop()
-	last := uint64(0)
-	for {
-		now := w.converting.Load()
-		if now == 0 || now != last {
-			w.cfg.Hooks.Beat(w.provider)
-		}
-		last = now
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		}
+	p := &pulse{worker: w}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.timer = time.AfterFunc(BeatEvery, p.beat)
+	p.tell()
+	return p.end
+}
+
+// pulse is what beats for a worker.
+type pulse struct {
+	*worker
+
+	mu    sync.Mutex
+	timer *time.Timer
+	ended bool
+	last  uint64 // conversion that was in progress
+}
+
+func (p *pulse) beat() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.ended {
+		p.tell()
+		p.timer.Reset(BeatEvery)
 	}
+}
+
+func (p *pulse) tell() {
+	now := p.converting.Load()
+	if now == 0 || now != p.last {
+		p.cfg.Hooks.Beat(p.provider)
+	}
+	p.last = now
+}
+
+// end returns when nothing is told any more.
+func (p *pulse) end() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.ended = true
+	p.timer.Stop()
 }
 
 func newBackOff() *backoff.ExponentialBackOff {
