@@ -14,9 +14,13 @@ import (
 )
 
 const (
-	// readAhead is how many messages are asked for before they are wanted; readAheadBytes bounds one such request.
-	readAhead      = 1000
-	readAheadBytes = 16 << 20
+	// readAhead is how many messages are asked for before they are wanted; readAheadBytes bounds one such request, but for a message
+	// that is larger.
+	readAhead      = 500
+	readAheadBytes = 4 << 20
+	// A Reader keeps as many beside those, and fewer bytes: what it hands over at once is half of it, as a rule.
+	queued      = readAhead
+	queuedBytes = 2 << 20
 )
 
 // errDiscontinuity: what is delivered does not follow what was. The consumer was reset or is read by another.
@@ -187,7 +191,7 @@ func (r *Reader) put(m event.Stored, meta *natsjs.MsgMetadata, replyTo string) b
 	if r.err != nil {
 		return true
 	}
-	if len(r.queue) > 0 && (len(r.queue) >= readAhead || r.bytes+len(m.Body) > readAheadBytes) {
+	if len(r.queue) > 0 && (len(r.queue) >= queued || r.bytes+len(m.Body) > queuedBytes) {
 		return false
 	}
 	if meta.Sequence.Consumer != r.delivery+1 || m.Sequence <= r.last || meta.NumDelivered != 1 {

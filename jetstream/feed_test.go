@@ -66,6 +66,49 @@ func TestFeedReadsInOrderAndGoesOnBehindTheCursor(t *testing.T) {
 	read(t, r, "panko", 1001, 5)
 }
 
+// What a reader holds, and has asked for, while nobody takes it is bounded: in events, and in bytes.
+func TestFeedIsNotFarAhead(t *testing.T) {
+	for name, test := range map[string]struct{ events, body, least, below int }{
+		"small ones": {events: 2000, body: 10, least: 500, below: 1000},
+		"large ones": {events: 300, body: 100_000, least: 20, below: 120}, // 2 MiB and the largest message
+	} {
+		t.Run(name, func(t *testing.T) {
+			client := jetstreamtest.Server(t).Client(t)
+			var cursor event.StreamSeq
+			for first := 1; first <= test.events; first += 100 {
+				b := rawBatch("panko", first, 100, cursor)
+				for i := range b.Messages {
+					b.Messages[i].Body = make([]byte, test.body)
+				}
+				cursor = mustAppend(t, client.Raw(), b)
+			}
+			r := open(t, client, event.NormalizedCursor{})
+			js, err := natsjs.New(client.Conn())
+			if err != nil {
+				t.Fatal(err)
+			}
+			consumer, err := js.Consumer(testContext(t), event.StreamRaw, jetstream.ConsumerName(prov))
+			if err != nil {
+				t.Fatal(err)
+			}
+			for {
+				info, err := consumer.Info(testContext(t))
+				if err != nil {
+					t.Fatal(err)
+				}
+				delivered := int(info.Delivered.Consumer)
+				if delivered >= test.below {
+					t.Fatalf("%d of %d events are delivered that nobody asked for", delivered, test.events)
+				}
+				if delivered >= test.least && info.NumWaiting == 0 {
+					break
+				}
+			}
+			read(t, r, "panko", 1, test.events)
+		})
+	}
+}
+
 func TestFeedKeepsToTheLimits(t *testing.T) {
 	client := jetstreamtest.Server(t).Client(t)
 	b := rawBatch("panko", 1, 10, 0)
