@@ -18,9 +18,10 @@ const (
 )
 
 const (
-	// smallHeap is what may be doubled, and largeHeap what has to be in use for frugality: of less, there is little to win.
-	smallHeap = 28 << 20
+	// largeHeap has to be in use for frugality: of less, there is little to win.
 	largeHeap = 24 << 20
+	// busyHeap is how large a heap of which less is in use may become by garbage. With all else a process stays below 64 MB then.
+	busyHeap = largeHeap * (100 + usualPercent) / 100
 	// quietRate is the most that may be allocated in a second. A thousand providers that wait allocate half of it; with all of it the
 	// collector of garbage has a twelfth of a core.
 	quietRate = 16 << 20
@@ -71,8 +72,10 @@ func heap() (allocated, live uint64) {
 // pace is how often garbage is collected.
 type pace struct {
 	percent int
-	large   bool // much is in use
-	looks   int  // in a row that found another one right
+	busy    bool   // many events are carried, and little is in use
+	most    uint64 // was in use while it is busy, lately
+	large   bool   // much is in use
+	looks   int    // in a row that found another one right
 }
 
 // look takes what was allocated since the last one, and what is in use. It returns the share to collect by, and whether that is another
@@ -81,13 +84,14 @@ func (p *pace) look(allocated, live uint64) (percent int, changed bool) {
 	was := p.percent
 	quiet := allocated <= quietRate*uint64(lookAtGarbage)/uint64(time.Second)
 	switch {
-	case !quiet && live < smallHeap:
-		*p = pace{percent: busyPercent}
-	case p.percent == busyPercent && p.looks < enoughLooks-1: // that may be a pause
+	case !quiet && live < largeHeap:
+		most := max(live, p.most*31/32) // what is in use goes up and down faster than we look
+		*p = pace{percent: busyShare(most), busy: true, most: most}
+	case p.busy && p.looks < enoughLooks-1: // that may be a pause
 		p.looks++
 	case live < largeHeap:
 		*p = pace{percent: usualPercent}
-	case p.percent == busyPercent:
+	case p.busy:
 		*p = pace{percent: usualPercent, large: true}
 	case !p.large: // it grows, as at the start: what is made now stays
 		*p = pace{percent: frugalPercent, large: true}
@@ -102,4 +106,10 @@ func (p *pace) look(allocated, live uint64) (percent int, changed bool) {
 		}
 	}
 	return p.percent, p.percent != was
+}
+
+// busyShare is by how much a heap may grow of which less than largeHeap is in use, in tens of per cent: each change stops everybody for a
+// moment.
+func busyShare(live uint64) int {
+	return int(min(busyPercent, (busyHeap-live)*100/max(live, 1)/10*10))
 }
