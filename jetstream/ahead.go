@@ -2,11 +2,13 @@ package jetstream
 
 import (
 	"context"
+	"errors"
 	"maps"
 	"strconv"
 	"time"
 
 	"github.com/nats-io/nats.go"
+	natsjs "github.com/nats-io/nats.go/jetstream"
 	"github.com/nats-io/nuid"
 
 	"stackstream/event"
@@ -21,7 +23,8 @@ import (
 //
 // A batch that is open takes one of the server's places, of which it has 50 per stream for all processes. So a Log opens few, only while
 // there is something to write again and again, and gives each up after a second: with a message out of turn, at which the server
-// forgets the batch.
+// forgets the batch. Nobody is told how many places are taken: who is refused one opens none ahead for a while, so that of many processes
+// some do without, and what is to be written finds room.
 const (
 	// maxAhead is how many batches a Log has open that nothing is written into yet.
 	maxAhead = 2
@@ -30,6 +33,8 @@ const (
 	// aheadPause is how long behind a commit the next batch is opened: the server keeps the stream to itself meanwhile, and those who
 	// read what was committed come first.
 	aheadPause = 2 * time.Millisecond
+	// aheadRest is for how long none is opened after the server had no place.
+	aheadRest = time.Minute
 )
 
 // ahead is a batch that is open at the server, or is about to be, in which there is nothing but the cursor that it replaces.
@@ -54,7 +59,7 @@ func (l *Log) openAhead(cursor event.Message, at event.StreamSeq, previous time.
 	a := &ahead{cursor: cursor, expect: at, id: nuid.Next(), answered: make(chan struct{})}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if len(l.ahead) >= maxAhead {
+	if len(l.ahead) >= maxAhead || time.Since(l.noPlace) < aheadRest {
 		return
 	}
 	if l.ahead == nil {
@@ -81,6 +86,19 @@ func (l *Log) openNow(a *ahead) {
 	ctx, cancel := context.WithTimeout(context.Background(), aheadFor)
 	defer cancel()
 	_, a.err = l.c.request(ctx, first)
+	l.noteNoPlace(a.err)
+}
+
+// noteNoPlace tells whether the server had no place for a batch. None is opened ahead for a while then.
+func (l *Log) noteNoPlace(err error) bool {
+	var api *natsjs.APIError
+	if !errors.As(err, &api) || api.ErrorCode != codeTooManyBatches {
+		return false
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.noPlace = time.Now()
+	return true
 }
 
 func (a *ahead) mark(m *nats.Msg, sequence int) {

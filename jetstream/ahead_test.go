@@ -9,7 +9,9 @@ import (
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
 	natsjs "github.com/nats-io/nats.go/jetstream"
+	"github.com/nats-io/nuid"
 	"pgregory.net/rapid"
 
 	"stackstream/event"
@@ -214,4 +216,59 @@ func TestWhatGoesIntoOpenBatchesIsToldItsOwnAnswer(t *testing.T) {
 	if used == 0 {
 		t.Error("no batch found one that was open")
 	}
+}
+
+// Where batches of others have all the server's places, one waits until there is room, and none is opened ahead any more for a while.
+func TestABatchWithoutAPlaceWaitsForOne(t *testing.T) {
+	server := jetstreamtest.Server(t)
+	c, other := server.Client(t), server.Client(t).Conn()
+	log, ctx := c.Raw(), testContext(t)
+	at := mustAppend(t, log, oneSource("p", 1, 1, 0, event.Fence{}))
+	sent, err := other.SubscribeSync("ingest.raw.p.s")
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	var held []string
+	message := func(id, sequence string) *nats.Msg {
+		return &nats.Msg{Subject: "ingest.raw.q.s", Header: nats.Header{"Nats-Batch-Id": {id}, "Nats-Batch-Sequence": {sequence}}}
+	}
+	for {
+		id := nuid.Next()
+		answer, err := other.RequestMsgWithContext(ctx, message(id, "1"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(answer.Data) > 0 {
+			break // no place is left
+		}
+		held = append(held, id)
+	}
+	told := make(chan error, 1)
+	go func() {
+		seq, err := log.Append(ctx, oneSource("p", 2, 1, at, event.Fence{}))
+		at = seq
+		told <- err
+	}()
+	for range 2 { // the second is sent when the first was refused
+		if _, err := sent.NextMsgWithContext(ctx); err != nil {
+			t.Fatalf("%v; Append: %v", err, <-told)
+		}
+	}
+	if err := sent.Unsubscribe(); err != nil {
+		t.Fatal(err)
+	}
+	for _, id := range held {
+		if err := other.PublishMsg(message(id, "3")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := <-told; err != nil {
+		t.Fatal(err)
+	}
+	mustAppend(t, log, oneSource("p", 3, 1, at, event.Fence{}))
+	if log.Ahead() > 0 {
+		t.Error("a batch is opened ahead though places are short")
+	}
+	wantEvents(t, c, "p", 3)
 }

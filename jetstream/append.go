@@ -39,6 +39,9 @@ const (
 	// maxOpenBatches bounds how many batches one Log has open at the server, which takes 50 per stream of all writers
 	// together and keeps the slot of an abandoned one for ten seconds.
 	maxOpenBatches = 16
+	// placePatience is how long a batch is sent again that the server has no place for. Those that were opened ahead have left theirs
+	// by then.
+	placePatience = 2 * aheadFor
 	// answerTimeout is how long one answer of the server is waited for. The server gives up a batch after ten seconds
 	// without a message.
 	answerTimeout = 10 * time.Second
@@ -59,6 +62,7 @@ type Log struct {
 	mu      sync.Mutex
 	waiting []*joining        // for the next that go together, in the order in which they came
 	ahead   map[string]*ahead // by the subject of the cursor
+	noPlace time.Time         // when the server last had no place for a batch
 	// unanswered is how many batches were taken in a row and not answered.
 	unanswered int
 	handle     natsjs.Stream // nil until the stream was asked about, and after an answer that does not fit what it said
@@ -86,7 +90,8 @@ func (c *Client) newLog(stream string) *Log {
 // A small batch may be on its way with others when Append returns because ctx has ended: nothing of it may be changed then either.
 //
 // It waits at most for ctx, for ten seconds per answer of the server, a small batch half a minute for those of the process that go
-// before it, and in a cluster as long for its turn; a right that the server refuses is told at once.
+// before it, in a cluster as long for its turn, and two seconds for a place at the server; a right that the server refuses is told at
+// once.
 func (l *Log) Append(ctx context.Context, b event.Batch) (event.StreamSeq, error) {
 	op := "append to " + l.stream
 	if err := checkBatch(b); err != nil {
@@ -169,10 +174,11 @@ func (l *Log) commit(
 
 	// Another batch that expects something of the same subject (the fence is shared by a provider's sources, the turn by all) may
 	// be on its way through the cluster. The server then refuses without having looked, and says so with an error of its own;
-	// asking again once that batch is through is what it means.
+	// asking again once that batch is through is what it means. So it is where other batches have all its places.
 	pause := backoff.NewExponentialBackOff(backoff.WithInitialInterval(2*time.Millisecond),
 		backoff.WithMaxInterval(refusedPause), backoff.WithMaxElapsedTime(patience))
 	var err error
+	began := time.Now()
 	for refused := false; ; refused = true {
 		var ack pubAck
 		if opened != nil {
@@ -185,8 +191,9 @@ func (l *Log) commit(
 			l.count(false)
 			return ack, nil
 		}
+		noPlace := l.noteNoPlace(err) && time.Since(began) < placePatience
 		wait := pause.NextBackOff()
-		if !errors.Is(err, errInProcess) || wait == backoff.Stop {
+		if !noPlace && !errors.Is(err, errInProcess) || wait == backoff.Stop {
 			break
 		}
 		select {
