@@ -115,16 +115,19 @@ func (l *Log) giveUp(a *ahead) {
 	}
 	l.mu.Unlock()
 	if mine {
-		l.abandon(a)
+		l.abandonAhead(a)
 	}
 }
 
-// abandon sends a message that is not the next of its batch. Should it be lost, the server forgets the batch after ten seconds.
-func (l *Log) abandon(a *ahead) {
-	m := &nats.Msg{Subject: ingestSubject(a.cursor.Subject), Header: nats.Header{}}
-	a.mark(m, maxBatch)
-	_ = l.c.nc.PublishMsg(m)
+// abandon has the server forget a batch, with a message that is not the next in it: sequence is neither that one's nor 1. Should it be
+// lost, the server forgets the batch after ten seconds.
+func (l *Log) abandon(subject, id string, sequence int) {
+	_ = l.c.nc.PublishMsg(&nats.Msg{Subject: subject, Header: nats.Header{
+		headerBatchID: {id}, headerBatchSequence: {strconv.Itoa(sequence)},
+	}})
 }
+
+func (l *Log) abandonAhead(a *ahead) { l.abandon(ingestSubject(a.cursor.Subject), a.id, maxBatch) }
 
 // takeAhead returns the batch that is open for this one, nil where there is none. It waits for one that is under way: it has been for
 // longer than one of its own would be.
@@ -153,7 +156,7 @@ func (l *Log) takeAhead(ctx context.Context, b *event.Batch) *ahead {
 	usable := ctx.Err() == nil && a.err == nil && a.expect == b.Expect && len(b.Messages) > 0 && sizeOf(b) < maxBatch && !replaces(b) &&
 		l.c.nc.IsConnected() && a.reconnects == l.c.nc.Stats().Reconnects
 	if !usable {
-		l.abandon(a)
+		l.abandonAhead(a)
 		return nil
 	}
 	return a

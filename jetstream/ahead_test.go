@@ -272,3 +272,37 @@ func TestABatchWithoutAPlaceWaitsForOne(t *testing.T) {
 	}
 	wantEvents(t, c, "p", 3)
 }
+
+// A server that calls a batch incomplete may keep it for good, where its disk is full: it is told to forget it.
+func TestAnIncompleteBatchIsGivenUp(t *testing.T) {
+	server := jetstreamtest.Server(t)
+	sieve := jetstreamtest.NewSieve(t, server.URL(), func(subject string) bool { return subject == "ingest.dead.p" })
+	log := through(t, sieve).Normalized()
+	other := server.Client(t).Conn()
+	sent, err := other.SubscribeSync("ingest.cursor.>")
+	if err == nil {
+		err = other.FlushWithContext(testContext(t))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = log.Append(testContext(t), event.Batch{
+		Messages: []event.Message{{Subject: "events.normalized.p"}, {Subject: "events.dead.p"}},
+		Cursor:   event.Message{Subject: event.NormalizedCursorSubject("p"), Body: []byte("{}")},
+	})
+	wantKind(t, err, event.Unknown, "")
+	var ids []string
+	for _, commit := range []string{"1", ""} {
+		m, err := sent.NextMsgWithContext(testContext(t))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if m.Header.Get("Nats-Batch-Commit") != commit || m.Header.Get("Nats-Batch-Sequence") != "3" {
+			t.Errorf("%v was sent", m.Header)
+		}
+		ids = append(ids, m.Header.Get("Nats-Batch-Id"))
+	}
+	if ids[0] == "" || ids[0] != ids[1] {
+		t.Errorf("messages of %q were sent", ids)
+	}
+}

@@ -272,9 +272,16 @@ func (l *Log) sendInto(ctx context.Context, a *ahead, messages []*nats.Msg) (pub
 }
 
 // sendLast publishes the message that commits a batch of so many.
+//
+// A server whose disk has no room for what was put aside calls the batch incomplete, keeps it, and no longer gives it up by itself
+// (nats-server 2.15.2, readyForCommit): it would lose one place after the other for good.
 func (l *Log) sendLast(ctx context.Context, m *nats.Msg, id string, count int) (pubAck, error) {
 	ack, err := l.c.request(ctx, m)
 	if err != nil {
+		var api *natsjs.APIError
+		if errors.As(err, &api) && api.ErrorCode == codeBatchIncomplete {
+			l.abandon(m.Subject, id, count)
+		}
 		return ack, sendError(err, phaseCommit)
 	}
 	if ack.Count != count || ack.Batch != id {
