@@ -38,6 +38,7 @@ func smallBatchesGoTogether(t *testing.T, c *jetstream.Client) {
 		var group sync.WaitGroup
 		for i := range sources {
 			p, n := event.Provider(fmt.Sprint("p", i)), []int{1, 2, 60}[(i+round)%3]
+			never := cursors[i] + 1_000_000
 			group.Go(func() {
 				at, err := log.Append(testContext(t), oneSource(p, 100*round+1, n, cursors[i], fences[i]))
 				if err != nil {
@@ -47,7 +48,7 @@ func smallBatchesGoTogether(t *testing.T, c *jetstream.Client) {
 			})
 			if i%4 == 0 && round < rounds-1 { // another writer of the same source, who is behind
 				group.Go(func() {
-					_, err := log.Append(testContext(t), oneSource(p, 1, 2, cursors[i]+1_000_000, fences[i]))
+					_, err := log.Append(testContext(t), oneSource(p, 1, 2, never, fences[i]))
 					wantKind(t, err, event.Fenced, "")
 				})
 			}
