@@ -51,7 +51,8 @@ type ahead struct {
 	err        error
 }
 
-// openAhead opens the batch that is to replace a cursor, in a while. previous is when the cursor before that one was written.
+// openAhead opens the batch that is to replace a cursor, in a while. previous is when this process wrote the cursor before that one: who
+// takes over, or an operator's command, does not know whether there will be more.
 func (l *Log) openAhead(cursor event.Message, at event.StreamSeq, previous time.Time) {
 	if time.Since(previous) > aheadFor {
 		return
@@ -59,7 +60,7 @@ func (l *Log) openAhead(cursor event.Message, at event.StreamSeq, previous time.
 	a := &ahead{cursor: cursor, expect: at, id: nuid.Next(), answered: make(chan struct{})}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if len(l.ahead) >= maxAhead || time.Since(l.noPlace) < aheadRest {
+	if len(l.ahead) >= maxAhead || l.ahead[cursor.Subject] != nil || time.Since(l.noPlace) < aheadRest {
 		return
 	}
 	if l.ahead == nil {
@@ -132,34 +133,66 @@ func (l *Log) abandonAhead(a *ahead) { l.abandon(ingestSubject(a.cursor.Subject)
 // takeAhead returns the batch that is open for this one, nil where there is none. It waits for one that is under way: it has been for
 // longer than one of its own would be.
 func (l *Log) takeAhead(ctx context.Context, b *event.Batch) *ahead {
-	l.mu.Lock()
-	a := l.ahead[b.Cursor.Subject]
+	a := l.removeAhead(b.Cursor.Subject)
 	if a == nil {
-		l.mu.Unlock()
 		return nil
 	}
-	delete(l.ahead, b.Cursor.Subject)
-	underWay := a.opens == nil
-	if !underWay {
-		a.opens.Stop()
-	} else {
-		a.gaveUp.Stop()
+	usable := a.expect == b.Expect && len(b.Messages) > 0 && sizeOf(b) < maxBatch && !replaces(b) && l.reaches(a)
+	if usable {
+		select {
+		case <-a.answered:
+			usable = a.err == nil && l.reaches(a)
+		case <-ctx.Done():
+			usable = false
+		}
 	}
-	l.mu.Unlock()
-	if !underWay {
-		return nil
-	}
-	select {
-	case <-a.answered:
-	case <-ctx.Done():
-	}
-	usable := ctx.Err() == nil && a.err == nil && a.expect == b.Expect && len(b.Messages) > 0 && sizeOf(b) < maxBatch && !replaces(b) &&
-		l.c.nc.IsConnected() && a.reconnects == l.c.nc.Stats().Reconnects
 	if !usable {
-		l.abandonAhead(a)
+		l.abandonAnswered(a)
 		return nil
 	}
 	return a
+}
+
+// dropAhead gives up the batch that is open for a cursor, if there is one.
+func (l *Log) dropAhead(subject string) {
+	if a := l.removeAhead(subject); a != nil {
+		l.abandonAnswered(a)
+	}
+}
+
+// removeAhead returns the batch that is open for a cursor, or under way, which is the caller's then.
+func (l *Log) removeAhead(subject string) *ahead {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	a := l.ahead[subject]
+	if a == nil {
+		return nil
+	}
+	delete(l.ahead, subject)
+	if a.opens != nil {
+		a.opens.Stop() // openNow finds that it is gone, if that is too late
+		return nil
+	}
+	a.gaveUp.Stop()
+	return a
+}
+
+// reaches tells whether the server that the batch was opened at is still the one that there is a connection to.
+func (l *Log) reaches(a *ahead) bool {
+	return l.c.nc.IsConnected() && a.reconnects == l.c.nc.Stats().Reconnects
+}
+
+// abandonAnswered gives up a batch whose first message may be on its way: the last word is to come behind it.
+func (l *Log) abandonAnswered(a *ahead) {
+	select {
+	case <-a.answered:
+		l.abandonAhead(a)
+	default:
+		go func() {
+			<-a.answered
+			l.abandonAhead(a)
+		}()
+	}
 }
 
 // behind returns the messages as those that follow in the open batch, which expects the cursor already.

@@ -167,6 +167,9 @@ func (l *Log) commit(
 	case l.open <- struct{}{}:
 		defer func() { <-l.open }()
 	case <-ctx.Done():
+		if opened != nil {
+			l.abandonAhead(opened)
+		}
 		return pubAck{}, unavailable(op, context.Cause(ctx))
 	}
 	ctx, release := l.c.failFast(ctx, messages)

@@ -87,7 +87,8 @@ func (l *Log) readCursor(ctx context.Context, subject string, atLeast event.Stre
 	}
 }
 
-// knownCursors remembers the last message that was read or written on each cursor's subject. The zero value is empty.
+// knownCursors remembers the last message that was read or written on each cursor's subject; only that of one that was written has a
+// time. The zero value is empty.
 type knownCursors struct{ messages sync.Map } // of *event.Stored, by subject
 
 func (k *knownCursors) at(subject string) event.StreamSeq {
@@ -109,6 +110,7 @@ func (k *knownCursors) wrote(m event.Stored) { k.messages.Store(m.Subject, &m) }
 // read takes a message that was read, the zero one if there was none. known is what was known before; if that has changed
 // meanwhile, only a larger sequence counts.
 func (k *knownCursors) read(subject string, known event.StreamSeq, m event.Stored) {
+	m.Time = time.Time{}
 	for {
 		was, loaded := k.messages.LoadOrStore(subject, &m)
 		if !loaded {

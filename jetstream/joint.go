@@ -233,6 +233,7 @@ func (l *Log) commitJoint(together []*joining) error {
 	}
 	at := event.StreamSeq(ack.Sequence)
 	for _, j := range slices.Backward(together) {
+		l.dropAhead(j.batch.Cursor.Subject) // what it expects is gone
 		j.at = l.committed(j.batch, ack.Batch, at)
 		at -= event.StreamSeq(sizeOf(j.batch))
 	}
