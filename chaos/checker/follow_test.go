@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -194,7 +195,25 @@ func TestReaderGoesOnInAClusterOfWhichAServerDies(t *testing.T) {
 		}
 		c.await(n)
 		cluster.Restart(i)
+		awaitReplicas(t, js)
 	}
+}
+
+// awaitReplicas waits until each server has the whole stream: with two that lack something of it nobody has it all.
+func awaitReplicas(t testing.TB, js jetstream.JetStream) {
+	t.Helper()
+	jetstreamtest.Eventually(t, "for replicas that are current", func() bool {
+		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+		defer cancel()
+		s, err := js.Stream(ctx, stream)
+		if err != nil {
+			return false
+		}
+		cluster := s.CachedInfo().Cluster
+		return len(cluster.Replicas) == 2 && !slices.ContainsFunc(cluster.Replicas, func(r *jetstream.PeerInfo) bool {
+			return r.Offline || !r.Current || r.Lag > 0
+		})
+	})
 }
 
 // publishSurely publishes one message once, although servers die.
