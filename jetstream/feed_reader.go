@@ -14,10 +14,10 @@ import (
 )
 
 const (
-	// readAhead is how many messages are asked for before they are wanted; readAheadBytes bounds one such request, but for a message
-	// that is larger.
+	// readAhead is how many messages are asked for before they are wanted; readAheadBytes bounds one such request. It is never less than
+	// the largest message that a stream may have: a server that takes less by now would send that one to nobody, and not say so.
 	readAhead      = 500
-	readAheadBytes = 4 << 20
+	readAheadBytes = MaxPayload
 	// A Reader keeps as many beside those, and fewer bytes: what it hands over at once is half of it, as a rule.
 	queued      = readAhead
 	queuedBytes = 2 << 20

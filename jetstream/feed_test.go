@@ -8,9 +8,11 @@ import (
 	"time"
 
 	natsjs "github.com/nats-io/nats.go/jetstream"
+	"github.com/rs/zerolog"
 
 	"stackstream/event"
 	"stackstream/jetstream"
+	"stackstream/jetstream/embedded"
 	"stackstream/jetstream/jetstreamtest"
 )
 
@@ -107,6 +109,38 @@ func TestFeedIsNotFarAhead(t *testing.T) {
 			read(t, r, "panko", 1, test.events)
 		})
 	}
+}
+
+// What was stored when the server took larger messages than it does now is read.
+func TestFeedReadsWhatTheServerNoLongerTakes(t *testing.T) {
+	dir := t.TempDir()
+	on := func(maxPayload int64, do func(*jetstream.Client)) {
+		t.Helper()
+		server, err := embedded.Open(jetstream.EmbeddedConfig{Dir: dir, MaxFile: 8 << 30, MaxPayload: maxPayload}, zerolog.Nop())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer server.Close()
+		client, err := jetstream.Connect(testContext(t), jetstream.Config{Embedded: server, Name: t.Name()}, zerolog.Nop(), jetstream.Hooks{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer client.Close(testContext(t))
+		do(client)
+	}
+	on(jetstream.MaxPayload, func(client *jetstream.Client) {
+		if _, err := client.Provision(testContext(t), jetstream.DefaultLayout(1).Within(1<<30), jetstream.CreateMissing); err != nil {
+			t.Fatal(err)
+		}
+		b := rawBatch("panko", 1, 3, 0)
+		b.Messages[1].Body = make([]byte, 8<<20)
+		mustAppend(t, client.Raw(), b)
+	})
+	on(1<<20, func(client *jetstream.Client) {
+		r := open(t, client, event.NormalizedCursor{})
+		defer r.Close()
+		read(t, r, "panko", 1, 3)
+	})
 }
 
 func TestFeedKeepsToTheLimits(t *testing.T) {
