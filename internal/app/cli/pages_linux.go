@@ -35,12 +35,13 @@ func dropProgram() error {
 	return err
 }
 
-// unchanged finds the parts of the file that here belongs to which nobody may write to, and of which no page differs from the file.
+// unchanged finds the parts of the file that here belongs to which nobody may write to, and of which no page differs from the file,
+// neither in memory (Anonymous) nor swapped out (Swap).
 func unchanged(smaps io.Reader, here uintptr) ([]mapped, error) {
 	type part struct {
 		mapped
 		file string // device and inode
-		kept bool   // as it is in the file
+		kept int    // 2 if it is as it is in the file, in memory and in swap
 	}
 	var parts []part
 	program := ""
@@ -71,8 +72,8 @@ func unchanged(smaps io.Reader, here uintptr) ([]mapped, error) {
 				p.file = ""
 			}
 			parts = append(parts, p)
-		case fields[0] == "Anonymous:" && len(parts) > 0:
-			parts[len(parts)-1].kept = fields[1] == "0"
+		case (fields[0] == "Anonymous:" || fields[0] == "Swap:") && fields[1] == "0" && len(parts) > 0:
+			parts[len(parts)-1].kept++
 		}
 	}
 	if err := lines.Err(); err != nil {
@@ -80,7 +81,7 @@ func unchanged(smaps io.Reader, here uintptr) ([]mapped, error) {
 	}
 	var out []mapped
 	for _, p := range parts {
-		if program != "" && p.file == program && p.kept {
+		if program != "" && p.file == program && p.kept == 2 {
 			out = append(out, p.mapped)
 		}
 	}

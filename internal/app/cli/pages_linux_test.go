@@ -16,22 +16,32 @@ func TestUnchanged(t *testing.T) {
 Size:              10688 kB
 Rss:                8700 kB
 Anonymous:             0 kB
+Swap:                  0 kB
 VmFlags: rd ex mr mw me
 00e70000-01a68000 r--p 00a70000 fe:00 396 /opt/stack stream/collector
 Rss:                9056 kB
 Anonymous:             0 kB
+Swap:                  0 kB
 01a68000-01a70000 r--p 01668000 fe:00 396 /opt/stack stream/collector
 Rss:                  32 kB
 Anonymous:            16 kB
+Swap:                  0 kB
 01a70000-01b89000 rw-p 01670000 fe:00 396 /opt/stack stream/collector
 Rss:                 580 kB
 Anonymous:             0 kB
+Swap:                  0 kB
 01b89000-03bd8000 rw-p 00000000 00:00 0
 Rss:                 136 kB
 Anonymous:             0 kB
+Swap:                  0 kB
 7f72b0000000-7f72b0001000 r--p 00000000 fe:00 397 /lib/other
 Rss:                   4 kB
 Anonymous:             0 kB
+Swap:                  0 kB
+7f72b0001000-7f72b0002000 r--p 00000000 fe:00 396 /opt/stack stream/collector
+Rss:                   0 kB
+Anonymous:             0 kB
+Swap:                  4 kB
 7f72b0002000-7f72b0003000 r--p 00000000 fe:00 396 /opt/stack stream/collector
 Rss:                   4 kB
 `
