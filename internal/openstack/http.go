@@ -86,6 +86,10 @@ var errRedirect = errors.New("redirects to another host, which is not followed")
 // idleConn is how long a connection waits for the next question.
 const idleConn = 5 * time.Second
 
+// silent is how long a connection of HTTP/2 on which somebody waits may bring nothing until it is asked whether it lives, and then as long
+// until it is given up: all who ask the same host share it, and would wait on it one after another if it were dead.
+const silent = 15 * time.Second
+
 // maxRedirects is more than any of the services needs (a slash that is missing, http to https on one host).
 const maxRedirects = 5
 
@@ -186,6 +190,7 @@ func (c HTTP) transport(conf *tls.Config) (*http.Transport, error) {
 		ReadBufferSize:         2 << 10,
 		MaxResponseHeaderBytes: 1 << 20,
 		ForceAttemptHTTP2:      true,
+		HTTP2:                  &http.HTTP2Config{SendPingTimeout: silent, PingTimeout: silent},
 	}
 	switch c.Proxy {
 	case "":
