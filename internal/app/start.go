@@ -34,7 +34,7 @@ const lookAtCursors = 10 * time.Second
 func (p *Pipeline) start(
 	ctx context.Context, c *jetstream.Client, m *metrics.Metrics, run func(name string, loop func(context.Context) error),
 ) error {
-	beginning := newStarts(startsAtOnce, startsWithin)
+	beginning := newStarts(startsAtOnce, startsWithin, func(of part) { starting(m, of.role, of.provider) })
 	shown := newStatuses(func(status event.Status) { m.Status(status); beginning.status(status) })
 	providers := newSupervisor(supervisorHooks{
 		Turn: beginning.begin,

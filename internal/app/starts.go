@@ -22,18 +22,23 @@ const (
 type starts struct {
 	places chan struct{}
 	within time.Duration
+	waits  func(part) // is told of each that is to begin, before its turn has come
 
 	mu    sync.Mutex
 	under map[part]*time.Timer // parts that begin; no source is named
 }
 
-func newStarts(atOnce int, within time.Duration) *starts {
-	return &starts{places: make(chan struct{}, atOnce), within: within, under: map[part]*time.Timer{}}
+func newStarts(atOnce int, within time.Duration, waits func(part)) *starts {
+	return &starts{places: make(chan struct{}, atOnce), within: within, waits: waits, under: map[part]*time.Timer{}}
 }
 
 // begin waits until the part may begin, or ctx ends.
 func (s *starts) begin(ctx context.Context, p part) {
 	s.begun(p) // by the one before it
+	if ctx.Err() != nil {
+		return
+	}
+	s.waits(p)
 	select {
 	case s.places <- struct{}{}:
 	case <-ctx.Done():

@@ -14,12 +14,16 @@ import (
 func TestPartsBeginInTurn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const atOnce, within = 2, time.Second
-		s, began := newStarts(atOnce, within), make(chan part, 10)
+		waits, began := make(chan part, 10), make(chan part, 10)
+		s := newStarts(atOnce, within, func(p part) { waits <- p })
 		ctx, cancel := context.WithCancel(t.Context())
 		begin := func(n int) part {
 			p := part{role: event.RoleCollector, provider: event.Provider(fmt.Sprint("p", n))}
 			go func() { s.begin(ctx, p); began <- p }()
 			synctest.Wait()
+			if len(waits) != 1 || <-waits != p {
+				t.Errorf("%s waits for its turn without a word", p.provider)
+			}
 			return p
 		}
 		expect := func(n int) {
@@ -54,6 +58,7 @@ func TestPartsBeginInTurn(t *testing.T) {
 		again := begin(5)
 		expect(1)
 		s.begin(ctx, again)
+		<-waits
 		begin(6)
 		expect(0)
 		cancel()
