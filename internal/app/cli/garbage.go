@@ -31,28 +31,17 @@ const (
 	enoughLooks = 10
 )
 
-// After these looks a process lets go of what only its beginning needed: soon, since one with much to do is largest in its first seconds,
-// and once more when all has begun that had to wait for something.
-const (
-	firstDrop = 2
-	lastDrop  = 20
-)
-
 // collectGarbage has garbage collected by what there is of it, until ctx ends.
 func collectGarbage(ctx context.Context) {
 	p := pace{percent: frugalPercent} // what is made at the start stays, and holes between it would stay, too
 	debug.SetGCPercent(frugalPercent)
 	tick := time.NewTicker(lookAtGarbage)
 	defer tick.Stop()
-	last, _ := heap()
-	for looks := 1; ; looks++ {
+	for last, _ := heap(); ; {
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
 			return
-		}
-		if looks == firstDrop || looks == lastDrop {
-			_ = dropProgram() // where that can't be done all stays in memory
 		}
 		allocated, live := heap()
 		if percent, changed := p.look(allocated-last, live); changed {

@@ -23,6 +23,7 @@ func Main(program func(context.Context, Program) int) int {
 	if _, set := os.LookupEnv("GOGC"); !set { // otherwise somebody knows better
 		go collectGarbage(ctx)
 	}
+	go dropBeginning(ctx)
 	// From then on a signal does what it does to any process.
 	context.AfterFunc(ctx, func() { time.AfterFunc(again, stop) })
 	return program(ctx, Program{
