@@ -83,8 +83,13 @@ func (l *Log) join(ctx context.Context, j *joining) (event.StreamSeq, error) {
 				return j.at, j.err
 			default:
 			}
-			// By itself, since each may leave before the others. It ends with those who wait for it.
 			together := l.gather()
+			if len(together) == 1 && together[0] == j {
+				l.sendTogether(together)
+				<-l.joint
+				return j.at, j.err
+			}
+			// By itself, since each may leave before the others. It ends with those who wait for it.
 			go func() {
 				l.sendTogether(together)
 				<-l.joint
