@@ -59,7 +59,9 @@ func (l *Log) readCursor(ctx context.Context, subject string, atLeast event.Stre
 		if err != nil {
 			return event.Stored{}, false, readError(ctx, op, err)
 		}
-		l.c.seen.see(l.stream, subject, m.Header.Get(headerBatchID), m.Sequence, time.Now())
+		if m.Header.Get(headerBatchSequence) != "1" { // else it is the one that a batch replaces, whose end is to come
+			l.c.seen.see(l.stream, subject, m.Header.Get(headerBatchID), m.Sequence, time.Now())
+		}
 		if m.Sequence >= atLeast {
 			return m, ok, nil
 		}

@@ -32,6 +32,8 @@ type writer struct {
 	maxBody int
 	// expect is the stream sequence of the cursor that the next batch replaces; it is known while opened.
 	expect event.StreamSeq
+	// batch is the attempt of this writer that wrote that cursor, "" if it did not write it.
+	batch  string
 	opened bool
 	// rereads: whoever is fenced reads all that he goes by anew. Who has fenced him is of no interest then, and is not looked for:
 	// the sequence in a refusal may be the fence's, which the cursor's subject never comes to.
@@ -66,7 +68,7 @@ func (w *writer) open(ctx context.Context, record any) error {
 	if err != nil {
 		return fmt.Errorf("read %s: %w", w.subject, err)
 	}
-	w.expect = 0
+	w.expect, w.batch = 0, ""
 	if ok {
 		if err := event.DecodeRecord(m, record); err != nil {
 			return err
@@ -139,7 +141,7 @@ func (w *writer) write(
 		if err == nil {
 			w.hooks.result(0, &p, time.Since(start))
 			w.maxBody = maxBody
-			return w.committed(at, record), nil
+			return w.committed(at, id, record), nil
 		}
 		kind := event.KindOf(err)
 		if kind == 0 {
@@ -193,7 +195,7 @@ func (w *writer) write(
 				return 0, rerr
 			case found == ours:
 				w.hooks.result(0, &p, time.Since(began))
-				return w.committed(last.sequence, w.shared.wrote(last.Batch, record)), nil
+				return w.committed(last.sequence, last.Batch, w.shared.wrote(last.Batch, record)), nil
 			case found == nobody && over != nil:
 				return 0, over
 			case found == foreign || kind == event.Fenced:
@@ -206,8 +208,8 @@ func (w *writer) write(
 	}
 }
 
-func (w *writer) committed(at event.StreamSeq, record *event.Shared) event.StreamSeq {
-	w.expect = at
+func (w *writer) committed(at event.StreamSeq, batch string, record *event.Shared) event.StreamSeq {
+	w.expect, w.batch = at, batch
 	if record != nil {
 		w.shared.expect, w.shared.record = at-1, *record
 	}
@@ -223,6 +225,9 @@ const (
 	ours                 // an attempt at the content in hand
 	foreign              // another writer, or this one before it was opened
 )
+
+// headerBatchSequence numbers the messages of an atomic batch of the server's from 1 on.
+const headerBatchSequence = "Nats-Batch-Sequence"
 
 // state is what a writer needs to know of any cursor.
 type state struct {
@@ -247,8 +252,14 @@ func (w *writer) reread(ctx context.Context, atLeast event.StreamSeq, mine []str
 			if err := event.DecodeRecord(m, &s); err != nil {
 				return 0, state{}, err
 			}
-			if slices.Contains(mine, s.Batch) {
+			switch {
+			case slices.Contains(mine, s.Batch):
 				return ours, s, nil
+			case w.batch != "" && s.Batch == w.batch && m.Header.Get(headerBatchSequence) == "1":
+				// It is the one that was to be replaced, as a batch begins with it whose end the server could not store. It completes
+				// that batch once it can, and takes nothing before.
+				w.expect = m.Sequence
+				return nobody, state{}, nil
 			}
 			return foreign, s, nil
 		}

@@ -246,6 +246,43 @@ func TestRereadOfAStreamMadeAnewEnds(t *testing.T) {
 	})
 }
 
+// A server that could not store the end of a batch shows the cursor that the batch begins with: the one that was to be replaced, once
+// more. It is not another writer's, unless it was written in another way.
+func TestCursorThatABatchBeginsWithIsTheSame(t *testing.T) {
+	for name, test := range map[string]struct {
+		header event.Header
+		want   event.Kind
+	}{
+		"at the beginning of a batch": {event.Header{headerBatchSequence: {"1"}}, 0},
+		"at the end of one":           {event.Header{headerBatchSequence: {"2"}}, event.Fenced},
+		"by itself":                   {nil, event.Fenced},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := &stream{}
+				var again event.StreamSeq
+				half := func(s *stream, _ event.Batch, earlier []event.Batch) {
+					cursor := earlier[0].Cursor
+					cursor.Header = test.header
+					again = s.put(cursor)
+				}
+				log, batches := script(s, []answer{{}, {err: kind(event.Unknown), before: half}})
+				raw := NewRaw(log, newBodies(), provider, source, event.Fence{}, Options{})
+				open(t, raw)
+				if _, err := raw.Commit(t.Context(), nil, event.Progress{}); err != nil {
+					t.Fatal(err)
+				}
+				if _, err := raw.Commit(t.Context(), nil, event.Progress{}); event.KindOf(err) != test.want {
+					t.Errorf("it ends with %v", err)
+				}
+				if test.want == 0 && (*batches)[2].Expect != again {
+					t.Errorf("the next attempt expects %d, want %d", (*batches)[2].Expect, again)
+				}
+			})
+		})
+	}
+}
+
 func TestBrokenCursorIsInvalid(t *testing.T) {
 	s := &stream{}
 	s.put(event.Message{Subject: event.RawCursorSubject(provider, source), Body: []byte("{")})
