@@ -14,7 +14,7 @@ import (
 // loneEvents is how many notifications TestLoneEventsSurviveKilling publishes, unless -notifications says so.
 const loneEvents = 1500
 
-// Events come one by one, so that each goes into a batch that was opened ahead, to a server without replicas. That is killed again and
+// Events come one by one, so that many go into batches that were opened ahead, to a server without replicas. That is killed again and
 // again at moments nobody chose, in the middle of batches and of their opening, as are collector and normalizer: each event is in both
 // streams once, in the order in which it was published.
 func TestLoneEventsSurviveKilling(t *testing.T) {
